@@ -1,0 +1,3 @@
+//! The command `ribbon`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Stage: progress, trajectories and their distances.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Stage: a tile of the matrix of distances.
+
+fn main() {}

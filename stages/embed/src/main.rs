@@ -1,0 +1,3 @@
+//! Stage: InPCA of a matrix of distances.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Stage: the figures.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Stage: the geodesic from ignorance to truth, as predictions.
+
+fn main() {}

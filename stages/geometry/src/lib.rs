@@ -1,0 +1,1 @@
+//! Distances, geodesics, progress and trajectories in the space of predictions.

@@ -1,0 +1,3 @@
+//! Stage: predictions of every checkpoint.
+
+fn main() {}

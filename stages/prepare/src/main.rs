@@ -1,0 +1,3 @@
+//! Stage: a data set as tensors.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Stage: trains one network and keeps its checkpoints.
+
+fn main() {}
