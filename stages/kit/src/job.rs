@@ -61,12 +61,9 @@ pub struct Artifact {
     pub path: PathBuf,
     /// Its content hash: what a worker keeps between jobs it keeps by this.
     pub hash: String,
-    /// The stage that made it; empty for a source file.
+    /// In a list: the labels of the job that made it.
     #[serde(default)]
-    pub stage: String,
-    /// The labels of the job that made it.
-    #[serde(default)]
-    pub labels: BTreeMap<String, Value>,
+    pub labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,9 +80,6 @@ pub struct Job {
     pub stage: String,
     /// The job's key, for messages.
     pub key: String,
-    /// Labels of this job (`split: train`).
-    #[serde(default)]
-    pub labels: BTreeMap<String, Value>,
     params: Value,
     inputs: BTreeMap<String, Input>,
     outputs: BTreeMap<String, PathBuf>,
@@ -103,8 +97,7 @@ impl Job {
     /// # Errors
     /// When the file cannot be read or is not a job.
     pub fn read(path: &Path) -> Result<Job, JobError> {
-        let text =
-            std::fs::read(path).map_err(|source| JobError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read(path).map_err(|source| JobError::Read { path: path.to_owned(), source })?;
         serde_json::from_slice(&text).map_err(|source| JobError::Parse { path: path.to_owned(), source })
     }
 
@@ -113,8 +106,7 @@ impl Job {
     /// # Errors
     /// When they do not have the shape of `T`.
     pub fn params<T: DeserializeOwned>(&self) -> Result<T, JobError> {
-        T::deserialize(&self.params)
-            .map_err(|source| JobError::Params { stage: self.stage.clone(), source })
+        T::deserialize(&self.params).map_err(|source| JobError::Params { stage: self.stage.clone(), source })
     }
 
     /// An input that is one artifact.
@@ -199,7 +191,7 @@ mod tests {
 
     const JOB: &str = r#"{"stage": "embed", "key": "ab", "params": {"split": "train"},
         "inputs": {"data": {"path": "in/data", "hash": "1"},
-                   "tiles": [{"path": "in/0", "hash": "2", "stage": "distance", "labels": {"seed": 42}}]},
+                   "tiles": [{"path": "in/0", "hash": "2", "labels": {"seed": "42"}}]},
         "outputs": {"points": "out/points.parquet"}, "device": "cpu", "threads": 2}"#;
 
     #[test]
@@ -207,17 +199,14 @@ mod tests {
         let job = job(JOB);
         assert_eq!(job.input("data").unwrap().path, Path::new("in/data"));
         assert_eq!(job.inputs("data").unwrap().len(), 1);
-        assert_eq!(job.inputs("tiles").unwrap()[0].labels["seed"], 42);
+        assert_eq!(job.inputs("tiles").unwrap()[0].labels["seed"], "42");
         assert!(job.input("tiles").is_err());
     }
 
     #[test]
     fn a_missing_name_is_told_with_the_names_there_are() {
         let message = job(JOB).input("dta").unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "stage embed needs one artifact as input `dta`; pipeline.yaml gives data, tiles"
-        );
+        assert_eq!(message, "stage embed needs one artifact as input `dta`; pipeline.yaml gives data, tiles");
     }
 
     #[test]

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     fn artifact(hash: &str) -> Artifact {
-        Artifact { path: "in/x".into(), hash: hash.into(), stage: String::new(), labels: Default::default() }
+        Artifact { path: "in/x".into(), hash: hash.into(), labels: Default::default() }
     }
 
     #[test]
