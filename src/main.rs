@@ -1,3 +1,5 @@
 //! The command `ribbon`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    hyperribbon::cli::main()
+}

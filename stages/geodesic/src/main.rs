@@ -1,3 +1,121 @@
-//! Stage: the geodesic from ignorance to truth, as predictions.
+//! Stage: the geodesic from ignorance to truth, as predictions, and the distances among its points.
 
-fn main() {}
+use anyhow::{Context, Result, ensure};
+use geometry::{Measure, Model, Truth};
+use kit::{Job, Tensors, TensorsWriter};
+use serde::Deserialize;
+use serde_json::json;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Params {
+    /// `train` or `test`: whose labels are the truth.
+    split: String,
+    /// How many points, the two ends included.
+    points: usize,
+}
+
+/// What this stage reads of the data's metadata.
+#[derive(Deserialize)]
+struct Data {
+    classes: Vec<String>,
+}
+
+fn main() {
+    kit::serve(run)
+}
+
+fn run(job: &Job) -> Result<()> {
+    let params: Params = job.params()?;
+    ensure!(params.points >= 2, "points: {}; a geodesic needs at least its two ends", params.points);
+    let data = Tensors::open(&job.input("data")?.path)?;
+    let classes = data.metadata::<Data>()?.classes.len();
+    let labels = format!("{}_labels", params.split);
+    let truth = Truth::new(data.i64s(&labels)?.values, classes).with_context(|| labels.clone())?;
+    ensure!(truth.samples() > 0, "{labels} is empty; a geodesic needs samples");
+
+    let last = params.points - 1;
+    let progress: Vec<f64> = (0..params.points).map(|point| point as f64 / last as f64).collect();
+    let points = geometry::geodesic(&truth, &progress);
+    let models: Vec<Model> = points.outer_iter().collect();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build()?;
+    let distances = pool.install(|| geometry::within(Measure::Bhattacharyya, &models))?;
+    let distances: Vec<f32> = distances.iter().map(|&distance| distance as f32).collect();
+
+    let values = points.as_slice().context("the points are contiguous")?;
+    TensorsWriter::new()
+        .f32s(&params.split, points.shape(), values)
+        .f64s("progress", &[params.points], &progress)
+        .write(job.output("points")?, &json!({"network": {"arch": "geodesic"}}))?;
+    let members = json!([{"run": "geodesic", "checkpoints": params.points}]);
+    TensorsWriter::new().f32s("distances", &[params.points, params.points], &distances).write(
+        job.output("tile")?,
+        &json!({
+            "rows": members, "cols": members, "samples": truth.samples(), "measure": Measure::Bhattacharyya
+        }),
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// A job on three samples of four classes, with its files in `folder`.
+    fn job(folder: &Path, params: Value) -> Job {
+        let data = folder.join("data");
+        TensorsWriter::new()
+            .i64s("train_labels", &[3], &[3, 0, 1])
+            .i64s("test_labels", &[1], &[4])
+            .write(&data, &json!({"name": "toy", "classes": ["a", "b", "c", "d"]}))
+            .unwrap();
+        let text = json!({
+            "stage": "geodesic", "key": "k", "params": params, "device": "cpu", "threads": 1,
+            "inputs": {"data": {"path": data, "hash": "h"}},
+            "outputs": {"points": folder.join("points"), "tile": folder.join("tile")},
+        });
+        let path = folder.join("job.json");
+        std::fs::write(&path, text.to_string()).unwrap();
+        Job::read(&path).unwrap()
+    }
+
+    #[test]
+    fn the_ends_are_ignorance_and_truth_and_as_far_apart_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        run(&job(folder.path(), json!({"split": "train", "points": 5}))).unwrap();
+        let points = Tensors::open(&folder.path().join("points")).unwrap();
+        let train = points.f32s("train").unwrap();
+        assert_eq!(train.shape, [5, 3, 4]);
+        assert_eq!(train.values[..12], [0.25; 12]);
+        assert_eq!(train.values[48..], [0., 0., 0., 1., 1., 0., 0., 0., 0., 1., 0., 0.]);
+        assert_eq!(points.f64s("progress").unwrap().values, [0.0, 0.25, 0.5, 0.75, 1.0]);
+        assert_eq!(points.metadata::<Value>().unwrap(), json!({"network": {"arch": "geodesic"}}));
+
+        let tile = Tensors::open(&folder.path().join("tile")).unwrap();
+        let distances = tile.f32s("distances").unwrap();
+        assert_eq!(distances.shape, [5, 5]);
+        assert!((distances.values[4] - 2f32.ln()).abs() < 1e-6);
+        let members = json!([{"run": "geodesic", "checkpoints": 5}]);
+        let expected = json!({"rows": members, "cols": members, "samples": 3, "measure": "bhattacharyya"});
+        assert_eq!(tile.metadata::<Value>().unwrap(), expected);
+    }
+
+    #[test]
+    fn a_label_that_is_no_class_is_told_with_the_tensor() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = run(&job(folder.path(), json!({"split": "test", "points": 5}))).unwrap_err();
+        let message = format!("{error:#}");
+        assert_eq!(message, "test_labels: sample 0 has the label 4, but classes go from 0 to 3");
+    }
+
+    #[test]
+    fn one_point_is_no_geodesic() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = run(&job(folder.path(), json!({"split": "train", "points": 1}))).unwrap_err();
+        assert_eq!(error.to_string(), "points: 1; a geodesic needs at least its two ends");
+    }
+}

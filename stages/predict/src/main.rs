@@ -1,3 +1,26 @@
 //! Stage: predictions of every checkpoint.
 
-fn main() {}
+mod prediction;
+mod softmax;
+
+use anyhow::Result;
+use kit::{Job, Memo, Tensors};
+use networks::Dataset;
+use serde_json::Value;
+
+fn main() {
+    let mut held = Memo::new();
+    kit::serve(|job| predict(job, &mut held));
+}
+
+fn predict(job: &Job, held: &mut Memo<Dataset>) -> Result<()> {
+    let device = networks::prepare(&job.device, job.threads)?;
+    let data = held.get(job.input("data")?, |artifact| -> Result<_> {
+        Ok(Dataset::read(&Tensors::open(&artifact.path)?)?)
+    })?;
+    let checkpoints = Tensors::open(&job.input("checkpoints")?.path)?;
+    let progress = |done, of, note: &str| job.progress(done, of, note);
+    let predictions = prediction::predict(&checkpoints, &data.to(device), device, progress)?;
+    predictions.write(job.output("predictions")?, &checkpoints.metadata::<Value>()?)?;
+    Ok(())
+}

@@ -1,0 +1,438 @@
+//! Builds stage crates and keeps their programs, each under the hash of the code it was built from.
+//!
+//! A program that is kept is never built again, so cargo starts only when there is something to do. Each crate is built
+//! by a cargo of its own: built together, cargo would unite the features of their dependencies, and what a program does
+//! could depend on what else was built.
+//!
+//! Cargo tells whether a crate is up to date by the times of its files, and gives the crates of two clones of a
+//! workspace the same place in a shared target directory: there it takes one clone's build for the other's. So what
+//! cargo remembers of our crates is dropped before a build unless we know that it is ours: the target directory lies in
+//! the workspace, and the last build there that we ran was of the same sources. Afterwards cargo must say that it
+//! did build those crates, the program must not have been replaced while it was copied, and the sources must hash as
+//! before. Packages from a registry are shared freely; cargo tells these apart.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
+
+use crate::code::{self, Code};
+use crate::hash::Hash;
+
+/// Kept programs that no run used for this long are removed when another is built.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How often to build again when other cargo runs keep replacing what was built.
+const ATTEMPTS: usize = 3;
+
+/// Builds the programs of stage crates.
+pub struct Builder {
+    root: PathBuf,
+    bin: PathBuf,
+    variables: BTreeMap<OsString, OsString>,
+}
+
+/// Why a program could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Cargo cannot be started.
+    #[error("cannot start cargo ({0}): install Rust from https://rustup.rs, or put cargo on the PATH")]
+    NoCargo(io::Error),
+    /// The compiler said no.
+    #[error("{crate_folder} does not build; the errors are above")]
+    Failed {
+        /// The crate.
+        crate_folder: String,
+    },
+    /// Cargo itself could not work.
+    #[error("cargo cannot read the workspace: {0}")]
+    Workspace(String),
+    /// A stage crate without a program.
+    #[error("{crate_folder} has no program named as its package: it needs a src/main.rs")]
+    NoProgram {
+        /// The crate.
+        crate_folder: String,
+    },
+    /// The sources are not those whose hash was asked for.
+    #[error("{crate_folder} changed while it was built ({part}): run again")]
+    Changed {
+        /// The crate.
+        crate_folder: String,
+        /// What changed, as in [`Code::parts`]. Cargo itself changes `Cargo.lock` when a manifest asks for more.
+        part: String,
+    },
+    /// Another cargo interfered each time.
+    #[error(
+        "{crate_folder}: cargo keeps taking another build in {} for this one; \
+         give this clone a CARGO_TARGET_DIR of its own",
+        target.display()
+    )]
+    Mixed {
+        /// The crate.
+        crate_folder: String,
+        /// The target directory.
+        target: PathBuf,
+    },
+    /// A file of ours cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The sources cannot be hashed again.
+    #[error(transparent)]
+    Code(#[from] code::Error),
+}
+
+impl Error {
+    fn file(path: &Path) -> impl FnOnce(io::Error) -> Error {
+        let path = path.to_owned();
+        move |source| Error::File { path, source }
+    }
+}
+
+/// Where cargo works, as it says itself.
+#[derive(Deserialize)]
+struct Metadata {
+    target_directory: PathBuf,
+    build_directory: Option<PathBuf>,
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    manifest_path: PathBuf,
+}
+
+/// A line of cargo's output.
+#[derive(Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+enum Message {
+    CompilerArtifact {
+        manifest_path: PathBuf,
+        target: Target,
+        executable: Option<PathBuf>,
+        fresh: bool,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// What became of an attempt to build.
+enum Attempt {
+    Kept(PathBuf),
+    /// Something else was built or copied than what we asked for.
+    Mixed,
+}
+
+impl Builder {
+    /// Builds crates of the workspace at `root` and keeps programs under `state`/bin. `variables`: the environment
+    /// cargo runs in, as of [`std::env::vars_os`].
+    pub fn new(
+        root: &Path,
+        state: &Path,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Builder {
+        Builder { root: root.to_owned(), bin: state.join("bin"), variables: variables.into_iter().collect() }
+    }
+
+    /// The program of each crate (its folder relative to the workspace, and its code), built if it is not kept.
+    ///
+    /// `again` hashes a crate's sources anew; if they changed, nothing is kept and the answer is [`Error::Changed`].
+    /// `say` gets what cargo tells people, line by line.
+    pub fn binaries(
+        &self,
+        wanted: &[(String, Code)],
+        again: &mut dyn FnMut(&str) -> Result<Code, code::Error>,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<BTreeMap<String, PathBuf>, Error> {
+        let mut programs = BTreeMap::new();
+        let mut missing = Vec::new();
+        for (folder, code) in wanted {
+            if let Some(program) = self.kept(code) {
+                programs.insert(folder.clone(), program);
+            } else {
+                missing.push((folder, code));
+            }
+        }
+        if missing.is_empty() {
+            return Ok(programs);
+        }
+        fs::create_dir_all(&self.bin).map_err(Error::file(&self.bin))?;
+        let metadata = self.metadata()?;
+        let _lock = lock(&metadata.target_directory, say)?;
+        for (folder, code) in missing {
+            // Another run may have built it while this one waited.
+            let program = match self.kept(code) {
+                Some(program) => program,
+                None => self.build(&metadata, folder, code, again, say)?,
+            };
+            programs.insert(folder.clone(), program);
+        }
+        self.drop_unused();
+        Ok(programs)
+    }
+
+    /// The kept program of a code, marked as used now.
+    fn kept(&self, code: &Code) -> Option<PathBuf> {
+        let folder = self.bin.join(code.hash.to_string());
+        let program = fs::read_dir(&folder).ok()?.find_map(Result::ok)?.path();
+        // Only its age depends on this.
+        let _ = File::open(&folder).and_then(|folder| folder.set_modified(SystemTime::now()));
+        Some(program)
+    }
+
+    fn build(
+        &self,
+        metadata: &Metadata,
+        folder: &str,
+        code: &Code,
+        again: &mut dyn FnMut(&str) -> Result<Code, code::Error>,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<PathBuf, Error> {
+        let crate_folder = folder.to_owned();
+        for _ in 0..ATTEMPTS {
+            if let Attempt::Kept(program) = self.attempt(metadata, folder, code, again, say)? {
+                return Ok(program);
+            }
+            say(&format!("{folder}: another build came between; building again"));
+        }
+        Err(Error::Mixed { crate_folder, target: metadata.target_directory.clone() })
+    }
+
+    fn attempt(
+        &self,
+        metadata: &Metadata,
+        folder: &str,
+        code: &Code,
+        again: &mut dyn FnMut(&str) -> Result<Code, code::Error>,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<Attempt, Error> {
+        let crate_folder = || folder.to_owned();
+        let mut built = Built::read(&metadata.target_directory);
+        let ours = metadata.is_inside(&self.root);
+        let suspect: Vec<&str> = code
+            .crates
+            .iter()
+            .filter(|(name, hash)| !ours || built.sources.get(*name) != Some(hash))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        metadata.forget(&suspect)?;
+        built.sources.retain(|name, _| !suspect.contains(&name.as_str()));
+        built.write()?;
+
+        let manifest = self.root.join(folder).join("Cargo.toml");
+        let artifacts = self.cargo_build(&manifest, folder, say)?;
+        let finished = SystemTime::now();
+        let mut program = None;
+        for message in artifacts {
+            let Message::CompilerArtifact { manifest_path, target, executable, fresh } = message else {
+                continue;
+            };
+            let Some(package) =
+                metadata.packages.iter().find(|package| package.manifest_path == manifest_path)
+            else {
+                continue;
+            };
+            if fresh && suspect.contains(&package.name.as_str()) {
+                return Ok(Attempt::Mixed);
+            }
+            if target.name == package.name && same_file(&manifest_path, &manifest) {
+                program = executable.or(program);
+            }
+        }
+        let program = program.ok_or_else(|| Error::NoProgram { crate_folder: crate_folder() })?;
+        let copy = self.copy(&program, finished)?;
+        let now = again(folder)?;
+        if now.hash != code.hash {
+            let mut names = code.parts.keys().chain(now.parts.keys());
+            let part =
+                names.find(|name| code.parts.get(*name) != now.parts.get(*name)).cloned().unwrap_or_default();
+            return Err(Error::Changed { crate_folder: crate_folder(), part });
+        }
+        let Some(copy) = copy else { return Ok(Attempt::Mixed) };
+        built.sources.extend(code.crates.clone());
+        built.write()?;
+
+        let place = self.bin.join(code.hash.to_string());
+        fs::create_dir_all(&place).map_err(Error::file(&place))?;
+        let place = place.join(program.file_name().unwrap_or(OsStr::new("program")));
+        copy.persist(&place).map_err(|error| Error::File { path: place.clone(), source: error.error })?;
+        Ok(Attempt::Kept(place))
+    }
+
+    /// Runs cargo and gives its messages.
+    fn cargo_build(
+        &self,
+        manifest: &Path,
+        folder: &str,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<Vec<Message>, Error> {
+        let mut cargo = self.cargo();
+        cargo.args(["build", "--release", "--message-format", "json-render-diagnostics", "--manifest-path"]);
+        cargo.arg(manifest).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let chosen =
+            ["CARGO_TERM_COLOR", "NO_COLOR"].iter().any(|name| self.variables.contains_key(OsStr::new(name)));
+        if io::stderr().is_terminal() && !chosen {
+            cargo.args(["--color", "always"]);
+        }
+        let mut child = cargo.spawn().map_err(Error::NoCargo)?;
+        let (output, errors) = (child.stdout.take(), child.stderr.take());
+        let messages = thread::scope(|scope| {
+            scope.spawn(|| each_line(errors, say));
+            let mut messages = Vec::new();
+            each_line(output, |line| messages.extend(serde_json::from_str::<Message>(line)));
+            messages
+        });
+        let status = child.wait().map_err(Error::NoCargo)?;
+        if !status.success() {
+            return Err(Error::Failed { crate_folder: folder.to_owned() });
+        }
+        Ok(messages)
+    }
+
+    /// Copies a program, synced, executable and read-only; none if it was replaced after `finished`.
+    fn copy(&self, program: &Path, finished: SystemTime) -> Result<Option<tempfile::NamedTempFile>, Error> {
+        let mut from = File::open(program).map_err(Error::file(program))?;
+        let mut copy = tempfile::NamedTempFile::new_in(&self.bin).map_err(Error::file(&self.bin))?;
+        let copied = io::copy(&mut from, copy.as_file_mut())
+            .and_then(|_| copy.as_file().set_permissions(Permissions::from_mode(0o555)))
+            .and_then(|()| copy.as_file().sync_all());
+        copied.map_err(Error::file(copy.path()))?;
+        let modified =
+            from.metadata().and_then(|metadata| metadata.modified()).map_err(Error::file(program))?;
+        Ok((modified <= finished).then_some(copy))
+    }
+
+    fn metadata(&self) -> Result<Metadata, Error> {
+        let mut cargo = self.cargo();
+        cargo.args(["metadata", "--no-deps", "--format-version", "1"]).stdin(Stdio::null());
+        let output = cargo.output().map_err(Error::NoCargo)?;
+        if !output.status.success() {
+            return Err(Error::Workspace(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        }
+        let metadata: Metadata =
+            serde_json::from_slice(&output.stdout).map_err(|error| Error::Workspace(error.to_string()))?;
+        fs::create_dir_all(&metadata.target_directory).map_err(Error::file(&metadata.target_directory))?;
+        Ok(metadata)
+    }
+
+    fn cargo(&self) -> Command {
+        let program =
+            self.variables.get(OsStr::new("CARGO")).map_or(OsStr::new("cargo"), OsString::as_os_str);
+        let mut cargo = Command::new(program);
+        cargo.current_dir(&self.root).env_clear().envs(&self.variables);
+        cargo
+    }
+
+    /// Removes programs that were not used for a long time. That some stay when this fails does no harm.
+    fn drop_unused(&self) {
+        let entries = fs::read_dir(&self.bin).into_iter().flatten().filter_map(Result::ok);
+        for entry in entries {
+            let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|time| time.elapsed());
+            if matches!(age, Ok(Ok(age)) if age > KEPT) {
+                let path = entry.path();
+                let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            }
+        }
+    }
+}
+
+impl Metadata {
+    /// Whether the target directory lies in the workspace.
+    fn is_inside(&self, root: &Path) -> bool {
+        match (self.target_directory.canonicalize(), root.canonicalize()) {
+            (Ok(target), Ok(root)) => target.starts_with(root),
+            _ => false,
+        }
+    }
+
+    /// Makes cargo forget that it built these packages: removes `release/.fingerprint/NAME-0123456789abcdef`, also of
+    /// builds for a named platform (`x86_64-unknown-linux-gnu/release`). If a later cargo keeps these elsewhere, it
+    /// calls the packages fresh, and that is noticed.
+    fn forget(&self, names: &[&str]) -> Result<(), Error> {
+        let build = self.build_directory.as_ref().unwrap_or(&self.target_directory);
+        let platforms = folders(build).into_iter().map(|folder| folder.join("release"));
+        for memory in platforms.chain([build.join("release")]).map(|folder| folder.join(".fingerprint")) {
+            for folder in folders(&memory) {
+                let name = folder.file_name().unwrap_or_default().to_string_lossy();
+                let Some((name, digits)) = name.rsplit_once('-') else { continue };
+                if digits.len() == 16 && names.contains(&name) {
+                    fs::remove_dir_all(&folder).map_err(Error::file(&folder))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which sources the crates in a target directory were last built of, by package name.
+struct Built {
+    path: PathBuf,
+    sources: BTreeMap<String, Hash>,
+}
+
+impl Built {
+    fn read(target: &Path) -> Built {
+        let path = target.join("ribbon-built.json");
+        let sources =
+            fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        Built { path, sources }
+    }
+
+    /// Not atomic: a damaged file only means that crates are built again.
+    fn write(&self) -> Result<(), Error> {
+        let text =
+            serde_json::to_vec(&self.sources).map_err(io::Error::from).map_err(Error::file(&self.path))?;
+        fs::write(&self.path, text).map_err(Error::file(&self.path))
+    }
+}
+
+/// Holds the target directory until the file is closed; runs of other clones wait.
+fn lock(target: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<File, Error> {
+    let path = target.join("ribbon.lock");
+    let file = File::options().create(true).append(true).open(&path).map_err(Error::file(&path))?;
+    match file.try_lock() {
+        Ok(()) => return Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            say(&format!("waiting for another build in {}", target.display()))
+        }
+        Err(fs::TryLockError::Error(source)) => return Err(Error::File { path, source }),
+    }
+    file.lock().map_err(Error::file(&path))?;
+    Ok(file)
+}
+
+fn each_line(stream: Option<impl io::Read>, mut line: impl FnMut(&str)) {
+    let Some(stream) = stream else { return };
+    for bytes in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+        line(&String::from_utf8_lossy(&bytes));
+    }
+}
+
+fn folders(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}

@@ -1,0 +1,268 @@
+//! The command line: what people type, and what each command does with a project.
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::explain::{self, Format};
+use crate::graph::JobId;
+use crate::plan::{Plan, State};
+use crate::project::{self, Project, Selection};
+use crate::run::{self, Bars, Json, Options, Plain, Report};
+use crate::target;
+
+/// Runs a pipeline: what changed, and what depends on it, and nothing else.
+#[derive(Debug, Parser)]
+#[command(name = "ribbon", version, arg_required_else_help = true)]
+struct Cli {
+    /// The pipeline; looked for in this folder and those above it when not given.
+    #[arg(long, global = true, value_name = "FILE")]
+    pipeline: Option<PathBuf>,
+    /// The profile; pipeline.yaml names the default.
+    #[arg(long, global = true)]
+    profile: Option<String>,
+    /// Another value for a parameter of the profile, as `epochs=30` or `data.kind=cifar10`.
+    #[arg(long = "set", global = true, value_name = "PATH=VALUE")]
+    sets: Vec<String>,
+    /// Hash every file at every use instead of trusting its times.
+    #[arg(long, global = true)]
+    paranoid: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const TARGETS: &str = "\
+A target is a stage (`train`), a job or several by their labels (`train[arch=fc,seed=42]`), or a path under outputs/.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make targets: run what is not up to date, publish under outputs/PROFILE/, write pipeline.lock.
+    #[command(after_help = TARGETS)]
+    Run {
+        /// What to make; everything when not given.
+        targets: Vec<String>,
+        /// CPU threads that jobs share; all of the machine's when not given.
+        #[arg(short, long, value_name = "N")]
+        jobs: Option<u32>,
+        /// Say what would run and why; run nothing.
+        #[arg(short = 'n', long)]
+        dry_run: bool,
+        /// After a failure, go on with what does not depend on it.
+        #[arg(short, long)]
+        keep_going: bool,
+        /// Run these though they are up to date.
+        #[arg(long, value_name = "TARGET")]
+        force: Vec<String>,
+        /// Where a key makes other bits than pipeline.lock says, take the new ones into it.
+        #[arg(long)]
+        update_lock: bool,
+        /// Tell events as JSON, one a line, on standard output.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what is up to date.
+    Status {
+        /// End with exit code 1 if anything has to run or is not published as it should be.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Say why a target would run: what changed, from what to what, back to the root cause.
+    #[command(after_help = TARGETS)]
+    Why {
+        /// What to explain.
+        target: String,
+    },
+    /// Say where a target came from: keys, code, parameters, inputs, back to the data.
+    #[command(after_help = TARGETS)]
+    Show {
+        /// What to trace.
+        target: String,
+    },
+    /// Print what a job printed when it last ran.
+    #[command(after_help = TARGETS)]
+    Log {
+        /// A target that is one job.
+        job: String,
+    },
+    /// Print the graph of stages.
+    Graph {
+        /// For which program.
+        #[arg(long, value_enum, default_value = "mermaid")]
+        format: Format,
+    },
+    /// Print the JSON schema of pipeline.yaml, for editors.
+    Schema,
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    // Exits with 2 for wrong use, and 0 after help.
+    let cli = Cli::parse();
+    match cli.execute() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("ribbon: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+impl Cli {
+    fn execute(self) -> Result<ExitCode> {
+        let sets = self.sets.iter().map(|set| {
+            let (path, value) = set.split_once('=').with_context(|| format!("--set {set}: write PATH=VALUE"))?;
+            Ok((path.to_owned(), value.to_owned()))
+        });
+        let selection = Selection {
+            pipeline: self.pipeline,
+            profile: self.profile,
+            sets: sets.collect::<Result<_>>()?,
+            paranoid: self.paranoid,
+        };
+        match self.command {
+            Command::Schema => print(&format!("{:#}\n", crate::pipeline::schema())),
+            Command::Completions { shell } => {
+                clap_complete::generate(shell, &mut Cli::command(), "ribbon", &mut std::io::stdout());
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Run { targets, jobs, dry_run: false, keep_going, force, update_lock, json } => {
+                let options = Options { threads: jobs, keep_going, update_lock };
+                run(&selection, &targets, &force, &options, json)
+            }
+            Command::Run { targets, force, .. } => {
+                let project = open(&selection)?;
+                let (wanted, forced) = (wanted(&project, &targets)?, jobs(&project, &force)?);
+                print(&dry_run(&project, &wanted, &forced))
+            }
+            Command::Status { check } => {
+                let project = open(&selection)?;
+                let plan = Plan::new(&project, &target::everything(&project), &BTreeSet::new());
+                let status = explain::status(&project, &plan);
+                print(&format!("{status}\n"))?;
+                let fine = status.is_current() && status.unpublished.is_empty();
+                Ok(if check && !fine { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+            }
+            Command::Why { target } => {
+                let project = open(&selection)?;
+                print(&dry_run(&project, &jobs(&project, &[target])?, &BTreeSet::new()))
+            }
+            Command::Show { target } => {
+                let project = open(&selection)?;
+                let targets = jobs(&project, &[target])?;
+                let plan = Plan::new(&project, &targets, &BTreeSet::new());
+                print(&explain::show(&project, &plan, &targets))
+            }
+            Command::Log { job } => log(&open(&selection)?, &job),
+            Command::Graph { format } => print(&explain::draw(&open(&selection)?, format)),
+        }
+    }
+}
+
+fn run(
+    selection: &Selection,
+    targets: &[String],
+    force: &[String],
+    options: &Options,
+    json: bool,
+) -> Result<ExitCode> {
+    let mut report: Box<dyn Report> = match () {
+        () if json => Box::new(Json),
+        () if std::io::stderr().is_terminal() => Box::new(Bars::new()),
+        () => Box::new(Plain),
+    };
+    let path = project::find(selection)?;
+    let root = path.parent().context("pipeline.yaml stands in a folder")?;
+    let waits = || eprintln!("waiting for another run in {}", root.display());
+    let _lock = Project::lock_workspace(root, waits)?;
+    let mut project = open(selection)?;
+    let (wanted, forced) = (wanted(&project, targets)?, jobs(&project, force)?);
+    let summary = match run::run(&mut project, &wanted, &forced, options, report.as_mut()) {
+        Ok(summary) => summary,
+        Err(error) => {
+            // What was finished is in the store; this run did not come to its end.
+            eprintln!("ribbon: {:#}", anyhow::Error::from(error));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    Ok(match () {
+        () if summary.interrupted => ExitCode::from(130),
+        () if summary.failed > 0 => ExitCode::FAILURE,
+        () => ExitCode::SUCCESS,
+    })
+}
+
+fn open(selection: &Selection) -> Result<Project> {
+    Ok(Project::open(selection)?)
+}
+
+/// The jobs of targets, or all that the pipeline is for.
+fn wanted(project: &Project, targets: &[String]) -> Result<BTreeSet<JobId>> {
+    if targets.is_empty() { Ok(target::everything(project)) } else { jobs(project, targets) }
+}
+
+fn jobs(project: &Project, targets: &[String]) -> Result<BTreeSet<JobId>> {
+    let mut jobs = BTreeSet::new();
+    for target in targets {
+        jobs.extend(target::select(project, target)?);
+    }
+    Ok(jobs)
+}
+
+/// What would run and why.
+fn dry_run(project: &Project, wanted: &BTreeSet<JobId>, forced: &BTreeSet<JobId>) -> String {
+    let mut plan = Plan::new(project, wanted, forced);
+    plan.demand();
+    let mut text = String::new();
+    for group in explain::why(project, &plan) {
+        text.push_str(&format!("{group}\n"));
+    }
+    let count = |is: fn(&State) -> bool| plan.needed().filter(|id| is(plan.state(*id))).count();
+    let stale = count(|state| matches!(state, State::Stale(..)));
+    let waiting = count(|state| matches!(state, State::Waiting));
+    let current = count(|state| matches!(state, State::Current(..)));
+    let perhaps = if waiting > 0 { format!(", and up to {waiting} more if outputs change") } else { String::new() };
+    text + &format!("would run {stale}{perhaps}; {current} up to date\n")
+}
+
+/// Prints a job's log: of its key as it is now, or of its line in the lock.
+fn log(project: &Project, job: &str) -> Result<ExitCode> {
+    let jobs = target::select(project, job)?;
+    let id = match jobs.first() {
+        Some(id) if jobs.len() == 1 => *id,
+        _ => bail!("{job} is {} jobs; a log is of one: add labels in brackets", jobs.len()),
+    };
+    let plan = Plan::new(project, &jobs, &BTreeSet::new());
+    let now = match plan.state(id) {
+        State::Stale(key, _) | State::Current(key, _) => Some(*key),
+        State::Waiting | State::Unneeded => None,
+    };
+    let locked = project.lock.get(project.name(id)).map(|line| line.key);
+    let keys = now.into_iter().chain(locked);
+    match keys.map(|key| project.store.log_path(key)).find(|path| path.exists()) {
+        Some(path) => {
+            let mut file = std::fs::File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            // A closed pipe (`| head`) is the reader's wish.
+            let _ = std::io::copy(&mut file, &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        None => {
+            eprintln!("{} has not run here, or printed nothing", project.name(id));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn print(text: &str) -> Result<ExitCode> {
+    // A closed pipe (`| head`) is the reader's wish.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,58 @@
+//! The graph of stages as text that other programs draw.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use crate::pipeline::{Source, StageId};
+use crate::project::Project;
+
+/// For which program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Graphviz.
+    Dot,
+    /// Mermaid, as README pages show it.
+    Mermaid,
+}
+
+/// Draws stages with their numbers of jobs, and which takes outputs of which.
+pub fn draw(project: &Project, format: Format) -> String {
+    let stages = &project.pipeline.stages;
+    let edges: BTreeSet<(usize, usize)> = stages
+        .iter()
+        .enumerate()
+        .flat_map(|(to, stage)| stage.inputs.values().map(move |input| (to, input)))
+        .flat_map(|(to, input)| input.sources().iter().map(move |source| (to, source)))
+        .filter_map(|(to, source)| match source {
+            Source::Jobs { stage, .. } => Some((stage.0, to)),
+            Source::File(_) => None,
+        })
+        .collect();
+    let label = |index: usize| match project.graph.jobs_of(StageId(index)).count() {
+        1 => stages[index].name.clone(),
+        jobs => format!("{} x {jobs}", stages[index].name),
+    };
+    let mut text = String::new();
+    match format {
+        Format::Dot => {
+            text.push_str("digraph pipeline {\n  rankdir = LR;\n  node [shape = box, fontname = \"sans-serif\"];\n");
+            for index in 0..stages.len() {
+                let _ = writeln!(text, "  s{index} [label = \"{}\", tooltip = \"{}\"];", label(index), stages[index].about);
+            }
+            for (from, to) in edges {
+                let _ = writeln!(text, "  s{from} -> s{to};");
+            }
+            text.push_str("}\n");
+        }
+        Format::Mermaid => {
+            text.push_str("flowchart LR\n");
+            for index in 0..stages.len() {
+                let _ = writeln!(text, "  s{index}[\"{}\"]", label(index));
+            }
+            for (from, to) in edges {
+                let _ = writeln!(text, "  s{from} --> s{to}");
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,165 @@
+//! Keys: all that a job's result depends on, listed once, and hashed or told.
+//!
+//! One function lists the ingredients of a key, in order, to an [`Ingredients`]: [`Terse`] hashes them, [`Told`] keeps
+//! them for records and for `why`. So what is hashed and what is explained cannot disagree.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::graph::{Graph, JobId, JobInput, Origin};
+use crate::hash::{Hash, Key};
+use crate::pipeline::{Kind, Pipeline, Program};
+
+/// Takes the ingredients of a key, in order.
+pub trait Ingredients {
+    /// `name` is like `params.network.rate` or `inputs.tiles[rows=a,cols=b]`.
+    fn add(&mut self, name: &str, value: &str);
+}
+
+/// Hashes ingredients.
+pub struct Terse(blake3::Hasher);
+
+/// Keeps ingredients: (name, value), in order.
+#[derive(Debug, Default)]
+pub struct Told(pub Vec<(String, String)>);
+
+impl Ingredients for Terse {
+    fn add(&mut self, name: &str, value: &str) {
+        for text in [name, value] {
+            self.0.update(&(text.len() as u64).to_le_bytes());
+            self.0.update(text.as_bytes());
+        }
+    }
+}
+
+impl Ingredients for Told {
+    fn add(&mut self, name: &str, value: &str) {
+        self.0.push((name.to_owned(), value.to_owned()));
+    }
+}
+
+/// What is known of a stage outside pipeline.yaml.
+#[derive(Debug, Clone, Default)]
+pub struct StageFacts {
+    /// The hash of its code.
+    pub code: Option<Hash>,
+    /// Hashes of the pin files of its tools, by the tool's name.
+    pub tools: BTreeMap<String, Hash>,
+    /// Values of its declared environment variables; none when unset.
+    pub env: BTreeMap<String, Option<String>>,
+}
+
+/// The key of a job. `content` is the hash of each of its inputs' artifacts.
+pub fn key(
+    pipeline: &Pipeline,
+    graph: &Graph,
+    facts: &StageFacts,
+    id: JobId,
+    content: impl Fn(Origin) -> Hash,
+) -> Key {
+    let mut terse = Terse(blake3::Hasher::new_derive_key("hyperribbon job key 1"));
+    describe(pipeline, graph, facts, id, content, &mut terse);
+    Key(terse.0.finalize().into())
+}
+
+/// Lists all that a job's result depends on.
+pub fn describe(
+    pipeline: &Pipeline,
+    graph: &Graph,
+    facts: &StageFacts,
+    id: JobId,
+    content: impl Fn(Origin) -> Hash,
+    to: &mut impl Ingredients,
+) {
+    let job = graph.job(id);
+    let stage = &pipeline.stages[job.stage.0];
+    if let Some(code) = facts.code {
+        to.add("code", &code.to_string());
+    }
+    if let Program::Command { command, .. } = &stage.program {
+        for (i, word) in command.iter().enumerate() {
+            to.add(&format!("program.{i}"), word);
+        }
+    }
+    for (name, value) in graph.params(pipeline, id) {
+        flatten(&mut format!("params.{name}"), &value, to);
+    }
+    for (name, input) in stage.inputs.keys().zip(&job.inputs) {
+        match input {
+            JobInput::One(origin) => to.add(&format!("inputs.{name}"), &content(*origin).to_string()),
+            JobInput::Many(origins) => {
+                to.add(&format!("inputs.{name}"), &format!("{} artifacts", origins.len()));
+                for origin in origins {
+                    let labels = origin.job().map(|job| crate::graph::join(&graph.job(job).labels));
+                    let name = format!("inputs.{name}[{}]", labels.unwrap_or_default());
+                    to.add(&name, &content(*origin).to_string());
+                }
+            }
+        }
+    }
+    for (name, output) in &stage.outputs {
+        let kind = if output.kind == Kind::File { "file" } else { "folder" };
+        to.add(&format!("outputs.{name}"), &format!("{kind} {}", output.file));
+    }
+    to.add("threads", &stage.needs.threads.to_string());
+    for (name, hash) in &facts.tools {
+        to.add(&format!("tools.{name}"), &hash.to_string());
+    }
+    for (name, value) in &facts.env {
+        match value {
+            Some(value) => to.add(&format!("env.{name}"), &format!("={value}")),
+            None => to.add(&format!("env.{name}"), "unset"),
+        }
+    }
+}
+
+/// Adds a JSON value leaf by leaf, so that `why` can name the one that differs. Objects are sorted by name.
+fn flatten(name: &mut String, value: &Value, to: &mut impl Ingredients) {
+    let length = name.len();
+    match value {
+        Value::Object(entries) if !entries.is_empty() => {
+            let sorted: BTreeMap<_, _> = entries.iter().collect();
+            for (entry, value) in sorted {
+                name.push('.');
+                name.push_str(entry);
+                flatten(name, value, to);
+                name.truncate(length);
+            }
+        }
+        leaf => to.add(name, &leaf.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn hashed(params: &Value) -> Hash {
+        let mut terse = Terse(blake3::Hasher::new());
+        flatten(&mut "params".to_owned(), params, &mut terse);
+        terse.0.finalize().into()
+    }
+
+    #[test]
+    fn leaves_are_named_in_order_whatever_order_they_were_written_in() {
+        let mut told = Told::default();
+        flatten(
+            &mut "params".to_owned(),
+            &json!({"model": {"kind": "fc", "widths": [2, 3]}, "epochs": 20}),
+            &mut told,
+        );
+        let expected =
+            [("params.epochs", "20"), ("params.model.kind", "\"fc\""), ("params.model.widths", "[2,3]")];
+        assert_eq!(told.0, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn text_and_numbers_and_neighbouring_fields_are_told_apart() {
+        assert_ne!(hashed(&json!({"a": 1})), hashed(&json!({"a": "1"})));
+        assert_ne!(hashed(&json!({"a": "bc"})), hashed(&json!({"ab": "c"})));
+        assert_ne!(hashed(&json!({"a": {}})), hashed(&json!({})));
+    }
+}

@@ -1,0 +1,20 @@
+//! A content-hashed DAG runner: `pipeline.yaml` in, figures out, and nothing computed twice.
+//!
+//! Data flows one way: [`cli`] -> [`pipeline`] (YAML to a checked specification) -> [`graph`] (jobs) -> [`code`] and
+//! [`key`] (all that a result depends on) -> [`store`] and [`lockfile`] (what was made) -> [`plan`] (what has to run) ->
+//! [`build`] and [`run`] -> [`explain`]. docs/ARCHITECTURE.md draws the map.
+
+pub mod build;
+pub mod cli;
+pub mod code;
+pub mod explain;
+pub mod graph;
+pub mod hash;
+pub mod key;
+pub mod lockfile;
+pub mod pipeline;
+pub mod plan;
+pub mod project;
+pub mod run;
+pub mod store;
+pub mod target;

@@ -1,0 +1,203 @@
+//! pipeline.lock: every job's key and its artifacts' hashes, committed beside pipeline.yaml.
+//!
+//! One line a job, sorted: profile, job, key, and `NAME=HASH:SIZE` per output (`NAME/=..` for a folder), separated by
+//! spaces; a space in a name is written `%20`, a percent sign `%25`. A run writes only its own profile's lines.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::hash::{Hash, Key};
+use crate::pipeline::Kind;
+use crate::store::Artifact;
+
+const HEADER: &str = "# pipeline.lock 1: every job's key and what it made. Written by ribbon; commit it.\n";
+
+/// What is wrong with a lock.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// It cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line is none.
+    #[error("{path}:{line}: {why}; remove the line and run `ribbon run`, which writes it anew")]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// A job's line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The job's key.
+    pub key: Key,
+    /// What it made, by the output's name.
+    pub outputs: BTreeMap<String, Artifact>,
+}
+
+/// A lock, of which one profile's lines are open for change.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    profile: String,
+    /// By job.
+    lines: BTreeMap<String, Line>,
+    /// The other profiles' lines, as they are.
+    others: Vec<String>,
+    /// The file's text, so that an equal one is not written again.
+    text: String,
+}
+
+impl Lock {
+    /// Reads the lock at `path`; there may be none yet.
+    ///
+    /// # Errors
+    /// When it cannot be read, or a line of this profile is none.
+    pub fn open(path: &Path, profile: &str) -> Result<Lock, LockError> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(source) => return Err(LockError::Io { path: path.to_owned(), source }),
+        };
+        let (mut lines, mut others) = (BTreeMap::new(), Vec::new());
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {
+            match line.split_once(' ') {
+                Some((name, rest)) if unescape(name) == profile => {
+                    let (job, line) = parse(rest).map_err(|why| LockError::Line {
+                        path: path.to_owned(),
+                        line: number + 1,
+                        why,
+                    })?;
+                    lines.insert(job, line);
+                }
+                _ if line.is_empty() => {}
+                _ => others.push(line.to_owned()),
+            }
+        }
+        Ok(Lock { path: path.to_owned(), profile: profile.to_owned(), lines, others, text })
+    }
+
+    /// A job's line.
+    pub fn get(&self, job: &str) -> Option<&Line> {
+        self.lines.get(job)
+    }
+
+    /// Sets a job's line.
+    pub fn set(&mut self, job: &str, line: Line) {
+        self.lines.insert(job.to_owned(), line);
+    }
+
+    /// Removes the lines of jobs that are no more.
+    pub fn retain(&mut self, exists: impl Fn(&str) -> bool) {
+        self.lines.retain(|job, _| exists(job));
+    }
+
+    /// Writes the lock, if its text changed.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old one then stays.
+    pub fn save(&mut self) -> Result<(), LockError> {
+        let profile = escape(&self.profile);
+        let mut all = self.others.clone();
+        all.extend(self.lines.iter().map(|(job, line)| format!("{profile} {}", render(job, line))));
+        all.sort();
+        let mut text = HEADER.to_owned();
+        for line in all {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        if text != self.text {
+            crate::store::write_whole(&self.path, text.as_bytes())
+                .map_err(|source| LockError::Io { path: self.path.clone(), source })?;
+            self.text = text;
+        }
+        Ok(())
+    }
+}
+
+fn render(job: &str, line: &Line) -> String {
+    let mut text = format!("{} {}", escape(job), line.key);
+    for (name, Artifact { kind, hash, size }) in &line.outputs {
+        let slash = if *kind == Kind::Folder { "/" } else { "" };
+        let _ = write!(text, " {}{slash}={hash}:{size}", escape(name));
+    }
+    text
+}
+
+fn parse(text: &str) -> Result<(String, Line), String> {
+    let mut words = text.split(' ');
+    let job = words.next().filter(|job| !job.is_empty()).ok_or("a job is missing")?;
+    let key = words.next().ok_or("a key is missing")?.parse::<Key>().map_err(|error| error.to_string())?;
+    let output = |word: &str| {
+        let (name, rest) = word.split_once('=')?;
+        let (hash, size) = rest.split_once(':')?;
+        let (name, kind) = name.strip_suffix('/').map_or((name, Kind::File), |name| (name, Kind::Folder));
+        let artifact = Artifact { kind, hash: hash.parse::<Hash>().ok()?, size: size.parse().ok()? };
+        Some((unescape(name), artifact))
+    };
+    let outputs = words
+        .map(|word| output(word).ok_or_else(|| format!("`{word}` is not NAME=HASH:SIZE")))
+        .collect::<Result<_, _>>()?;
+    Ok((unescape(job), Line { key, outputs }))
+}
+
+fn escape(text: &str) -> String {
+    text.replace('%', "%25").replace(' ', "%20").replace('\n', "%0A")
+}
+
+fn unescape(text: &str) -> String {
+    text.replace("%0A", "\n").replace("%20", " ").replace("%25", "%")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(n: u8) -> Line {
+        let artifact = Artifact { kind: Kind::File, hash: Hash([n; 32]), size: 7 };
+        let folder = Artifact { kind: Kind::Folder, ..artifact };
+        let outputs = [("table".to_owned(), artifact), ("images".to_owned(), folder)];
+        Line { key: Key(Hash([n; 32])), outputs: outputs.into() }
+    }
+
+    #[test]
+    fn a_run_changes_its_own_profile_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipeline.lock");
+        let mut quick = Lock::open(&path, "quick").unwrap();
+        quick.set("train[arch=my net,seed=42]", line(1));
+        quick.save().unwrap();
+        let mut paper = Lock::open(&path, "paper").unwrap();
+        assert_eq!(paper.get("train[arch=my net,seed=42]"), None);
+        paper.set("prepare", line(2));
+        paper.save().unwrap();
+        let mut quick = Lock::open(&path, "quick").unwrap();
+        assert_eq!(quick.get("train[arch=my net,seed=42]"), Some(&line(1)));
+        quick.retain(|_| false);
+        quick.save().unwrap();
+        assert_eq!(Lock::open(&path, "paper").unwrap().get("prepare"), Some(&line(2)));
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2, "a header and one line");
+    }
+
+    #[test]
+    fn a_damaged_line_is_told_with_its_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipeline.lock");
+        fs::write(&path, format!("{HEADER}other lines are not ours\nquick prepare cafe\n")).unwrap();
+        let message = Lock::open(&path, "quick").unwrap_err().to_string();
+        assert!(message.contains("pipeline.lock:3: `cafe` is not a hash"), "{message}");
+        assert!(Lock::open(&path, "paper").is_ok());
+    }
+}

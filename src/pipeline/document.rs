@@ -1,0 +1,206 @@
+//! pipeline.yaml as it is written: what serde reads, and what editors get as a schema.
+//!
+//! The comments of the fields are the schema's descriptions.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::literal::{Literal, Scalar};
+
+/// The JSON schema of pipeline.yaml, for editors.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Document).to_value()
+}
+
+/// A paper as a graph: profiles, sweeps, stages.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "pipeline.yaml")]
+pub(super) struct Document {
+    /// The format of this file: 1.
+    pub version: u32,
+    /// The profile that runs when --profile is not given.
+    pub profile: Option<String>,
+    /// Parameters of every profile; `$name` stands for one.
+    #[serde(default)]
+    pub params: IndexMap<String, Literal>,
+    /// Sweeps that all profiles share.
+    #[serde(default)]
+    pub sweeps: IndexMap<String, Sweep>,
+    /// Ways to run the pipeline: small and large.
+    pub profiles: IndexMap<String, Profile>,
+    /// What is run.
+    pub stages: IndexMap<String, Stage>,
+}
+
+/// A way to run the pipeline.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Profile {
+    /// A line for people.
+    #[serde(default)]
+    pub about: String,
+    /// Parameters; each replaces the one of all profiles as a whole.
+    #[serde(default)]
+    pub params: IndexMap<String, Literal>,
+    /// Sweeps; each replaces the one of all profiles as a whole.
+    #[serde(default)]
+    pub sweeps: IndexMap<String, Sweep>,
+}
+
+/// A set of configurations.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sweep {
+    /// Every combination of these is a configuration; the keys are its labels.
+    #[serde(default)]
+    pub matrix: IndexMap<String, Values>,
+    /// Combinations to leave out, by some or all of their labels.
+    #[serde(default)]
+    pub exclude: Vec<Condition>,
+    /// Further configurations, with all labels.
+    #[serde(default)]
+    pub include: Vec<IndexMap<String, Scalar>>,
+    /// Values that follow from the labels; later ones win.
+    #[serde(default)]
+    pub settings: Vec<Setting>,
+}
+
+/// The values of a label.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub(super) struct Values(#[schemars(length(min = 1))] pub Vec<Scalar>);
+
+/// Labels, each with the value, or a list of the values, that meet the condition.
+pub(super) type Condition = IndexMap<String, OneOrMany<Scalar>>;
+
+/// Values of the configurations that meet a condition.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Setting {
+    /// The condition; without it, all configurations meet it.
+    #[serde(default)]
+    pub when: Condition,
+    /// The values; `$name` stands for a parameter.
+    pub set: IndexMap<String, Literal>,
+}
+
+/// One, or a list.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum OneOrMany<T> {
+    /// A list.
+    Many(Vec<T>),
+    /// One.
+    One(T),
+}
+
+impl<T> OneOrMany<T> {
+    /// All of them.
+    pub fn as_slice(&self) -> &[T] {
+        match self {
+            OneOrMany::Many(list) => list,
+            OneOrMany::One(one) => std::slice::from_ref(one),
+        }
+    }
+}
+
+/// A stage: what is run, on what, for what.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Stage {
+    /// A line for people.
+    #[serde(default)]
+    pub about: String,
+    /// The folder of the crate whose program does the jobs; or say `run`.
+    #[serde(rename = "crate")]
+    pub krate: Option<String>,
+    /// The command that does a job, with {inputs.NAME}, {outputs.NAME} and {params.NAME} in it; or say `crate`.
+    pub run: Option<Vec<String>>,
+    /// The files that are the code of `run`.
+    #[serde(default)]
+    pub code: Vec<String>,
+    /// A job a configuration: `network in networks`; or a group: `group in networks by arch, optimizer`.
+    pub each: Option<OneOrMany<String>>,
+    /// A job an unordered pair of groups: `rows, cols in networks by arch, optimizer`.
+    pub pairs: Option<String>,
+    /// What the stage gets to know; `$name` stands for a parameter or a configuration, `$name.value` for one value of it.
+    #[serde(default)]
+    pub params: IndexMap<String, Literal>,
+    /// `stage.output`, `stage[*].output`, `stage[label=value].output`, `stage[group].output`, `./path`, or a list of them.
+    #[serde(default)]
+    pub inputs: IndexMap<String, OneOrMany<String>>,
+    /// Names of files; with a trailing `/`, of folders.
+    #[schemars(extend("minProperties" = 1))]
+    pub outputs: IndexMap<String, String>,
+    /// Outputs to place under outputs/PROFILE/, as output: path, with `{label}` in it.
+    #[serde(default)]
+    pub publish: IndexMap<String, String>,
+    /// What a job needs to run.
+    #[serde(default)]
+    pub needs: Needs,
+    /// Pin files of tools; their content is part of the key.
+    #[serde(default)]
+    pub tools: IndexMap<String, String>,
+    /// Environment variables that pass, and whose values are part of the key.
+    #[serde(default)]
+    pub env: Vec<String>,
+}
+
+/// What a job needs to run.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Needs {
+    /// CPU threads, 1 if not told; part of the key, since arithmetic may follow it.
+    #[schemars(range(min = 1))]
+    pub threads: Option<u32>,
+    /// Memory: bytes, or a number with K, M, G, T (powers of 1000) or KiB, MiB, GiB, TiB (of 1024).
+    pub memory: Option<Memory>,
+    /// Whether it uses a GPU; not, if not told.
+    #[serde(default)]
+    pub gpu: Gpu,
+    /// How many of these jobs may share a card, 1 if not told.
+    #[serde(rename = "per-gpu")]
+    #[schemars(range(min = 1))]
+    pub per_gpu: Option<u32>,
+}
+
+/// An amount of memory.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Memory {
+    /// Bytes.
+    Bytes(u64),
+    /// With a unit: `1G`, `500M`, `2GiB`.
+    Text(String),
+}
+
+/// Whether a job uses a GPU.
+#[derive(Debug, Default, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Gpu {
+    /// No.
+    #[default]
+    None,
+    /// Where there is one.
+    Prefer,
+    /// Not without.
+    Require,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::schema;
+
+    #[test]
+    fn the_schema_describes_keys_and_refuses_others() {
+        let schema = schema();
+        assert_eq!(schema["additionalProperties"], false);
+        assert_eq!(schema["required"], serde_json::json!(["version", "profiles", "stages"]));
+        assert_eq!(schema["$defs"]["Stage"]["additionalProperties"], false);
+        assert_eq!(schema["$defs"]["Stage"]["properties"]["about"]["description"], "A line for people.");
+        assert_eq!(schema["$defs"]["Needs"]["properties"]["per-gpu"]["minimum"], 1);
+        assert!(schema["properties"]["profile"]["description"].as_str().unwrap().contains("--profile"));
+    }
+}

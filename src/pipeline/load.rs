@@ -1,0 +1,154 @@
+//! From the file's text to a checked pipeline, phase by phase; a phase that finds problems is the last.
+
+use std::path::Path;
+
+use super::document::{self, Document};
+use super::error::{PipelineError, Problem, Problems, hint};
+use super::params::Params;
+use super::positions::{Place, Position, Positions};
+use super::reference::{is_name, name_rule};
+use super::stage::Scope;
+use super::{Pipeline, Sweep, inputs, shape, stage, sweep};
+
+/// The only format of pipeline.yaml there is yet.
+const VERSION: u32 = 1;
+
+impl Pipeline {
+    /// Reads and checks a pipeline.yaml for a profile (the file's own choice if none is given), with the parameters of
+    /// `--set`: dotted paths, and values in YAML.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or anything in it, in the profile's name or in `sets` is wrong.
+    pub fn load(
+        path: &Path,
+        profile: Option<&str>,
+        sets: &[(String, String)],
+    ) -> Result<Pipeline, PipelineError> {
+        let (text, root) = (read(path)?, path.parent().unwrap_or(Path::new("")));
+        let loaded = parse(&text).and_then(|(document, positions)| {
+            checked(&document, root, profile, sets, &mut Problems::new(&positions))
+        });
+        loaded.map_err(|problems| PipelineError::Invalid { file: path.to_owned(), problems })
+    }
+}
+
+/// The names of a pipeline.yaml's profiles, in its order, each with its line for people.
+///
+/// # Errors
+/// If the file cannot be read, or is not a pipeline.yaml at all; its references are not checked.
+pub fn profiles(path: &Path) -> Result<Vec<(String, String)>, PipelineError> {
+    let (document, _) =
+        parse(&read(path)?).map_err(|problems| PipelineError::Invalid { file: path.to_owned(), problems })?;
+    Ok(document.profiles.into_iter().map(|(name, profile)| (name, profile.about)).collect())
+}
+
+fn read(path: &Path) -> Result<String, PipelineError> {
+    std::fs::read_to_string(path).map_err(|source| PipelineError::Read { path: path.to_owned(), source })
+}
+
+/// Reads YAML of the schema's shape.
+fn parse(text: &str) -> Result<(Document, Positions), Vec<Problem>> {
+    let positions = Positions::read(text).map_err(|problem| vec![problem])?;
+    // The two parsers differ in corners of YAML, so that serde_yaml may refuse what saphyr read.
+    let refused = |error: serde_yaml::Error| {
+        let position = error.location().map(|at| Position { line: at.line(), column: at.column() });
+        vec![Problem { position, text: error.to_string() }]
+    };
+    if !positions.twice.is_empty() {
+        return Err(positions.twice.iter().map(twice).collect());
+    }
+    let yaml: serde_yaml::Value = serde_yaml::from_str(text).map_err(refused)?;
+    let mut problems = Problems::new(&positions);
+    shape::check(&document::schema(), &yaml, &mut problems);
+    problems.so_far()?;
+    let document: Document = serde_yaml::from_str(text).map_err(refused)?;
+    Ok((document, positions))
+}
+
+fn twice((key, again, first): &(String, Position, Position)) -> Problem {
+    Problem {
+        position: Some(*again),
+        text: format!("the key `{key}` is here twice, first in line {}", first.line),
+    }
+}
+
+/// Checks what the schema cannot: names, references, files.
+fn checked(
+    document: &Document,
+    root: &Path,
+    profile: Option<&str>,
+    sets: &[(String, String)],
+    problems: &mut Problems,
+) -> Result<Pipeline, Vec<Problem>> {
+    if document.version != VERSION {
+        let version = document.version;
+        problems
+            .value(&Place::of(&["version"]), format!("version {version} is unknown; this is for {VERSION}"));
+        problems.so_far()?;
+    }
+    let profile = chosen(document, profile, problems)?;
+    let mut params = Params::of(document, profile, problems);
+    for (path, text) in sets {
+        params.set(path, text).unwrap_or_else(|what| problems.argument(what));
+    }
+    problems.so_far()?;
+
+    let sweeps = sweeps(document, profile, &params, problems);
+    problems.so_far()?;
+
+    let scope = Scope { root, params: &params, sweeps: &sweeps };
+    let stage = |(name, given): (&String, _)| {
+        stage::check(name, given, &Place::of(&["stages", name]), &scope, problems)
+    };
+    let mut stages = document.stages.iter().map(stage).collect::<Vec<_>>();
+    inputs::check_published(&stages, problems);
+    problems.so_far()?;
+
+    inputs::resolve(document, &mut stages, &sweeps, root, problems);
+    problems.so_far()?;
+
+    let stages = inputs::sort(stages, problems);
+    problems.so_far()?;
+    Ok(Pipeline { root: root.to_owned(), profile: profile.to_owned(), sweeps, stages })
+}
+
+/// The profile that runs: the one given, or else the file's.
+fn chosen<'a>(
+    document: &'a Document,
+    given: Option<&'a str>,
+    problems: &mut Problems,
+) -> Result<&'a str, Vec<Problem>> {
+    for name in document.profiles.keys().filter(|name| !is_name(name)) {
+        problems.key(&Place::of(&["profiles", name]), name_rule("profile", name));
+    }
+    let hint = |name| hint(name, document.profiles.keys().map(String::as_str));
+    match (given, &document.profile) {
+        (Some(name), _) if !document.profiles.contains_key(name) => {
+            problems.argument(format!("--profile {name}: there is no such profile{}", hint(name)));
+        }
+        (_, Some(name)) if !document.profiles.contains_key(name) => {
+            problems.value(&Place::of(&["profile"]), format!("there is no profile `{name}`{}", hint(name)));
+        }
+        (None, None) => {
+            problems.argument(format!(
+                "no profile is chosen: give --profile, or write `profile: NAME`{}",
+                hint("")
+            ));
+        }
+        _ => {}
+    }
+    problems.so_far()?;
+    Ok(given.or(document.profile.as_deref()).unwrap_or_default())
+}
+
+/// The sweeps of all profiles, but for those the profile has itself, then the profile's.
+fn sweeps(document: &Document, profile: &str, params: &Params, problems: &mut Problems) -> Vec<Sweep> {
+    let own = &document.profiles[profile].sweeps;
+    let shared = document.sweeps.iter().filter(|(name, _)| !own.contains_key(*name));
+    let shared = shared.map(|(name, sweep)| (name, sweep, Place::of(&["sweeps"])));
+    let own = own.iter().map(|(name, sweep)| (name, sweep, Place::of(&["profiles", profile, "sweeps"])));
+    let unroll = |(name, given, place): (&String, _, Place)| {
+        sweep::unroll(name, given, &place.key(name), params, problems)
+    };
+    shared.chain(own).map(unroll).collect()
+}

@@ -1,0 +1,265 @@
+//! pipeline.yaml, read and checked: every name in it resolves, every value has its type.
+//!
+//! Everything here is for one profile. Positions in the file live only in errors: what leaves this module is right.
+
+mod document;
+mod error;
+mod fanout;
+mod inputs;
+mod literal;
+mod load;
+mod params;
+mod positions;
+mod reference;
+mod shape;
+mod stage;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+pub use document::schema;
+pub use error::{PipelineError, Problem};
+pub use load::profiles;
+pub use positions::Position;
+
+/// A job's or a configuration's labels, sorted by name; values as people write them (`arch` = `fc`, `seed` = `42`).
+pub type Labels = BTreeMap<String, String>;
+
+/// What a group is called: the values of the labels it is grouped by, `fc+adam`.
+pub fn group_name(labels: &Labels, by: &[String]) -> String {
+    by.iter().filter_map(|label| labels.get(label)).map(String::as_str).collect::<Vec<_>>().join("+")
+}
+
+/// A pipeline for one profile.
+#[derive(Debug)]
+pub struct Pipeline {
+    /// The folder pipeline.yaml stands in; every path in it is relative to this.
+    pub root: PathBuf,
+    /// The profile's name.
+    pub profile: String,
+    /// Sweeps, their configurations in the order of the file.
+    pub sweeps: Vec<Sweep>,
+    /// Stages, each after those it takes inputs from.
+    pub stages: Vec<Stage>,
+}
+
+/// Index of a sweep in [`Pipeline::sweeps`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SweepId(pub usize);
+
+/// Index of a stage in [`Pipeline::stages`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StageId(pub usize);
+
+/// A named set of configurations.
+#[derive(Debug)]
+pub struct Sweep {
+    /// Its name.
+    pub name: String,
+    /// At least one; no two with equal labels; all with the same label names.
+    pub configurations: Vec<Configuration>,
+}
+
+impl Sweep {
+    /// The names of its configurations' labels, sorted.
+    pub fn label_names(&self) -> impl Iterator<Item = &str> {
+        self.configurations.first().into_iter().flat_map(|each| each.labels.keys()).map(String::as_str)
+    }
+}
+
+/// One combination of a sweep.
+#[derive(Debug)]
+pub struct Configuration {
+    /// What tells it from the others.
+    pub labels: Labels,
+    /// Labels and settings, numbers in canonical form: what `$network` stands for.
+    pub values: Map<String, Value>,
+}
+
+/// A stage.
+#[derive(Debug)]
+pub struct Stage {
+    /// Its name.
+    pub name: String,
+    /// A line for people; may be empty.
+    pub about: String,
+    /// What runs.
+    pub program: Program,
+    /// How it fans out; none makes one job.
+    pub each: Vec<Each>,
+    /// Parameters; references to the profile's are already replaced.
+    pub params: BTreeMap<String, Param>,
+    /// Inputs by name.
+    pub inputs: BTreeMap<String, Input>,
+    /// Outputs by name.
+    pub outputs: BTreeMap<String, Output>,
+    /// Outputs that are placed under outputs/PROFILE/: output name to path, with `{label}` in it.
+    pub publish: BTreeMap<String, String>,
+    /// What a job needs to run.
+    pub needs: Needs,
+    /// Pin files of tools (relative to the root), by the tool's name; their content is part of the key.
+    pub tools: BTreeMap<String, PathBuf>,
+    /// Environment variables that pass, and whose values are part of the key.
+    pub env: Vec<String>,
+}
+
+/// What runs a stage's jobs.
+#[derive(Debug)]
+pub enum Program {
+    /// A crate of the workspace, by its folder relative to the root; the runner builds it.
+    Crate(PathBuf),
+    /// Any command.
+    Command {
+        /// The program and its arguments, with `{inputs.NAME}` and the like in them.
+        command: Vec<String>,
+        /// The files that are its code, relative to the root.
+        code: Vec<PathBuf>,
+    },
+}
+
+/// One way to fan out.
+#[derive(Debug)]
+pub enum Each {
+    /// `each: network in networks`: a job a configuration.
+    Configuration {
+        /// The name it is bound to.
+        variable: String,
+        /// Of this sweep.
+        sweep: SweepId,
+    },
+    /// `each: group in networks by arch`: a job a group of configurations that agree on the labels.
+    Group {
+        /// The name it is bound to.
+        variable: String,
+        /// Of this sweep.
+        sweep: SweepId,
+        /// At least one of the sweep's label names.
+        by: Vec<String>,
+    },
+    /// `pairs: rows, cols in networks by arch`: a job an unordered pair of groups.
+    Pairs {
+        /// The names the two are bound to.
+        variables: [String; 2],
+        /// Of this sweep.
+        sweep: SweepId,
+        /// At least one of the sweep's label names.
+        by: Vec<String>,
+    },
+}
+
+/// A parameter as the file gives it: a literal, or something that the job's configuration decides.
+#[derive(Debug, Clone)]
+pub enum Param {
+    /// The same for every job; numbers in canonical form.
+    Literal(Value),
+    /// `$network`: all values of the configuration bound to that name.
+    Configuration(String),
+    /// `$network.seed`: one value of it (its name, then the value's).
+    Value(String, String),
+    /// A mapping with references somewhere in it.
+    Mapping(BTreeMap<String, Param>),
+    /// A list with references somewhere in it.
+    List(Vec<Param>),
+}
+
+/// An input of a stage.
+#[derive(Debug)]
+pub enum Input {
+    /// One artifact.
+    One(Source),
+    /// A list of artifacts, from these sources in order.
+    Many(Vec<Source>),
+}
+
+impl Input {
+    /// Where it comes from, in the order of the file.
+    pub fn sources(&self) -> &[Source] {
+        match self {
+            Input::One(source) => std::slice::from_ref(source),
+            Input::Many(sources) => sources,
+        }
+    }
+
+    /// Whether a job gets it as a list: it is written as one, or takes all jobs of a stage or of a group.
+    pub fn is_list(&self) -> bool {
+        match self {
+            Input::Many(_) => true,
+            Input::One(Source::Jobs { select, .. }) => select.all || select.group.is_some(),
+            Input::One(Source::File(_)) => false,
+        }
+    }
+}
+
+/// Where an input comes from.
+#[derive(Debug)]
+pub enum Source {
+    /// A file or folder of the project, relative to the root.
+    File(PathBuf),
+    /// An output of another stage's jobs.
+    Jobs {
+        /// The stage.
+        stage: StageId,
+        /// The output's name; the stage has it.
+        output: String,
+        /// Which of its jobs, beside agreeing with the consumer on common labels.
+        select: Select,
+    },
+}
+
+/// Which jobs of a stage an input takes.
+#[derive(Debug, Default)]
+pub struct Select {
+    /// `[*]`: all of them, as a list.
+    pub all: bool,
+    /// `[rows]`: those of the group bound to that name, as a list.
+    pub group: Option<String>,
+    /// `[split=test]`: those with these labels, whatever the consumer's own are.
+    pub labels: Labels,
+}
+
+/// An output of a stage.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The file's name in the job's output folder.
+    pub file: String,
+    /// File or folder.
+    pub kind: Kind,
+}
+
+/// Whether an artifact is a file or a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder of regular files and folders.
+    Folder,
+}
+
+/// What a job needs to run.
+#[derive(Debug, Clone)]
+pub struct Needs {
+    /// CPU threads; part of the key, since arithmetic may follow it.
+    pub threads: u32,
+    /// Bytes of memory; 0 when not told.
+    pub memory: u64,
+    /// Whether it uses a GPU.
+    pub gpu: Gpu,
+    /// How many of these jobs may share a card.
+    pub per_gpu: u32,
+}
+
+/// Whether a job uses a GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gpu {
+    /// No.
+    None,
+    /// Where there is one.
+    Prefer,
+    /// Not without.
+    Require,
+}

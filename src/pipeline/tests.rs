@@ -1,0 +1,209 @@
+//! What a right pipeline becomes; [`wrong`] has what is said of wrong ones.
+
+mod wrong;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::*;
+
+const RIGHT: &str = r#"version: 1
+profile: small
+params: {precision: f32, epochs: 1}
+profiles:
+  small:
+    params: {epochs: 3.0, data: {kind: mini}}
+    sweeps:
+      networks:
+        matrix:
+          arch: [fc, vit]
+          optimizer: [adam, sgd]
+          seed: [1, 2]
+        exclude: [{arch: vit, optimizer: sgd}]
+        include: [{arch: vit, optimizer: sgd, seed: 3}]
+        settings:
+          - set: {epochs: $epochs, decay: 0.0, rate: 1}
+          - {when: {optimizer: [adam]}, set: {rate: 1e-3}}
+          - {when: {arch: fc}, set: {model: {widths: [4, 2]}}}
+sweeps:
+  splits: {matrix: {split: [train, test]}}
+stages:
+  draw:
+    run: [python3, plot.py, "{inputs.table}", "{outputs.figure}"]
+    code: [plot.py]
+    inputs: {table: "embed[split=train].points"}
+    outputs: {figure: figure.svg}
+    publish: {figure: figures/figure.svg}
+  prepare:
+    crate: stages/prepare
+    params: {data: $data}
+    inputs: {images: ./images}
+    outputs: {data: data.safetensors}
+  train:
+    crate: ./stages/prepare/
+    each: network in networks
+    params: {network: $network, seed: $network.seed, precision: $precision, list: [$epochs, 2.0]}
+    inputs: {data: prepare.data}
+    outputs: {weights: weights/}
+    needs: {threads: 2, memory: 1.5G, gpu: prefer, per-gpu: 4}
+    tools: {libtorch: ./pin.txt}
+    env: [CUBLAS_WORKSPACE_CONFIG]
+  distance:
+    crate: stages/prepare
+    each: split in splits
+    pairs: rows, cols in networks by arch, optimizer
+    inputs: {rows: "train[rows].weights", cols: "train[cols].weights"}
+    outputs: {tile: tile.safetensors}
+  embed:
+    crate: stages/prepare
+    each: split in splits
+    inputs: {tiles: ["distance[*].tile"], all: "train[*].weights"}
+    outputs: {points: points.parquet}
+    publish: {points: "tables/points-{split}.parquet"}
+"#;
+
+/// A project folder with this pipeline.yaml.
+fn project(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("stages/prepare")).unwrap();
+    fs::create_dir_all(folder.path().join("images")).unwrap();
+    for file in ["stages/prepare/Cargo.toml", "plot.py", "pin.txt"] {
+        fs::write(folder.path().join(file), "").unwrap();
+    }
+    let path = folder.path().join("pipeline.yaml");
+    fs::write(&path, text).unwrap();
+    (folder, path)
+}
+
+fn load(text: &str) -> Pipeline {
+    let (_folder, path) = project(text);
+    Pipeline::load(&path, None, &[]).unwrap()
+}
+
+/// What is said of a pipeline, without the folder's name.
+fn said(text: &str, profile: Option<&str>) -> String {
+    let (folder, path) = project(text);
+    let error = Pipeline::load(&path, profile, &[]).unwrap_err().to_string();
+    error.replace(&format!("{}/", folder.path().display()), "")
+}
+
+fn stage<'a>(pipeline: &'a Pipeline, name: &str) -> &'a Stage {
+    pipeline.stages.iter().find(|stage| stage.name == name).unwrap()
+}
+
+#[test]
+fn the_shipped_pipeline_is_right() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipeline.yaml");
+    let pipeline = Pipeline::load(&path, None, &[]).unwrap();
+    assert_eq!(pipeline.profile, "quick");
+    let networks = pipeline.sweeps.iter().find(|sweep| sweep.name == "networks").unwrap();
+    assert_eq!(networks.configurations.len(), 72);
+    assert!(networks.configurations.iter().all(|each| each.values.contains_key("rate")));
+    assert!((14..=20).contains(&pipeline.stages.len()), "{}", pipeline.stages.len());
+    assert_eq!(profiles(&path).unwrap()[0].0, "quick");
+}
+
+#[test]
+fn stages_stand_after_those_they_take_inputs_from() {
+    let pipeline = load(RIGHT);
+    let names: Vec<&str> = pipeline.stages.iter().map(|stage| stage.name.as_str()).collect();
+    assert_eq!(names, ["prepare", "train", "distance", "embed", "draw"]);
+    let Input::One(Source::Jobs { stage: producer, output, select }) =
+        &stage(&pipeline, "draw").inputs["table"]
+    else {
+        panic!("not the output of a stage");
+    };
+    assert_eq!(pipeline.stages[producer.0].name, "embed");
+    assert_eq!((output.as_str(), select.labels["split"].as_str(), select.all), ("points", "train", false));
+}
+
+#[test]
+fn a_sweep_is_unrolled_in_the_order_of_the_file_with_its_settings() {
+    let pipeline = load(RIGHT);
+    let networks = pipeline.sweeps.iter().find(|sweep| sweep.name == "networks").unwrap();
+    let names: Vec<String> = networks.configurations.iter().map(|each| sweep::named(&each.labels)).collect();
+    assert_eq!(
+        names,
+        [
+            "arch=fc,optimizer=adam,seed=1",
+            "arch=fc,optimizer=adam,seed=2",
+            "arch=fc,optimizer=sgd,seed=1",
+            "arch=fc,optimizer=sgd,seed=2",
+            "arch=vit,optimizer=adam,seed=1",
+            "arch=vit,optimizer=adam,seed=2",
+            "arch=vit,optimizer=sgd,seed=3",
+        ]
+    );
+    let values = |i: usize| json!(networks.configurations[i].values);
+    assert_eq!(
+        values(0),
+        json!({"arch": "fc", "optimizer": "adam", "seed": 1, "epochs": 3, "decay": 0, "rate": 0.001,
+               "model": {"widths": [4, 2]}})
+    );
+    assert_eq!(
+        values(6),
+        json!({"arch": "vit", "optimizer": "sgd", "seed": 3, "epochs": 3, "decay": 0, "rate": 1})
+    );
+    assert_eq!(
+        group_name(&networks.configurations[0].labels, &["optimizer".into(), "arch".into()]),
+        "adam+fc"
+    );
+}
+
+#[test]
+fn parameters_are_literal_or_refer_to_the_configuration() {
+    let pipeline = load(RIGHT);
+    let params = &stage(&pipeline, "train").params;
+    assert!(matches!(&params["network"], Param::Configuration(name) if name == "network"));
+    assert!(matches!(&params["seed"], Param::Value(name, value) if name == "network" && value == "seed"));
+    assert!(matches!(&params["precision"], Param::Literal(value) if value == "f32"));
+    assert!(matches!(&params["list"], Param::Literal(value) if *value == json!([3, 2])));
+    assert!(
+        matches!(&stage(&pipeline, "prepare").params["data"], Param::Literal(v) if *v == json!({"kind": "mini"}))
+    );
+}
+
+#[test]
+fn set_changes_what_sweeps_and_stages_see() {
+    let (_folder, path) = project(RIGHT);
+    let sets = [("epochs".to_owned(), "7".to_owned()), ("data.kind".to_owned(), "full".to_owned())];
+    let pipeline = Pipeline::load(&path, Some("small"), &sets).unwrap();
+    let networks = pipeline.sweeps.iter().find(|sweep| sweep.name == "networks").unwrap();
+    assert_eq!(networks.configurations[0].values["epochs"], 7);
+    assert!(
+        matches!(&stage(&pipeline, "prepare").params["data"], Param::Literal(v) if *v == json!({"kind": "full"}))
+    );
+    let error = Pipeline::load(&path, None, &[("epoch".to_owned(), "7".to_owned())]).unwrap_err().to_string();
+    assert!(
+        error.starts_with("--set epoch=7: there is no parameter `epoch`; did you mean `epochs`?"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_a_stage_needs_has_defaults_and_sizes() {
+    let pipeline = load(RIGHT);
+    let train = stage(&pipeline, "train");
+    assert_eq!((train.needs.threads, train.needs.memory), (2, 1_500_000_000));
+    assert_eq!((train.needs.gpu, train.needs.per_gpu), (Gpu::Prefer, 4));
+    assert_eq!((&*train.outputs["weights"].file, train.outputs["weights"].kind), ("weights", Kind::Folder));
+    assert!(matches!(&train.program, Program::Crate(path) if path == Path::new("stages/prepare")));
+    let embed = stage(&pipeline, "embed");
+    assert_eq!((embed.needs.threads, embed.needs.memory), (1, 0));
+    assert_eq!((embed.needs.gpu, embed.needs.per_gpu), (Gpu::None, 1));
+}
+
+#[test]
+fn profiles_are_listed_with_what_they_are_about() {
+    let (_folder, path) = project(&RIGHT.replace("  small:\n", "  large: {about: all of it}\n  small:\n"));
+    let listed = profiles(&path).unwrap();
+    assert_eq!(listed, [("large".into(), "all of it".into()), ("small".to_owned(), String::new())]);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Pipeline::load(Path::new("nowhere/pipeline.yaml"), None, &[]).unwrap_err().to_string();
+    assert_eq!(error, "cannot read nowhere/pipeline.yaml: No such file or directory (os error 2)");
+}

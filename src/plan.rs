@@ -1,0 +1,204 @@
+//! What is up to date and what has to run: the state of each job, for one set of wanted jobs.
+//!
+//! ```text
+//!            inputs known            key has artifacts
+//!  Waiting ----------------> (key) --------------------> Current
+//!     ^                        |  no, or forced             |
+//!     |                        v                            | its content is gone and somebody needs it
+//!     +---- input is redone -- Stale <----------------------+
+//! ```
+//! `run` goes on from here: a stale job that has run is current, and its dependents learn their keys. A job whose key
+//! comes out as it was never runs (early cutoff).
+
+use std::collections::BTreeSet;
+
+use crate::graph::{JobId, Origin};
+use crate::hash::{Hash, Key};
+use crate::key::{self, Told};
+use crate::project::Project;
+use crate::store::{Artifact, Artifacts};
+
+/// What is known of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Nothing wanted depends on it.
+    Unneeded,
+    /// Its key is not known: an input comes from a job that has to run.
+    Waiting,
+    /// It has to run.
+    Stale(Key, Reason),
+    /// Its artifacts are known.
+    Current(Key, Artifacts),
+}
+
+/// Why a job has to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// There is no record of its key.
+    NewKey,
+    /// `--force`.
+    Forced,
+    /// Its record stands, but the content of an output (by place) is not in the store, and is needed.
+    Gone(u16),
+}
+
+/// The states of all jobs.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    project: &'a Project,
+    states: Vec<State>,
+    wanted: BTreeSet<JobId>,
+    forced: BTreeSet<JobId>,
+}
+
+impl<'a> Plan<'a> {
+    /// What is known of the jobs that `wanted` and `forced` ones depend on, and of these; `forced` ones are stale
+    /// whatever their records say.
+    pub fn new(project: &'a Project, wanted: &BTreeSet<JobId>, forced: &BTreeSet<JobId>) -> Plan<'a> {
+        let graph = &project.graph;
+        let mut states = vec![State::Unneeded; graph.jobs.len()];
+        let mut plan = {
+            for id in wanted.iter().chain(forced) {
+                states[id.index()] = State::Waiting;
+            }
+            for id in graph.ids().rev() {
+                if states[id.index()] == State::Waiting {
+                    for producer in graph.producers(id) {
+                        states[producer.index()] = State::Waiting;
+                    }
+                }
+            }
+            Plan { project, states, wanted: wanted.clone(), forced: forced.clone() }
+        };
+        for id in graph.ids() {
+            if plan.states[id.index()] == State::Waiting && plan.inputs_known(id) {
+                plan.resolve(id);
+            }
+        }
+        plan
+    }
+
+    /// The state of a job.
+    pub fn state(&self, id: JobId) -> &State {
+        &self.states[id.index()]
+    }
+
+    /// All jobs that anything wanted depends on.
+    pub fn needed(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.project.graph.ids().filter(|id| self.states[id.index()] != State::Unneeded)
+    }
+
+    /// What an input takes, once it is known.
+    pub fn artifact(&self, origin: Origin) -> Option<&Artifact> {
+        match origin {
+            Origin::File(index) => Some(self.project.source(index)),
+            Origin::Output(job, place) => match self.state(job) {
+                State::Current(_, artifacts) => artifacts.get(place as usize),
+                _ => None,
+            },
+        }
+    }
+
+    /// Whether all of a job's inputs are known.
+    pub fn inputs_known(&self, id: JobId) -> bool {
+        let inputs = &self.project.graph.job(id).inputs;
+        inputs.iter().flat_map(|input| input.origins()).all(|origin| self.artifact(*origin).is_some())
+    }
+
+    /// All that a job's key is made of. Its inputs must be known.
+    pub fn ingredients(&self, id: JobId) -> Vec<(String, String)> {
+        let mut told = Told::default();
+        let Project { pipeline, graph, .. } = self.project;
+        key::describe(pipeline, graph, self.project.facts(id), id, |origin| self.content(origin), &mut told);
+        told.0
+    }
+
+    /// Learns a job's key, and whether it has to run. Its inputs must be known.
+    pub fn resolve(&mut self, id: JobId) {
+        let Project { pipeline, graph, .. } = self.project;
+        let key = key::key(pipeline, graph, self.project.facts(id), id, |origin| self.content(origin));
+        self.states[id.index()] = match self.known(id, key) {
+            _ if self.forced.contains(&id) => State::Stale(key, Reason::Forced),
+            Some(artifacts) => State::Current(key, artifacts),
+            None => State::Stale(key, Reason::NewKey),
+        };
+    }
+
+    /// Notes what a job made.
+    pub fn finish(&mut self, id: JobId, key: Key, artifacts: Artifacts) {
+        self.forced.remove(&id);
+        self.states[id.index()] = State::Current(key, artifacts);
+    }
+
+    /// A job that was current has to run after all: the content of an output is gone.
+    pub fn redo(&mut self, id: JobId, place: u16) {
+        if let State::Current(key, _) = self.states[id.index()] {
+            self.states[id.index()] = State::Stale(key, Reason::Gone(place));
+        }
+    }
+
+    /// A job whose inputs are being redone waits again.
+    pub fn wait(&mut self, id: JobId) {
+        self.states[id.index()] = State::Waiting;
+    }
+
+    /// The inputs of a job whose content is not in the store, as (job, place of the output), each job once.
+    pub fn gone_inputs(&self, id: JobId) -> Vec<(JobId, u16)> {
+        let mut gone = Vec::new();
+        for origin in self.project.graph.job(id).inputs.iter().flat_map(|input| input.origins()) {
+            if let Origin::Output(job, place) = *origin
+                && gone.last().is_none_or(|(last, _)| *last != job)
+                && self.artifact(*origin).is_some_and(|it| !self.project.store.holds(it, &self.project.memo))
+            {
+                gone.push((job, place));
+            }
+        }
+        gone
+    }
+
+    /// The output of a wanted, current job that is neither published as it should be nor in the store.
+    pub fn lacks(&self, id: JobId) -> Option<u16> {
+        let State::Current(_, artifacts) = self.state(id) else { return None };
+        if !self.wanted.contains(&id) {
+            return None;
+        }
+        let Project { pipeline, graph, store, memo, .. } = self.project;
+        let published = graph.published(pipeline, id);
+        (0..artifacts.len() as u16).find(|place| {
+            let artifact = &artifacts[*place as usize];
+            let path = published.iter().find(|(output, _)| output == place).map(|(_, path)| path);
+            !path.is_some_and(|path| self.project.is_published(artifact, path)) && !store.holds(artifact, memo)
+        })
+    }
+
+    /// Makes stale what has a record but whose content is gone and needed: by a wanted job, or by one that has to run.
+    ///
+    /// What depends on a job that is redone keeps its state: usually the job makes what it made before. `run` learns
+    /// otherwise when it happens.
+    pub fn demand(&mut self) {
+        let needed: Vec<JobId> = self.needed().collect();
+        for id in needed.into_iter().rev() {
+            if let Some(place) = self.lacks(id) {
+                self.redo(id, place);
+            }
+            if let State::Stale(..) = self.state(id) {
+                for (producer, place) in self.gone_inputs(id) {
+                    self.redo(producer, place);
+                }
+            }
+        }
+    }
+
+    fn content(&self, origin: Origin) -> Hash {
+        self.artifact(origin).expect("a key is asked for only when the inputs are known").hash
+    }
+
+    /// The artifacts of a key: by this store's record, or by the lock's line.
+    fn known(&self, id: JobId, key: Key) -> Option<Artifacts> {
+        self.project.store.artifacts(key).or_else(|| {
+            let line = self.project.lock.get(self.project.name(id)).filter(|line| line.key == key)?;
+            let outputs = &self.project.stage(id).outputs;
+            outputs.keys().map(|name| line.outputs.get(name).copied()).collect()
+        })
+    }
+}

@@ -1,0 +1,313 @@
+//! A project as a command finds it: the pipeline of one profile, its graph, the store, the lock, and the state of files.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::code::{self, Code, Files, Workspace};
+use crate::graph::{Graph, GraphError, JobId, Origin};
+use crate::key::StageFacts;
+use crate::lockfile::{Lock, LockError};
+use crate::pipeline::{Kind, Pipeline, PipelineError, Program, Stage, StageId};
+use crate::store::{Artifact, Memo, ObjectError, Store, StoreError, measure};
+
+/// Why a project cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// There is no pipeline.yaml here or above.
+    #[error("no pipeline.yaml in {0} or a folder above it; go to the project, or name one with --pipeline")]
+    NoPipeline(PathBuf),
+    /// pipeline.yaml is wrong.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// The pipeline cannot be unrolled.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The lock is wrong.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A source file, a pin file or code cannot be read.
+    #[error("stage {stage}: {what}")]
+    Stage {
+        /// The stage.
+        stage: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// Code cannot be told.
+    #[error(transparent)]
+    Code(#[from] code::Error),
+    /// An input file cannot be read.
+    #[error("input {0}")]
+    Source(#[source] ObjectError),
+    /// A folder of the project cannot be made.
+    #[error("cannot make {path}: {source}")]
+    State {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What a command says of the project it wants.
+#[derive(Debug, Default, Clone)]
+pub struct Selection {
+    /// pipeline.yaml, when it is not to be looked for.
+    pub pipeline: Option<PathBuf>,
+    /// `--profile`.
+    pub profile: Option<String>,
+    /// `--set`: path and value.
+    pub sets: Vec<(String, String)>,
+    /// `--paranoid`.
+    pub paranoid: bool,
+}
+
+/// Where a project keeps what it does not commit: `.ribbon/`.
+#[derive(Debug, Clone)]
+pub struct State {
+    folder: PathBuf,
+}
+
+/// A project, open.
+#[derive(Debug)]
+pub struct Project {
+    /// The folder of pipeline.yaml, absolute.
+    pub root: PathBuf,
+    /// Its state folder.
+    pub state: State,
+    /// The pipeline, for one profile.
+    pub pipeline: Pipeline,
+    /// Its jobs.
+    pub graph: Graph,
+    /// The store.
+    pub store: Store,
+    /// Hashes of files.
+    pub memo: Memo,
+    /// The lock, open for the profile.
+    pub lock: Lock,
+    /// What the project's own inputs are, as in [`Graph::sources`].
+    pub sources: Vec<Artifact>,
+    /// What is known of each stage.
+    pub facts: Vec<StageFacts>,
+    /// The code of each stage.
+    pub code: Vec<Code>,
+    /// Job names, by id.
+    pub names: Vec<String>,
+}
+
+/// The path of the pipeline.yaml a command is about.
+///
+/// # Errors
+/// When there is none in this folder or above.
+pub fn find(selection: &Selection) -> Result<PathBuf, ProjectError> {
+    let here = std::env::current_dir().unwrap_or_default();
+    match &selection.pipeline {
+        Some(path) => Ok(here.join(path)),
+        None => here
+            .ancestors()
+            .map(|folder| folder.join("pipeline.yaml"))
+            .find(|path| path.is_file())
+            .ok_or(ProjectError::NoPipeline(here.clone())),
+    }
+}
+
+impl State {
+    /// The state of the project in a folder; made when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn open(root: &Path) -> Result<State, ProjectError> {
+        let folder = root.join(".ribbon");
+        fs::create_dir_all(&folder).map_err(|source| ProjectError::State { path: folder.clone(), source })?;
+        Ok(State { folder })
+    }
+
+    /// The file that a run holds locked.
+    pub fn lock(&self) -> PathBuf {
+        self.folder.join("lock")
+    }
+
+    /// The store: `RIBBON_STORE`, or here.
+    pub fn store(&self) -> PathBuf {
+        std::env::var_os("RIBBON_STORE").map_or_else(|| self.folder.join("store"), PathBuf::from)
+    }
+
+    /// The folder itself: built programs are kept in it.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn memo(&self) -> PathBuf {
+        self.folder.join("memo")
+    }
+
+    fn analyses(&self) -> PathBuf {
+        self.folder.join("code-memo.json")
+    }
+}
+
+impl Project {
+    /// Opens the project that a command is about, and looks at all files that keys depend on.
+    ///
+    /// # Errors
+    /// When the pipeline is wrong, or a file it names cannot be read.
+    pub fn open(selection: &Selection) -> Result<Project, ProjectError> {
+        let path = find(selection)?;
+        let pipeline = Pipeline::load(&path, selection.profile.as_deref(), &selection.sets)?;
+        let graph = Graph::unroll(&pipeline)?;
+        let root = pipeline.root.clone();
+        let state = State::open(&root)?;
+        let store = Store::open(&state.store())?;
+        let memo = Memo::open(&state.memo(), selection.paranoid);
+        let lock = Lock::open(&root.join("pipeline.lock"), &pipeline.profile)?;
+        let sources = graph
+            .sources
+            .iter()
+            .map(|path| measure(&root.join(path), &memo))
+            .collect::<Result<_, _>>()
+            .map_err(ProjectError::Source)?;
+        let code = code_of_stages(&pipeline, &state, &memo)?;
+        let facts = pipeline
+            .stages
+            .iter()
+            .zip(&code)
+            .map(|(stage, code)| facts(&root, stage, code, &memo))
+            .collect::<Result<_, _>>()?;
+        let names = graph.ids().map(|id| graph.name(&pipeline, id)).collect();
+        Ok(Project { root, state, pipeline, graph, store, memo, lock, sources, facts, code, names })
+    }
+
+    /// A job's stage.
+    pub fn stage(&self, id: JobId) -> &Stage {
+        &self.pipeline.stages[self.graph.job(id).stage.0]
+    }
+
+    /// A job's name.
+    pub fn name(&self, id: JobId) -> &str {
+        &self.names[id.index()]
+    }
+
+    /// What is known of a job's stage.
+    pub fn facts(&self, id: JobId) -> &StageFacts {
+        &self.facts[self.graph.job(id).stage.0]
+    }
+
+    /// What the project's file or folder with this index is.
+    pub fn source(&self, index: u32) -> &Artifact {
+        &self.sources[index as usize]
+    }
+
+    /// Where an output comes from, for people: `train[seed=42].checkpoints`, or a path.
+    pub fn origin_name(&self, origin: Origin) -> String {
+        match origin {
+            Origin::File(index) => format!("./{}", self.graph.sources[index as usize].display()),
+            Origin::Output(job, place) => {
+                let name = self.stage(job).outputs.keys().nth(place as usize);
+                format!("{}.{}", self.name(job), name.map_or("", String::as_str))
+            }
+        }
+    }
+
+    /// Where the pipeline publishes: outputs/PROFILE.
+    pub fn outputs(&self) -> PathBuf {
+        self.root.join("outputs").join(&self.pipeline.profile)
+    }
+
+    /// The code of a crate as it is now.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn code_now(&self, folder: &str) -> Result<Code, code::Error> {
+        let mut files = Files::open(&self.state.analyses(), |path| self.memo.hash(path));
+        Workspace::open(&self.root, std::env::vars_os())?.code(folder, &mut files)
+    }
+
+    /// Whether a published file is what it should be.
+    pub fn is_published(&self, artifact: &Artifact, path: &str) -> bool {
+        let path = self.outputs().join(path);
+        let is_kind = match artifact.kind {
+            Kind::File => path.is_file(),
+            Kind::Folder => path.is_dir(),
+        };
+        is_kind && measure(&path, &self.memo).is_ok_and(|found| found.hash == artifact.hash)
+    }
+
+    /// Takes the lock that lets one run at a time change this workspace. `waits` is called before waiting for another.
+    ///
+    /// # Errors
+    /// When the lock file cannot be opened or locked.
+    pub fn lock_workspace(root: &Path, waits: impl FnOnce()) -> Result<File, ProjectError> {
+        let path = State::open(root)?.lock();
+        let locked = || {
+            let file = File::options().write(true).create(true).truncate(false).open(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => {
+                    waits();
+                    file.lock()?;
+                }
+                Err(fs::TryLockError::Error(error)) => return Err(error),
+            }
+            Ok(file)
+        };
+        locked().map_err(|source| ProjectError::State { path: path.clone(), source })
+    }
+
+    /// The stage with an index, for code that goes by stage.
+    pub fn stage_name(&self, id: StageId) -> &str {
+        &self.pipeline.stages[id.0].name
+    }
+}
+
+fn code_of_stages(pipeline: &Pipeline, state: &State, memo: &Memo) -> Result<Vec<Code>, ProjectError> {
+    let cache = state.analyses();
+    let mut files = Files::open(&cache, |path| memo.hash(path));
+    let crates = pipeline.stages.iter().any(|stage| matches!(stage.program, Program::Crate(_)));
+    let workspace = crates.then(|| Workspace::open(&pipeline.root, std::env::vars_os())).transpose()?;
+    let mut known: BTreeMap<&Path, Code> = BTreeMap::new();
+    let mut codes = Vec::new();
+    for stage in &pipeline.stages {
+        let code = match (&stage.program, &workspace) {
+            (Program::Crate(folder), Some(workspace)) => match known.get(folder.as_path()) {
+                Some(code) => code.clone(),
+                None => {
+                    let code = workspace.code(&folder.to_string_lossy(), &mut files)?;
+                    known.insert(folder, code.clone());
+                    code
+                }
+            },
+            (Program::Command { code, .. }, _) => {
+                let declared: Vec<_> = code.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+                code::of_command(&pipeline.root, &declared, &mut files)?
+            }
+            (Program::Crate(_), None) => unreachable!("a workspace is opened when any stage is a crate"),
+        };
+        codes.push(code);
+    }
+    // Only speed is lost when this cannot be written.
+    let _ = files.save(&cache);
+    Ok(codes)
+}
+
+fn facts(root: &Path, stage: &Stage, code: &Code, memo: &Memo) -> Result<StageFacts, ProjectError> {
+    let pin = |(tool, path): (&String, &PathBuf)| match memo.hash(&root.join(path)) {
+        Ok(hash) => Ok((tool.clone(), hash)),
+        Err(error) => Err(ProjectError::Stage {
+            stage: stage.name.clone(),
+            what: format!("cannot read {}, the pin file of {tool}: {error}", path.display()),
+        }),
+    };
+    let value = |name: &String| {
+        (name.clone(), std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+    };
+    Ok(StageFacts {
+        code: Some(code.hash),
+        tools: stage.tools.iter().map(pin).collect::<Result<_, _>>()?,
+        env: stage.env.iter().map(value).collect(),
+    })
+}

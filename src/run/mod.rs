@@ -1,0 +1,162 @@
+//! A run: jobs whose keys have no artifacts are executed, as many at once as there are slots, deepest stage first.
+
+mod bars;
+mod pool;
+mod process;
+mod report;
+mod scheduler;
+mod slots;
+mod worker;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::build;
+use crate::graph::JobId;
+use crate::lockfile::{Line, LockError};
+use crate::plan::{Plan, State};
+use crate::project::{Project, ProjectError};
+use crate::store::StoreError;
+
+pub use bars::Bars;
+pub use report::{Happening, Json, Plain, Report};
+
+/// How to run.
+#[derive(Debug, Default, Clone)]
+pub struct Options {
+    /// CPU threads that jobs share; all there are, when not told.
+    pub threads: Option<u32>,
+    /// After a failure, go on with what does not depend on it.
+    pub keep_going: bool,
+    /// Take new bits into the lock where a key made others before.
+    pub update_lock: bool,
+}
+
+/// How a run ended.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Summary {
+    /// Jobs executed to a good end.
+    pub ran: usize,
+    /// Jobs needed that did not have to run.
+    pub cached: usize,
+    /// Jobs that failed.
+    pub failed: usize,
+    /// Jobs that did not start because of a failure or an interrupt.
+    pub skipped: usize,
+    /// Wall time.
+    pub seconds: f64,
+    /// Whether somebody ended it.
+    pub interrupted: bool,
+}
+
+/// Why a run did not come to its summary.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A stage's program could not be built.
+    #[error(transparent)]
+    Build(#[from] build::Error),
+    /// The project's files could not be read again after a build.
+    #[error(transparent)]
+    Project(#[from] ProjectError),
+    /// The lock could not be written.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Ctrl-C cannot be caught.
+    #[error("cannot catch interrupts: {0}")]
+    Signals(#[from] ctrlc::Error),
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Summary { ran, cached, failed, skipped, seconds, interrupted } = self;
+        if *interrupted {
+            write!(f, "interrupted: ")?;
+        }
+        write!(f, "ran {ran}, cached {cached}, failed {failed}")?;
+        if *skipped > 0 {
+            write!(f, ", skipped {skipped}")?;
+        }
+        write!(f, " in {seconds:.1} s")
+    }
+}
+
+/// Makes the wanted jobs' artifacts, publishes them and writes the lock; also after failures.
+///
+/// # Errors
+/// When the store, a build or the lock fails; everything finished until then is kept. Failed jobs are no error: they
+/// are counted in the summary.
+pub fn run(
+    project: &mut Project,
+    wanted: &BTreeSet<JobId>,
+    forced: &BTreeSet<JobId>,
+    options: &Options,
+    report: &mut dyn Report,
+) -> Result<Summary, RunError> {
+    let started = Instant::now();
+    let mut plan = Plan::new(project, wanted, forced);
+    plan.demand();
+    let (plan, summary) = std::thread::scope(|scope| {
+        let (stop, stopped) = std::sync::mpsc::channel();
+        let shared: &Project = project;
+        scope.spawn(move || keep_safe(shared, &stopped));
+        let ended = scheduler::execute(shared, plan, options, report, scope);
+        drop(stop);
+        ended
+    })?;
+    let lines = lock_lines(project, &plan, options, report);
+    drop(plan);
+    project.store.sync_new()?;
+    for (job, line) in lines {
+        project.lock.set(&job, line);
+    }
+    let names: BTreeSet<&String> = project.names.iter().collect();
+    project.lock.retain(|job| names.contains(&job.to_owned()));
+    project.lock.save()?;
+    // Only speed is lost when this cannot be written.
+    let _ = project.memo.save();
+    let summary = Summary { seconds: started.elapsed().as_secs_f64(), ..summary };
+    report.tell(project, &Happening::Summary(&summary));
+    Ok(summary)
+}
+
+/// Brings what is committed to the disk once a second, until the run ends, and the memo from time to time.
+fn keep_safe(project: &Project, stopped: &std::sync::mpsc::Receiver<()>) {
+    use std::sync::mpsc::RecvTimeoutError::Timeout;
+    for second in 1.. {
+        if stopped.recv_timeout(Duration::from_secs(1)) != Err(Timeout) {
+            return;
+        }
+        // A failure shows when the run ends and syncs once more.
+        let _ = project.store.sync_new();
+        if second % 30 == 0 {
+            let _ = project.memo.save();
+        }
+    }
+}
+
+/// The lock's new lines. Where a key made other bits than its line says, the line stays, unless told otherwise.
+fn lock_lines(
+    project: &Project,
+    plan: &Plan,
+    options: &Options,
+    report: &mut dyn Report,
+) -> Vec<(String, Line)> {
+    let mut lines = Vec::new();
+    for id in plan.needed() {
+        let State::Current(key, artifacts) = plan.state(id) else { continue };
+        let outputs = project.stage(id).outputs.keys().cloned().zip(artifacts.iter().copied()).collect();
+        let line = Line { key: *key, outputs };
+        match project.lock.get(project.name(id)) {
+            Some(old) if *old == line => {}
+            Some(old) if old.key == line.key && !options.update_lock => {
+                report.tell(project, &Happening::Unreproduced(id));
+            }
+            _ => lines.push((project.name(id).to_owned(), line)),
+        }
+    }
+    lines
+}

@@ -1,0 +1,84 @@
+//! The workers of a run: started when there is a job for them, kept while more such jobs may come.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::Scope;
+
+use super::process::{Group, Launch};
+use super::worker::{Assignment, Program, Told, Worker};
+use crate::project::Project;
+
+/// A run's workers. Each has a thread, a folder and, once it had a job, a process.
+pub struct Pool<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    project: &'env Project,
+    folder: PathBuf,
+    told: Sender<Told>,
+    workers: Vec<Member>,
+    idle: HashMap<Launch, Vec<usize>>,
+}
+
+struct Member {
+    launch: Launch,
+    group: Group,
+    /// None when it is retired.
+    assignments: Option<Sender<Assignment>>,
+}
+
+impl<'scope, 'env> Pool<'scope, 'env> {
+    /// No workers yet; they will have folders below `folder` and report to `told`.
+    pub fn new(
+        scope: &'scope Scope<'scope, 'env>,
+        project: &'env Project,
+        folder: PathBuf,
+        told: Sender<Told>,
+    ) -> Self {
+        Pool { scope, project, folder, told, workers: Vec::new(), idle: HashMap::new() }
+    }
+
+    /// Gives a job to an idle worker of its program, or to a new one.
+    pub fn give(&mut self, assignment: Assignment) {
+        let (Program::Worker(launch) | Program::Command(launch)) = &assignment.program;
+        let idle = self.idle.get_mut(launch).and_then(Vec::pop);
+        let number = idle.unwrap_or_else(|| self.add(launch.clone()));
+        if let Some(assignments) = &self.workers[number].assignments {
+            assignments.send(assignment).expect("a worker's thread lives as long as its sender");
+        }
+    }
+
+    /// A worker has ended its job. It waits for the next one if more may come; otherwise it and its memory go.
+    pub fn free(&mut self, number: usize, more_may_come: impl Fn(&Launch) -> bool) {
+        let launch = self.workers[number].launch.clone();
+        if more_may_come(&launch) {
+            self.idle.entry(launch).or_default().push(number);
+        } else {
+            self.workers[number].assignments = None;
+            for idle in self.idle.remove(&launch).unwrap_or_default() {
+                self.workers[idle].assignments = None;
+            }
+        }
+    }
+
+    /// Asks all processes to end.
+    pub fn end(&self) {
+        self.workers.iter().for_each(|worker| worker.group.end());
+    }
+
+    fn add(&mut self, launch: Launch) -> usize {
+        let number = self.workers.len();
+        let (assignments, inbox) = channel();
+        let group = Group::default();
+        let worker = Worker {
+            number,
+            folder: self.folder.join(format!("w{number}")),
+            store: &self.project.store,
+            memo: &self.project.memo,
+            group: group.clone(),
+            told: self.told.clone(),
+        };
+        self.scope.spawn(move || worker.work(inbox));
+        self.workers.push(Member { launch, group, assignments: Some(assignments) });
+        number
+    }
+}

@@ -1,0 +1,118 @@
+//! What a run tells while it goes: one set of happenings, shown as bars, as plain lines, or as JSON lines.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use super::Summary;
+use crate::graph::JobId;
+use crate::pipeline::StageId;
+use crate::project::Project;
+
+/// Something that happens in a run.
+#[derive(Debug)]
+pub enum Happening<'a> {
+    /// Jobs of a stage that are needed, and how many of them are up to date; said for each stage in order.
+    Stage {
+        /// Which stage.
+        stage: StageId,
+        /// Jobs needed.
+        needed: usize,
+        /// Of them, known to be up to date.
+        current: usize,
+    },
+    /// A line that the build of a stage's program prints.
+    Build(&'a str),
+    /// Waiting for another run, for this reason.
+    Waiting(&'a str),
+    /// A job began.
+    Started(JobId),
+    /// A job is so far.
+    Progress(JobId, u64, u64, &'a str),
+    /// A job ended well after so many seconds.
+    Done(JobId, f64),
+    /// A job needed no running after all: its inputs came out as they were, or another run did it.
+    Spared(JobId),
+    /// A job failed.
+    Failed(JobId, &'a str, &'a [String]),
+    /// A job made other bits than the lock says for its key.
+    Unreproduced(JobId),
+    /// The end.
+    Summary(&'a Summary),
+}
+
+/// Shows happenings.
+pub trait Report: Send {
+    /// Shows one.
+    fn tell(&mut self, project: &Project, happening: &Happening);
+}
+
+/// Lines for people, where there is no terminal.
+pub struct Plain;
+
+/// A JSON object a line, for programs.
+pub struct Json;
+
+impl Report for Plain {
+    fn tell(&mut self, project: &Project, happening: &Happening) {
+        match (plain(project, happening), happening) {
+            (Some(text), Happening::Summary(_)) => println!("{text}"),
+            (Some(text), _) => eprintln!("{text}"),
+            (None, _) => {}
+        }
+    }
+}
+
+/// The plain lines of a happening; none for those that only a terminal shows.
+pub fn plain(project: &Project, happening: &Happening) -> Option<String> {
+    Some(match happening {
+        Happening::Stage { .. } | Happening::Started(_) | Happening::Progress(..) | Happening::Spared(_) => {
+            return None;
+        }
+        Happening::Build(line) => (*line).to_owned(),
+        Happening::Waiting(why) => format!("waiting: {why}"),
+        Happening::Done(id, seconds) => format!("done    {} ({seconds:.1} s)", project.name(*id)),
+        Happening::Failed(id, what, tail) => {
+            let mut text = format!("failed  {}: {what}", project.name(*id));
+            for line in *tail {
+                text.push_str("\n  | ");
+                text.push_str(line);
+            }
+            text.push_str(&format!("\n  the whole log: ribbon log '{}'", project.name(*id)));
+            text
+        }
+        Happening::Unreproduced(id) => {
+            format!("note    {} was not reproduced bit for bit: pipeline.lock keeps its line", project.name(*id))
+        }
+        Happening::Summary(summary) => summary.to_string(),
+    })
+}
+
+impl Report for Json {
+    fn tell(&mut self, project: &Project, happening: &Happening) {
+        let name = |id: &JobId| project.name(*id);
+        let event = match happening {
+            Happening::Stage { stage, needed, current } => {
+                json!({"event": "stage", "stage": project.stage_name(*stage), "needed": needed, "current": current})
+            }
+            Happening::Build(line) => json!({"event": "build", "text": line}),
+            Happening::Waiting(why) => json!({"event": "waiting", "for": why}),
+            Happening::Started(id) => json!({"event": "started", "job": name(id)}),
+            Happening::Progress(id, done, of, note) => {
+                json!({"event": "progress", "job": name(id), "done": done, "of": of, "note": note})
+            }
+            Happening::Done(id, seconds) => json!({"event": "done", "job": name(id), "seconds": seconds}),
+            Happening::Spared(id) => json!({"event": "spared", "job": name(id)}),
+            Happening::Failed(id, what, tail) => {
+                json!({"event": "failed", "job": name(id), "what": what, "log": tail})
+            }
+            Happening::Unreproduced(id) => json!({"event": "unreproduced", "job": name(id)}),
+            Happening::Summary(summary) => json!({
+                "event": "summary", "ran": summary.ran, "cached": summary.cached, "failed": summary.failed,
+                "skipped": summary.skipped, "seconds": summary.seconds, "interrupted": summary.interrupted,
+            }),
+        };
+        // Nobody to tell when the reader is gone; the run goes on.
+        let _ = writeln!(std::io::stdout(), "{event}");
+    }
+}

@@ -1,0 +1,480 @@
+//! The scheduler: which job starts next, and what its end means for others. One thread; constant work per event and edge.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::Scope;
+use std::time::Duration;
+
+use super::pool::Pool;
+use super::process::Launch;
+use super::report::{Happening, Report};
+use super::slots::{Full, Held, Slots};
+use super::worker::{AssignedInput, Assignment, Failure, Placed, Program, Told};
+use super::{Options, RunError, Summary};
+use crate::build::Builder;
+use crate::code::Code;
+use crate::graph::{JobId, JobInput, Origin};
+use crate::hash::Key;
+use crate::pipeline::{self, Gpu, StageId};
+use crate::plan::{Plan, Reason, State};
+use crate::project::Project;
+use crate::store::Artifacts;
+
+/// How often to look whether another run has finished a job that this one needs too.
+const ELSEWHERE: Duration = Duration::from_millis(200);
+
+/// Executes what a plan has found stale, and returns the plan as it came out.
+///
+/// # Errors
+/// When a program cannot be built, or the store fails.
+pub fn execute<'run, 'scope, 'env>(
+    project: &'env Project,
+    plan: Plan<'env>,
+    options: &'run Options,
+    report: &'run mut dyn Report,
+    scope: &'scope Scope<'scope, 'env>,
+) -> Result<(Plan<'env>, Summary), RunError> {
+    let stages = project.pipeline.stages.len();
+    let scratch = project.store.scratch()?;
+    let (tell, told) = channel();
+    let interrupt = tell.clone();
+    ctrlc::set_handler(move || {
+        // When nobody listens any more, the run is over anyway.
+        let _ = interrupt.send(Told::Interrupt);
+    })?;
+    let mut run = Run {
+        project,
+        options,
+        report,
+        waiting: vec![0; project.graph.jobs.len()],
+        ready: vec![BTreeSet::new(); stages],
+        running: HashMap::new(),
+        elsewhere: BTreeMap::new(),
+        before: HashMap::new(),
+        left: vec![0; stages],
+        slots: Slots::here(options.threads),
+        pool: Pool::new(scope, project, scratch.path().to_owned(), tell),
+        programs: vec![None; stages],
+        stopping: false,
+        summary: Summary::default(),
+        plan,
+    };
+    run.begin()?;
+    run.go(&told)?;
+    Ok(run.end())
+}
+
+struct Run<'run, 'scope, 'env> {
+    project: &'env Project,
+    options: &'run Options,
+    report: &'run mut dyn Report,
+    plan: Plan<'env>,
+    /// Of each waiting job: producers that are not current.
+    waiting: Vec<usize>,
+    /// By stage: stale jobs whose producers are all current.
+    ready: Vec<BTreeSet<JobId>>,
+    running: HashMap<JobId, (Key, Held)>,
+    /// Ready jobs that another run is at.
+    elsewhere: BTreeMap<JobId, Key>,
+    /// What jobs that are redone had made before: if that changes, so may their dependents' keys.
+    before: HashMap<JobId, Artifacts>,
+    /// By stage: jobs that are not current.
+    left: Vec<usize>,
+    slots: Slots,
+    pool: Pool<'scope, 'env>,
+    programs: Vec<Option<Program>>,
+    /// No new jobs start.
+    stopping: bool,
+    summary: Summary,
+}
+
+impl<'env> Run<'_, '_, 'env> {
+    /// Tells the plan, builds the programs it needs, publishes what is current and queues what is ready.
+    fn begin(&mut self) -> Result<(), RunError> {
+        let needed: Vec<JobId> = self.plan.needed().collect();
+        let mut counts = vec![(0, 0); self.left.len()];
+        for &id in &needed {
+            let is_current = matches!(self.plan.state(id), State::Current(..));
+            let stage = self.stage(id).0;
+            counts[stage].0 += 1;
+            counts[stage].1 += usize::from(is_current);
+            self.left[stage] += usize::from(!is_current);
+            self.waiting[id.index()] = self.missing_producers(id);
+        }
+        for (stage, (needed, current)) in counts.into_iter().enumerate().filter(|(_, (needed, _))| *needed > 0) {
+            self.tell(&Happening::Stage { stage: StageId(stage), needed, current });
+        }
+        let stages: Vec<usize> = (0..self.left.len()).filter(|stage| self.left[*stage] > 0).collect();
+        self.build(&stages)?;
+        for id in needed {
+            match self.plan.state(id) {
+                State::Current(..) => self.publish(id)?,
+                State::Stale(..) if self.waiting[id.index()] == 0 => self.queue(id),
+                // A producer is being redone first.
+                State::Stale(..) => self.plan.wait(id),
+                State::Waiting | State::Unneeded => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the programs of stages ready to start; crates are built.
+    fn build(&mut self, stages: &[usize]) -> Result<(), RunError> {
+        let project = self.project;
+        let mut crates: BTreeMap<String, Code> = BTreeMap::new();
+        for &index in stages {
+            let code = &project.code[index];
+            project.store.keep_code(code.hash, &code.parts)?;
+            if let pipeline::Program::Crate(folder) = &project.pipeline.stages[index].program {
+                crates.insert(folder.to_string_lossy().into_owned(), code.clone());
+            }
+        }
+        let mut binaries = BTreeMap::new();
+        if !crates.is_empty() {
+            let crates: Vec<(String, Code)> = crates.into_iter().collect();
+            let report = Mutex::new(&mut *self.report);
+            let say = |line: &str| {
+                let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+                report.tell(project, &Happening::Build(line));
+            };
+            let builder = Builder::new(&project.root, project.state.folder(), std::env::vars_os());
+            binaries = builder.binaries(&crates, &mut |folder| project.code_now(folder), &say)?;
+        }
+        for &index in stages {
+            let stage = &project.pipeline.stages[index];
+            let env = project.facts[index].env.clone().into_iter().collect();
+            let launch = |command| Launch { command, threads: stage.needs.threads, env };
+            self.programs[index] = Some(match &stage.program {
+                pipeline::Program::Crate(folder) => {
+                    let binary = &binaries[folder.to_string_lossy().as_ref()];
+                    Program::Worker(launch(vec![binary.clone().into_os_string()]))
+                }
+                pipeline::Program::Command { command, code } => {
+                    Program::Command(launch(place_code(&project.root, command, code)))
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Starts jobs and takes their ends until there is nothing left to do.
+    fn go(&mut self, told: &Receiver<Told>) -> Result<(), RunError> {
+        loop {
+            if !self.stopping {
+                self.look_elsewhere()?;
+                self.dispatch()?;
+            }
+            if self.running.is_empty() && (self.stopping || self.elsewhere.is_empty()) {
+                return Ok(());
+            }
+            let next = match self.elsewhere.is_empty() {
+                true => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => told.recv_timeout(ELSEWHERE),
+            };
+            match next {
+                Ok(Told::Progress { id, done, of, note }) => {
+                    self.tell(&Happening::Progress(id, done, of, &note));
+                }
+                Ok(Told::Ended { id, worker, result, seconds }) => self.ended(id, worker, result, seconds)?,
+                Ok(Told::Interrupt) => {
+                    self.stopping = true;
+                    self.summary.interrupted = true;
+                    self.pool.end();
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
+    }
+
+    /// The plan as it came out, and what was done. Ends the workers.
+    fn end(mut self) -> (Plan<'env>, Summary) {
+        let needed = self.plan.needed().count();
+        let current = self.plan.needed().filter(|id| matches!(self.plan.state(*id), State::Current(..))).count();
+        self.summary.cached = current.saturating_sub(self.summary.ran);
+        self.summary.skipped = needed - current - self.summary.failed;
+        (self.plan, self.summary)
+    }
+
+    /// Starts ready jobs while there are slots, deepest stage first: then few intermediate artifacts wait at once.
+    fn dispatch(&mut self) -> Result<(), RunError> {
+        for stage in (0..self.ready.len()).rev() {
+            let needs = &self.project.pipeline.stages[stage].needs;
+            while let Some(&id) = self.ready[stage].first() {
+                if needs.gpu == Gpu::Require && !self.slots.has_cards() {
+                    self.ready[stage].remove(&id);
+                    self.fail(id, "it needs a GPU and this machine has none", &[]);
+                    continue;
+                }
+                let held = match self.slots.take(needs) {
+                    Ok(held) => held,
+                    // What is freed goes to this job first, however many threads it needs.
+                    Err(Full::Machine) => return Ok(()),
+                    Err(Full::Cards) => break,
+                };
+                self.ready[stage].remove(&id);
+                if !self.try_start(id, &held)? {
+                    self.slots.give(&held);
+                }
+                if self.stopping {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a ready job, unless content it needs must be made again first, or another run is at it or has done it.
+    fn try_start(&mut self, id: JobId, held: &Held) -> Result<bool, RunError> {
+        let State::Stale(key, reason) = *self.plan.state(id) else { return Ok(false) };
+        let gone = self.plan.gone_inputs(id);
+        if !gone.is_empty() || !self.plan.inputs_known(id) {
+            self.plan.wait(id);
+            for (producer, place) in gone {
+                self.redo(producer, place);
+            }
+            self.waiting[id.index()] = self.missing_producers(id);
+            return Ok(false);
+        }
+        if !self.project.store.try_lock(key)? {
+            if self.elsewhere.is_empty() {
+                let name = self.project.name(id);
+                self.tell(&Happening::Waiting(&format!("another run is at {name}")));
+            }
+            self.elsewhere.insert(id, key);
+            return Ok(false);
+        }
+        // It may have been done between the plan and the lock.
+        self.project.store.refresh()?;
+        if reason == Reason::NewKey && let Some(artifacts) = self.project.store.artifacts(key) {
+            self.project.store.unlock(key);
+            self.plan.finish(id, key, artifacts);
+            self.tell(&Happening::Spared(id));
+            self.settle(id)?;
+            return Ok(false);
+        }
+        let stage = self.stage(id).0;
+        if self.programs[stage].is_none() {
+            // A job of a stage that had nothing to do, until content it had made was found gone.
+            self.build(&[stage])?;
+        }
+        let assignment = self.assignment(id, key, held).expect("its inputs are known and its program is built");
+        self.tell(&Happening::Started(id));
+        self.running.insert(id, (key, held.clone()));
+        self.pool.give(assignment);
+        Ok(true)
+    }
+
+    /// Looks again at jobs that another run is at.
+    fn look_elsewhere(&mut self) -> Result<(), RunError> {
+        for (id, key) in std::mem::take(&mut self.elsewhere) {
+            if self.project.store.try_lock(key)? {
+                self.project.store.unlock(key);
+                self.queue(id);
+            } else {
+                self.elsewhere.insert(id, key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything a worker has to know of a job.
+    fn assignment(&self, id: JobId, key: Key, held: &Held) -> Option<Assignment> {
+        let (project, job, stage) = (self.project, self.project.graph.job(id), self.project.stage(id));
+        let placed = |origin: &Origin| -> Option<Placed> {
+            let artifact = *self.plan.artifact(*origin)?;
+            Some(match origin {
+                Origin::File(index) => {
+                    let path = project.root.join(&project.graph.sources[*index as usize]);
+                    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    Placed { artifact, file, source: Some(path) }
+                }
+                Origin::Output(producer, place) => {
+                    let output = project.stage(*producer).outputs.values().nth(*place as usize)?;
+                    Placed { artifact, file: output.file.clone(), source: None }
+                }
+            })
+        };
+        let labelled = |origin: &Origin| {
+            let labels = origin.job().map(|job| project.graph.job(job).labels.clone());
+            Some((placed(origin)?, labels.unwrap_or_default()))
+        };
+        let input = |input: &JobInput| {
+            Some(match input {
+                JobInput::One(origin) => AssignedInput::One(placed(origin)?),
+                JobInput::Many(origins) => {
+                    AssignedInput::Many(origins.iter().map(labelled).collect::<Option<_>>()?)
+                }
+            })
+        };
+        let names = stage.inputs.keys().cloned();
+        Some(Assignment {
+            id,
+            name: project.name(id).to_owned(),
+            stage: stage.name.clone(),
+            labels: job.labels.clone(),
+            key,
+            params: project.graph.params(&project.pipeline, id),
+            inputs: names.zip(&job.inputs).map(|(name, it)| Some((name, input(it)?))).collect::<Option<_>>()?,
+            outputs: stage.outputs.iter().map(|(name, output)| (name.clone(), output.clone())).collect(),
+            device: held.device.clone(),
+            threads: stage.needs.threads,
+            ingredients: self.plan.ingredients(id),
+            program: self.programs[job.stage.0].clone()?,
+        })
+    }
+
+    /// A job has ended, well or not.
+    fn ended(
+        &mut self,
+        id: JobId,
+        worker: usize,
+        result: Result<Artifacts, (Failure, Vec<String>)>,
+        seconds: f64,
+    ) -> Result<(), RunError> {
+        let Some((key, held)) = self.running.remove(&id) else { return Ok(()) };
+        self.slots.give(&held);
+        self.project.store.unlock(key);
+        match result {
+            Ok(artifacts) => {
+                self.summary.ran += 1;
+                self.tell(&Happening::Done(id, seconds));
+                self.plan.finish(id, key, artifacts);
+                self.settle(id)?;
+            }
+            // Its process was asked to end.
+            Err(_) if self.summary.interrupted => {}
+            Err((failure, tail)) => self.fail(id, &failure.to_string(), &tail),
+        }
+        let (left, programs) = (&self.left, &self.programs);
+        self.pool.free(worker, |launch| {
+            let uses = |program: &Option<Program>| {
+                matches!(program, Some(Program::Worker(it) | Program::Command(it)) if it == launch)
+            };
+            programs.iter().zip(left).any(|(program, left)| *left > 0 && uses(program))
+        });
+        Ok(())
+    }
+
+    fn fail(&mut self, id: JobId, what: &str, tail: &[String]) {
+        self.summary.failed += 1;
+        let stage = self.stage(id).0;
+        self.left[stage] -= 1;
+        self.tell(&Happening::Failed(id, what, tail));
+        self.stopping |= !self.options.keep_going;
+    }
+
+    /// A job has become current: publishes it, and lets its dependents learn their keys.
+    fn settle(&mut self, id: JobId) -> Result<(), RunError> {
+        let mut settled = vec![id];
+        while let Some(id) = settled.pop() {
+            let stage = self.stage(id).0;
+            self.left[stage] -= 1;
+            self.publish(id)?;
+            let State::Current(_, artifacts) = self.plan.state(id) else { continue };
+            let changed = self.before.remove(&id).is_some_and(|before| before != *artifacts);
+            let project = self.project;
+            for &dependent in &project.graph.dependents[id.index()] {
+                match self.plan.state(dependent) {
+                    State::Waiting => self.waiting[dependent.index()] -= 1,
+                    State::Current(_, artifacts) if changed => {
+                        self.before.insert(dependent, artifacts.clone());
+                        self.plan.wait(dependent);
+                        self.waiting[dependent.index()] = self.missing_producers(dependent);
+                        self.unsettle(dependent);
+                    }
+                    _ => continue,
+                }
+                if self.waiting[dependent.index()] == 0 {
+                    self.plan.resolve(dependent);
+                    if let Some(place) = self.plan.lacks(dependent) {
+                        self.plan.redo(dependent, place);
+                    }
+                    if matches!(self.plan.state(dependent), State::Current(..)) {
+                        self.tell(&Happening::Spared(dependent));
+                        settled.push(dependent);
+                    } else {
+                        self.queue(dependent);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A current job whose content is gone has to run again.
+    fn redo(&mut self, id: JobId, place: u16) {
+        if let State::Current(_, artifacts) = self.plan.state(id) {
+            self.before.insert(id, artifacts.clone());
+            self.plan.redo(id, place);
+            self.waiting[id.index()] = self.missing_producers(id);
+            self.unsettle(id);
+            if self.waiting[id.index()] == 0 {
+                self.queue(id);
+            } else {
+                self.plan.wait(id);
+            }
+        }
+    }
+
+    /// A job is no longer current: it counts as left, and those that wait for its dependents' sake wait for it too.
+    fn unsettle(&mut self, id: JobId) {
+        let stage = self.stage(id).0;
+        self.left[stage] += 1;
+        let project = self.project;
+        for &dependent in &project.graph.dependents[id.index()] {
+            let stage = self.stage(dependent).0;
+            match self.plan.state(dependent) {
+                State::Waiting => self.waiting[dependent.index()] += 1,
+                State::Stale(..) if self.ready[stage].remove(&dependent) => {
+                    self.plan.wait(dependent);
+                    self.waiting[dependent.index()] = self.missing_producers(dependent);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn queue(&mut self, id: JobId) {
+        let stage = self.stage(id).0;
+        self.ready[stage].insert(id);
+    }
+
+    /// Places a current job's published outputs, where they are not what they should be and their content is here.
+    fn publish(&mut self, id: JobId) -> Result<(), RunError> {
+        let project = self.project;
+        let State::Current(_, artifacts) = self.plan.state(id) else { return Ok(()) };
+        for (place, path) in project.graph.published(&project.pipeline, id) {
+            let artifact = &artifacts[place as usize];
+            if !project.is_published(artifact, &path) && project.store.holds(artifact, &project.memo) {
+                project.store.copy(artifact, &project.outputs().join(path), &project.memo)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn missing_producers(&self, id: JobId) -> usize {
+        let is_missing = |producer: &JobId| !matches!(self.plan.state(*producer), State::Current(..));
+        self.project.graph.producers(id).iter().filter(|id| is_missing(id)).count()
+    }
+
+    fn stage(&self, id: JobId) -> StageId {
+        self.project.graph.job(id).stage
+    }
+
+    fn tell(&mut self, happening: &Happening) {
+        self.report.tell(self.project, happening);
+    }
+}
+
+/// A command with its code files at their place in the project; they are written relative to it.
+fn place_code(root: &Path, command: &[String], code: &[PathBuf]) -> Vec<OsString> {
+    let is_code = |word: &str| code.iter().any(|file| Path::new(word) == file);
+    command
+        .iter()
+        .map(|word| if is_code(word) { root.join(word).into_os_string() } else { word.into() })
+        .collect()
+}

@@ -1,0 +1,155 @@
+//! Slots: threads, memory and cards that running jobs share.
+
+use crate::pipeline::{Gpu, Needs};
+
+/// What a machine gives to jobs, and what is free of it.
+#[derive(Debug)]
+pub struct Slots {
+    threads: u32,
+    free_threads: u32,
+    memory: u64,
+    free_memory: u64,
+    cards: Vec<Card>,
+}
+
+#[derive(Debug)]
+struct Card {
+    device: String,
+    /// Jobs on it, all of one kind: how many of them may share it.
+    jobs: u32,
+    per_gpu: u32,
+}
+
+/// What a running job holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    threads: u32,
+    memory: u64,
+    card: Option<usize>,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+}
+
+/// Why a job does not start now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// Threads or memory: a job that is first in line should get what is freed.
+    Machine,
+    /// The cards: others may go first.
+    Cards,
+}
+
+impl Slots {
+    /// Slots for `threads` CPU threads, `memory` bytes and these cards (`cuda:0`).
+    pub fn new(threads: u32, memory: u64, cards: Vec<String>) -> Slots {
+        let cards = cards.into_iter().map(|device| Card { device, jobs: 0, per_gpu: 1 }).collect();
+        Slots { threads, free_threads: threads, memory, free_memory: memory, cards }
+    }
+
+    /// Slots of this machine.
+    pub fn here(threads: Option<u32>) -> Slots {
+        let available = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        Slots::new(threads.unwrap_or_else(available).max(1), memory_here(), cards_here())
+    }
+
+    /// Whether there is a card for jobs that cannot do without.
+    pub fn has_cards(&self) -> bool {
+        !self.cards.is_empty()
+    }
+
+    /// Takes what a job needs. A job that needs more than the machine has gets all of it, alone.
+    ///
+    /// # Errors
+    /// What is short.
+    pub fn take(&mut self, needs: &Needs) -> Result<Held, Full> {
+        let threads = needs.threads.min(self.threads);
+        let memory = needs.memory.min(self.memory);
+        if threads > self.free_threads || memory > self.free_memory {
+            return Err(Full::Machine);
+        }
+        let card = match needs.gpu {
+            Gpu::None => None,
+            Gpu::Prefer if self.cards.is_empty() => None,
+            Gpu::Prefer | Gpu::Require => Some(self.free_card(needs.per_gpu).ok_or(Full::Cards)?),
+        };
+        if let Some(card) = card.map(|card| &mut self.cards[card]) {
+            card.jobs += 1;
+            card.per_gpu = needs.per_gpu;
+        }
+        self.free_threads -= threads;
+        self.free_memory -= memory;
+        let device = card.map_or("cpu".to_owned(), |card| self.cards[card].device.clone());
+        Ok(Held { threads, memory, card, device })
+    }
+
+    /// Gives back what a job held.
+    pub fn give(&mut self, held: &Held) {
+        self.free_threads += held.threads;
+        self.free_memory += held.memory;
+        if let Some(card) = held.card {
+            self.cards[card].jobs -= 1;
+        }
+    }
+
+    /// The emptiest card that takes another job which shares with `per_gpu` of its kind.
+    fn free_card(&self, per_gpu: u32) -> Option<usize> {
+        let takes = |card: &Card| card.jobs == 0 || (card.per_gpu == per_gpu && card.jobs < per_gpu);
+        let fitting = self.cards.iter().enumerate().filter(|(_, card)| takes(card));
+        fitting.min_by_key(|(_, card)| card.jobs).map(|(index, _)| index)
+    }
+}
+
+/// Bytes of memory that jobs may use: what is free now, or all that cannot be told.
+fn memory_here() -> u64 {
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kilobytes = line.and_then(|rest| rest.trim().strip_suffix(" kB")).and_then(|n| n.parse::<u64>().ok());
+    kilobytes.map_or(u64::MAX, |n| n * 1024)
+}
+
+/// The cards: `CUDA_VISIBLE_DEVICES` counts them where it is set, device files elsewhere.
+fn cards_here() -> Vec<String> {
+    let number = match std::env::var("CUDA_VISIBLE_DEVICES") {
+        Ok(list) => list.split(',').filter(|id| !id.trim().is_empty() && id.trim() != "-1").count(),
+        Err(_) => (0..).take_while(|n| std::path::Path::new(&format!("/dev/nvidia{n}")).exists()).count(),
+    };
+    (0..number).map(|n| format!("cuda:{n}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needs(threads: u32, memory: u64, gpu: Gpu, per_gpu: u32) -> Needs {
+        Needs { threads, memory, gpu, per_gpu }
+    }
+
+    #[test]
+    fn threads_and_memory_are_shared_and_come_back() {
+        let mut slots = Slots::new(2, 100, Vec::new());
+        let held = slots.take(&needs(1, 60, Gpu::None, 1)).unwrap();
+        assert_eq!(slots.take(&needs(1, 60, Gpu::None, 1)), Err(Full::Machine));
+        assert_eq!(slots.take(&needs(2, 0, Gpu::None, 1)), Err(Full::Machine));
+        slots.give(&held);
+        assert!(slots.take(&needs(9, 900, Gpu::None, 1)).is_ok(), "more than there is means all of it");
+    }
+
+    #[test]
+    fn jobs_are_spread_over_cards_as_many_as_may_share() {
+        let cards = vec!["cuda:0".to_owned(), "cuda:1".to_owned()];
+        let mut slots = Slots::new(8, 100, cards);
+        let devices: Vec<Held> = (0..4).map(|_| slots.take(&needs(1, 0, Gpu::Prefer, 2)).unwrap()).collect();
+        let names: Vec<&str> = devices.iter().map(|held| held.device.as_str()).collect();
+        assert_eq!(names, ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]);
+        assert_eq!(slots.take(&needs(1, 0, Gpu::Prefer, 2)), Err(Full::Cards));
+        slots.give(&devices[0]);
+        assert_eq!(slots.take(&needs(1, 0, Gpu::Require, 1)), Err(Full::Cards), "another kind wants it empty");
+        assert_eq!(slots.take(&needs(1, 0, Gpu::Prefer, 2)).unwrap().device, "cuda:0");
+    }
+
+    #[test]
+    fn without_cards_a_job_that_prefers_one_runs_on_the_processor() {
+        let mut slots = Slots::new(1, 0, Vec::new());
+        assert_eq!(slots.take(&needs(1, 0, Gpu::Prefer, 4)).unwrap().device, "cpu");
+    }
+}

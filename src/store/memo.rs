@@ -1,0 +1,303 @@
+//! The memo: hashes of files that have not changed since they were last read, by what `stat` says of them.
+//!
+//! Format 1 of the file: 8 bytes of magic, entries of 104 bytes (little-endian: device, inode, size, mtime seconds and
+//! nanoseconds, ctime seconds and nanoseconds, hash), then the hash of all before. A damaged memo is an empty memo.
+
+use std::collections::HashMap;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::hash::Hash;
+
+const MAGIC: &[u8; 8] = b"ribmemo1";
+const ENTRY: usize = 8 * 9 + 32;
+
+/// Files above this size are hashed through a memory map and on all threads.
+const LARGE: u64 = 1 << 20;
+
+/// Untouched entries that are kept: files of other profiles and targets.
+const UNTOUCHED: usize = 200_000;
+
+/// What `stat` says of a file; while this is the same, so is the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    size: u64,
+    mtime: (i64, i64),
+    ctime: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Stamp {
+        Stamp {
+            size: metadata.size(),
+            mtime: (metadata.mtime(), metadata.mtime_nsec()),
+            ctime: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// Whether a later write could have left the same times: too close to now for the clock of the file system.
+    fn is_racy(&self) -> bool {
+        let (seconds, nanoseconds) = self.mtime.max(self.ctime);
+        let tick = if nanoseconds == 0 { Duration::from_secs(2) } else { Duration::from_millis(20) };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Duration::new(seconds.max(0) as u64, nanoseconds.clamp(0, 999_999_999) as u32) + tick > now
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    stamp: Stamp,
+    hash: Hash,
+    touched: bool,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    by_inode: HashMap<(u64, u64), Entry>,
+    changed: bool,
+}
+
+/// Hashes of files, remembered from run to run. Shared by threads.
+#[derive(Debug)]
+pub struct Memo {
+    path: PathBuf,
+    entries: Mutex<Entries>,
+    /// Never believe a stamp: hash at every use.
+    paranoid: bool,
+}
+
+impl Memo {
+    /// Reads the memo at `path`; none, or a damaged one, is empty.
+    pub fn open(path: &Path, paranoid: bool) -> Memo {
+        let by_inode = fs::read(path).ok().and_then(|bytes| decode(&bytes)).unwrap_or_default();
+        Memo { path: path.to_owned(), entries: Mutex::new(Entries { by_inode, changed: false }), paranoid }
+    }
+
+    /// The hash of a regular file's content (links are followed).
+    ///
+    /// # Errors
+    /// When it cannot be read, or changes while it is read.
+    pub fn hash(&self, path: &Path) -> io::Result<Hash> {
+        let before = fs::metadata(path)?;
+        let inode = (before.dev(), before.ino());
+        let stamp = Stamp::of(&before);
+        if !self.paranoid {
+            let mut entries = self.lock();
+            if let Some(entry) = entries.by_inode.get_mut(&inode)
+                && entry.stamp == stamp
+            {
+                entry.touched = true;
+                return Ok(entry.hash);
+            }
+        }
+        let hash = hash_file(path, stamp.size)?;
+        if Stamp::of(&fs::metadata(path)?) != stamp {
+            return Err(io::Error::other("the file changed while it was read"));
+        }
+        if !stamp.is_racy() {
+            self.insert(inode, stamp, hash);
+        }
+        Ok(hash)
+    }
+
+    /// Does something to a file that changes its times but not its content (a link, a rename), and keeps its hash.
+    ///
+    /// `path` names the file before, `after` names it afterwards.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub fn keep<T>(
+        &self,
+        path: &Path,
+        after: &Path,
+        change: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut entries = self.lock();
+        let known = fs::metadata(path).ok().and_then(|metadata| {
+            let entry = entries.by_inode.get(&(metadata.dev(), metadata.ino()))?;
+            (entry.stamp == Stamp::of(&metadata)).then_some((metadata.size(), entry.hash))
+        });
+        let value = change()?;
+        if let Some((size, hash)) = known
+            && let Ok(metadata) = fs::metadata(after)
+            && metadata.size() == size
+        {
+            let entry = Entry { stamp: Stamp::of(&metadata), hash, touched: true };
+            entries.by_inode.insert((metadata.dev(), metadata.ino()), entry);
+            entries.changed = true;
+        }
+        Ok(value)
+    }
+
+    /// Notes the hash of a file that this process has just made and nobody else can write.
+    pub fn note(&self, path: &Path, hash: Hash) {
+        if let Ok(metadata) = fs::metadata(path) {
+            self.insert((metadata.dev(), metadata.ino()), Stamp::of(&metadata), hash);
+        }
+    }
+
+    /// Writes the memo, if it changed.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old one then stays.
+    pub fn save(&self) -> io::Result<()> {
+        let mut entries = self.lock();
+        if !entries.changed {
+            return Ok(());
+        }
+        if entries.by_inode.len() > UNTOUCHED + 2 * entries.by_inode.values().filter(|e| e.touched).count() {
+            entries.by_inode.retain(|_, entry| entry.touched);
+        }
+        super::write_whole(&self.path, &encode(&entries.by_inode))?;
+        entries.changed = false;
+        Ok(())
+    }
+
+    fn insert(&self, inode: (u64, u64), stamp: Stamp, hash: Hash) {
+        let mut entries = self.lock();
+        entries.by_inode.insert(inode, Entry { stamp, hash, touched: true });
+        entries.changed = true;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        // A panic elsewhere leaves whole entries: each insertion is one step.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Hashes a file; large ones through a memory map, on all threads.
+fn hash_file(path: &Path, size: u64) -> io::Result<Hash> {
+    let mut hasher = blake3::Hasher::new();
+    if size > LARGE {
+        hasher.update_mmap_rayon(path)?;
+    } else {
+        hasher.update_reader(File::open(path)?)?;
+    }
+    Ok(hasher.finalize().into())
+}
+
+fn encode(entries: &HashMap<(u64, u64), Entry>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(MAGIC.len() + entries.len() * ENTRY + 32);
+    bytes.extend(MAGIC);
+    for ((device, inode), Entry { stamp, hash, .. }) in entries {
+        for word in [*device, *inode, stamp.size] {
+            bytes.extend(word.to_le_bytes());
+        }
+        for word in [stamp.mtime.0, stamp.mtime.1, stamp.ctime.0, stamp.ctime.1] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend([0; 16]);
+        bytes.extend(hash.0);
+    }
+    bytes.extend(Hash::of(&bytes).0);
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Option<HashMap<(u64, u64), Entry>> {
+    let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
+    if Hash::of(body).0 != sum {
+        return None;
+    }
+    let (entries, rest) = body.strip_prefix(MAGIC)?.as_chunks::<ENTRY>();
+    if !rest.is_empty() {
+        return None;
+    }
+    let word = |entry: &[u8; ENTRY], i: usize| {
+        u64::from_le_bytes(entry[i * 8..i * 8 + 8].try_into().expect("eight bytes"))
+    };
+    Some(
+        entries
+            .iter()
+            .map(|entry| {
+                let time = |i| (word(entry, i) as i64, word(entry, i + 1) as i64);
+                let stamp = Stamp { size: word(entry, 2), mtime: time(3), ctime: time(5) };
+                let hash = Hash(entry[ENTRY - 32..].try_into().expect("32 bytes"));
+                ((word(entry, 0), word(entry, 1)), Entry { stamp, hash, touched: false })
+            })
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// A file whose times lie far enough back to be believed.
+    fn settled(path: &Path, text: &str) {
+        fs::write(path, text).unwrap();
+        let past = SystemTime::now() - Duration::from_secs(60);
+        File::options().write(true).open(path).unwrap().set_modified(past).unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+    }
+
+    #[test]
+    fn an_unchanged_file_is_not_read_again_even_by_the_next_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, memo) = (folder.path().join("a"), folder.path().join("memo"));
+        settled(&file, "one");
+        let first = Memo::open(&memo, false);
+        assert_eq!(first.hash(&file).unwrap(), Hash::of(b"one"));
+        first.save().unwrap();
+        let second = Memo::open(&memo, false);
+        assert_eq!(second.lock().by_inode.len(), 1);
+        assert_eq!(second.hash(&file).unwrap(), Hash::of(b"one"));
+        assert!(!second.lock().changed, "served from the memo");
+    }
+
+    #[test]
+    fn equal_size_and_mtime_do_not_hide_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        settled(&file, "one");
+        let memo = Memo::open(&folder.path().join("memo"), false);
+        memo.hash(&file).unwrap();
+        let mtime = fs::metadata(&file).unwrap().modified().unwrap();
+        let mut open = File::options().write(true).open(&file).unwrap();
+        open.write_all(b"two").unwrap();
+        open.set_modified(mtime).unwrap();
+        assert_eq!(memo.hash(&file).unwrap(), Hash::of(b"two"));
+    }
+
+    #[test]
+    fn a_file_just_written_is_hashed_but_not_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        fs::write(&file, "one").unwrap();
+        let memo = Memo::open(&folder.path().join("memo"), false);
+        assert_eq!(memo.hash(&file).unwrap(), Hash::of(b"one"));
+        assert!(memo.lock().by_inode.is_empty());
+    }
+
+    #[test]
+    fn a_link_made_through_the_memo_costs_no_rehash() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("a"), folder.path().join("b"));
+        settled(&file, "one");
+        let memo = Memo::open(&folder.path().join("memo"), true);
+        memo.hash(&file).unwrap();
+        memo.keep(&file, &file, || fs::hard_link(&file, &link)).unwrap();
+        let metadata = fs::metadata(&link).unwrap();
+        let entry = memo.lock().by_inode[&(metadata.dev(), metadata.ino())];
+        assert_eq!((entry.stamp, entry.hash), (Stamp::of(&metadata), Hash::of(b"one")));
+    }
+
+    #[test]
+    fn a_damaged_memo_is_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, path) = (folder.path().join("a"), folder.path().join("memo"));
+        settled(&file, "one");
+        let memo = Memo::open(&path, false);
+        memo.hash(&file).unwrap();
+        memo.save().unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[20] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        assert!(Memo::open(&path, false).lock().by_inode.is_empty());
+    }
+}

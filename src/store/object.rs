@@ -1,0 +1,413 @@
+//! Objects: the content of artifacts, by hash. A folder is an object that lists its files, and an object a file.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use super::index::Artifact;
+use super::memo::Memo;
+use crate::hash::Hash;
+use crate::pipeline::Kind;
+
+/// First line of a folder's listing; the number is the format.
+const LISTING: &str = "ribbon folder 1\n";
+
+/// What is wrong with a thing that should become an artifact.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// It cannot be read or stored.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file where a folder is declared, or the other way round, or neither of them.
+    #[error("{path} is {found}, expected {expected}")]
+    Kind {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+        /// What is declared.
+        expected: &'static str,
+    },
+    /// A name that a listing cannot hold.
+    #[error("{path}: artifacts have names in UTF-8 without line breaks")]
+    Name {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A stored listing that is not one.
+    #[error("object {hash} is not a folder's listing")]
+    Listing {
+        /// The object.
+        hash: Hash,
+    },
+}
+
+/// A file in a folder: path in it, hash, size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Member {
+    path: String,
+    hash: Hash,
+    size: u64,
+}
+
+/// The objects of a store: `ab/cdef..`, read-only files named by their content.
+#[derive(Debug)]
+pub struct Objects {
+    folder: PathBuf,
+}
+
+impl Objects {
+    /// The objects under a folder.
+    pub fn new(folder: PathBuf) -> Objects {
+        Objects { folder }
+    }
+
+    /// Where the object with this hash is, if it is there.
+    pub fn path(&self, hash: Hash) -> PathBuf {
+        super::fan_path(&self.folder, &hash.to_string())
+    }
+
+    /// Moves what a job made into the store.
+    ///
+    /// # Errors
+    /// When it is not of the declared kind, holds links or sockets, or cannot be stored.
+    pub fn insert(&self, path: &Path, kind: Kind, memo: &Memo) -> Result<Artifact, ObjectError> {
+        check_kind(path, kind)?;
+        match kind {
+            Kind::File => {
+                let (hash, size) = self.insert_file(path, memo)?;
+                Ok(Artifact { kind, hash, size })
+            }
+            Kind::Folder => {
+                let mut members = Vec::new();
+                for (name, file) in files_under(path)? {
+                    let (hash, size) = self.insert_file(&file, memo)?;
+                    members.push(Member { path: name, hash, size });
+                }
+                let text = listing(&members);
+                let hash = Hash::of(text.as_bytes());
+                let object = self.path(hash);
+                let stored = super::make_parent(&object).and_then(|()| super::write_whole(&object, text.as_bytes()));
+                stored.and_then(|()| read_only(&object)).map_err(io_error(&object))?;
+                memo.note(&object, hash);
+                Ok(Artifact { kind, hash, size: members.iter().map(|member| member.size).sum() })
+            }
+        }
+    }
+
+    fn insert_file(&self, path: &Path, memo: &Memo) -> Result<(Hash, u64), ObjectError> {
+        let metadata = fs::symlink_metadata(path).map_err(io_error(path))?;
+        let hash = memo.hash(path).map_err(io_error(path))?;
+        let object = self.path(hash);
+        let store = || {
+            super::make_parent(&object)?;
+            if metadata.nlink() > 1 {
+                // Somebody else has a name for this file and could write to it later: the store takes a copy.
+                let copy = path.with_extension("ribbon-copy");
+                fs::copy(path, &copy)?;
+                read_only(&copy)?;
+                fs::rename(&copy, &object)
+            } else {
+                read_only(path)?;
+                fs::rename(path, &object)
+            }
+        };
+        store().map_err(io_error(&object))?;
+        memo.note(&object, hash);
+        Ok((hash, metadata.len()))
+    }
+
+    /// Whether an artifact is whole: every object is there and, as far as the memo knows, unchanged. An object that
+    /// does not match its name is dropped.
+    pub fn is_whole(&self, artifact: &Artifact, memo: &Memo) -> bool {
+        self.is_intact(artifact.hash, memo)
+            && (artifact.kind == Kind::File
+                || self.members(artifact.hash).is_ok_and(|members| {
+                    members.iter().all(|member| self.is_intact(member.hash, memo))
+                }))
+    }
+
+    fn is_intact(&self, hash: Hash, memo: &Memo) -> bool {
+        let path = self.path(hash);
+        match memo.hash(&path) {
+            Ok(found) if found == hash => true,
+            Ok(_) => {
+                let _ = fs::remove_file(&path);
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Places an artifact at `to` for a job to read: linked, or copied where links do not reach.
+    ///
+    /// # Errors
+    /// When an object is missing or cannot be linked or copied.
+    pub fn link(&self, artifact: &Artifact, to: &Path, memo: &Memo) -> Result<(), ObjectError> {
+        match artifact.kind {
+            Kind::File => link_or_copy(&self.path(artifact.hash), to, memo).map_err(io_error(to)),
+            Kind::Folder => {
+                fs::create_dir(to).map_err(io_error(to))?;
+                for member in self.members(artifact.hash)? {
+                    let file = to.join(&member.path);
+                    super::make_parent(&file)
+                        .and_then(|()| link_or_copy(&self.path(member.hash), &file, memo))
+                        .map_err(io_error(&file))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the links of [`Objects::link`] away again, and keeps what the memo knows of the objects.
+    pub fn unlink(&self, artifact: &Artifact, from: &Path, memo: &Memo) {
+        if artifact.kind == Kind::File {
+            let object = self.path(artifact.hash);
+            let _ = memo.keep(&object, &object, || fs::remove_file(from));
+        } else if let Ok(members) = self.members(artifact.hash) {
+            for member in members {
+                let object = self.path(member.hash);
+                let _ = memo.keep(&object, &object, || fs::remove_file(from.join(&member.path)));
+            }
+        }
+    }
+
+    /// Writes a copy of an artifact to `to`, replacing a file or merging into a folder, each file whole or not at all.
+    ///
+    /// # Errors
+    /// When an object is missing or a file cannot be written.
+    pub fn copy(&self, artifact: &Artifact, to: &Path, memo: &Memo) -> Result<(), ObjectError> {
+        let place = |hash: Hash, to: &Path| {
+            super::make_parent(to)?;
+            let scratch = super::beside(to);
+            // On file systems with reflinks this shares blocks, and still nobody's edit reaches the store.
+            fs::copy(self.path(hash), &scratch)?;
+            fs::set_permissions(&scratch, fs::Permissions::from_mode(0o644))?;
+            fs::rename(&scratch, to)?;
+            memo.note(to, hash);
+            Ok(())
+        };
+        match artifact.kind {
+            Kind::File => place(artifact.hash, to).map_err(io_error(to)),
+            Kind::Folder => {
+                for member in self.members(artifact.hash)? {
+                    let file = to.join(&member.path);
+                    place(member.hash, &file).map_err(io_error(&file))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn members(&self, hash: Hash) -> Result<Vec<Member>, ObjectError> {
+        let path = self.path(hash);
+        let text = fs::read_to_string(&path).map_err(io_error(&path))?;
+        parse_listing(&text).ok_or(ObjectError::Listing { hash })
+    }
+}
+
+/// The artifact that a file or folder of the project is, without storing it.
+///
+/// # Errors
+/// When it cannot be read, or holds what an artifact cannot.
+pub fn measure(path: &Path, memo: &Memo) -> Result<Artifact, ObjectError> {
+    let metadata = fs::metadata(path).map_err(io_error(path))?;
+    if metadata.is_file() {
+        let hash = memo.hash(path).map_err(io_error(path))?;
+        return Ok(Artifact { kind: Kind::File, hash, size: metadata.len() });
+    }
+    check_kind(path, Kind::Folder)?;
+    let mut members = Vec::new();
+    for (name, file) in files_under(path)? {
+        let hash = memo.hash(&file).map_err(io_error(&file))?;
+        let size = fs::metadata(&file).map_err(io_error(&file))?.len();
+        members.push(Member { path: name, hash, size });
+    }
+    let hash = Hash::of(listing(&members).as_bytes());
+    Ok(Artifact { kind: Kind::Folder, hash, size: members.iter().map(|member| member.size).sum() })
+}
+
+/// Places a file or folder of the project at `to` for a job to read.
+///
+/// # Errors
+/// When it cannot be linked or copied.
+pub fn link_source(path: &Path, to: &Path, memo: &Memo) -> Result<(), ObjectError> {
+    if fs::metadata(path).map_err(io_error(path))?.is_file() {
+        return link_or_copy(path, to, memo).map_err(io_error(path));
+    }
+    fs::create_dir(to).map_err(io_error(to))?;
+    for (name, file) in files_under(path)? {
+        let to = to.join(name);
+        super::make_parent(&to).and_then(|()| link_or_copy(&file, &to, memo)).map_err(io_error(&file))?;
+    }
+    Ok(())
+}
+
+/// A hard link keeps the memo's knowledge; where there are none (another file system), a copy.
+fn link_or_copy(path: &Path, to: &Path, memo: &Memo) -> io::Result<()> {
+    match memo.keep(path, path, || fs::hard_link(path, to)) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
+        Err(_) => fs::copy(path, to).map(drop),
+    }
+}
+
+fn check_kind(path: &Path, kind: Kind) -> Result<(), ObjectError> {
+    let metadata = fs::symlink_metadata(path).map_err(io_error(path))?;
+    let found = match () {
+        () if metadata.is_file() => "a file",
+        () if metadata.is_dir() => "a folder",
+        () if metadata.is_symlink() => "a symbolic link",
+        () => "neither a file nor a folder",
+    };
+    let expected = if kind == Kind::File { "a file" } else { "a folder" };
+    if found == expected { Ok(()) } else { Err(ObjectError::Kind { path: path.to_owned(), found, expected }) }
+}
+
+/// All files below a folder, with their paths in it, sorted. Links and sockets are refused: content cannot name them.
+fn files_under(folder: &Path) -> Result<Vec<(String, PathBuf)>, ObjectError> {
+    let mut found = Vec::new();
+    let mut pending = vec![(String::new(), folder.to_owned())];
+    while let Some((prefix, folder)) = pending.pop() {
+        for entry in fs::read_dir(&folder).map_err(io_error(&folder))? {
+            let path = entry.map_err(io_error(&folder))?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.contains('\n'));
+            let name = name.ok_or_else(|| ObjectError::Name { path: path.clone() })?;
+            let name = format!("{prefix}{name}");
+            if fs::symlink_metadata(&path).map_err(io_error(&path))?.is_dir() {
+                pending.push((format!("{name}/"), path));
+            } else {
+                check_kind(&path, Kind::File)?;
+                found.push((name, path));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn listing(members: &[Member]) -> String {
+    let mut text = LISTING.to_owned();
+    for Member { path, hash, size } in members {
+        let _ = writeln!(text, "{hash} {size} {path}");
+    }
+    text
+}
+
+/// A listing whose paths stay inside the folder; anything else is none.
+fn parse_listing(text: &str) -> Option<Vec<Member>> {
+    let member = |line: &str| {
+        let (hash, rest) = line.split_once(' ')?;
+        let (size, path) = rest.split_once(' ')?;
+        let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+        let member = Member { path: path.to_owned(), hash: hash.parse().ok()?, size: size.parse().ok()? };
+        (inside && !path.is_empty()).then_some(member)
+    };
+    text.strip_prefix(LISTING)?.lines().map(member).collect()
+}
+
+fn read_only(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o444))
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> ObjectError {
+    let path = path.to_owned();
+    |source| ObjectError::Io { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Bench {
+        folder: tempfile::TempDir,
+        objects: Objects,
+        memo: Memo,
+    }
+
+    fn bench() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::new(folder.path().join("objects"));
+        let memo = Memo::open(&folder.path().join("memo"), false);
+        Bench { folder, objects, memo }
+    }
+
+    #[test]
+    fn a_file_comes_back_with_its_bytes_and_cannot_be_written() {
+        let Bench { folder, objects, memo } = bench();
+        let made = folder.path().join("made");
+        fs::write(&made, "figure").unwrap();
+        let artifact = objects.insert(&made, Kind::File, &memo).unwrap();
+        assert_eq!((artifact.hash, artifact.size), (Hash::of(b"figure"), 6));
+        assert!(!made.exists());
+        let copy = folder.path().join("outputs/figure.svg");
+        objects.copy(&artifact, &copy, &memo).unwrap();
+        assert_eq!(fs::read(&copy).unwrap(), b"figure");
+        assert_eq!(fs::metadata(objects.path(artifact.hash)).unwrap().mode() & 0o777, 0o444);
+        assert_ne!(fs::metadata(&copy).unwrap().ino(), fs::metadata(objects.path(artifact.hash)).unwrap().ino());
+    }
+
+    #[test]
+    fn a_folder_is_its_files_whatever_order_they_were_made_in() {
+        let Bench { folder, objects, memo } = bench();
+        let make = |name: &str, order: [&str; 3]| {
+            let made = folder.path().join(name);
+            for file in order {
+                super::super::make_parent(&made.join(file)).unwrap();
+                fs::write(made.join(file), file).unwrap();
+            }
+            made
+        };
+        let one = make("one", ["b", "a", "sub/c"]);
+        assert_eq!(measure(&one, &memo).unwrap().size, 7);
+        let measured = measure(&one, &memo).unwrap();
+        let two = objects.insert(&make("two", ["sub/c", "a", "b"]), Kind::Folder, &memo).unwrap();
+        assert_eq!(measured, two);
+        let linked = folder.path().join("in");
+        objects.link(&two, &linked, &memo).unwrap();
+        assert_eq!(fs::read(linked.join("sub/c")).unwrap(), b"sub/c");
+        assert!(objects.is_whole(&two, &memo));
+        objects.unlink(&two, &linked, &memo);
+        assert!(!linked.join("a").exists());
+    }
+
+    #[test]
+    fn a_damaged_object_is_dropped_at_its_next_use() {
+        let Bench { folder, objects, memo } = bench();
+        let made = folder.path().join("made");
+        fs::write(&made, "figure").unwrap();
+        let artifact = objects.insert(&made, Kind::File, &memo).unwrap();
+        let object = objects.path(artifact.hash);
+        fs::set_permissions(&object, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&object, "damage").unwrap();
+        assert!(!objects.is_whole(&artifact, &memo));
+        assert!(!object.exists());
+    }
+
+    #[test]
+    fn links_and_wrong_kinds_are_refused() {
+        let Bench { folder, objects, memo } = bench();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
+        let message = objects.insert(&link, Kind::File, &memo).unwrap_err().to_string();
+        assert!(message.ends_with("is a symbolic link, expected a file"), "{message}");
+        let message = objects.insert(folder.path(), Kind::File, &memo).unwrap_err().to_string();
+        assert!(message.ends_with("is a folder, expected a file"), "{message}");
+    }
+
+    #[test]
+    fn a_listing_that_leaves_its_folder_is_none() {
+        let line = |path: &str| format!("{LISTING}{} 1 {path}\n", Hash::of(b"x"));
+        assert!(parse_listing(&line("a/b")).is_some());
+        for path in ["../a", "/a", "a/../../b", ""] {
+            assert!(parse_listing(&line(path)).is_none(), "{path}");
+        }
+    }
+}

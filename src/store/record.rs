@@ -1,0 +1,90 @@
+//! Records: how the artifacts of a key came to be, for people and for `why` and `show`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::index::Artifact;
+use crate::hash::{Hash, Key};
+use crate::pipeline::{Kind, Labels};
+
+/// How the artifacts of a key came to be. Written once, before the index tells of them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// The format: 1.
+    pub version: u32,
+    /// The job's key.
+    pub key: Key,
+    /// The job's name in the run that made this; another stage or profile with the same key shares the record.
+    pub job: String,
+    /// The stage.
+    pub stage: String,
+    /// The labels.
+    pub labels: Labels,
+    /// All that the key is the hash of: (name, value), in order.
+    pub ingredients: Vec<(String, String)>,
+    /// The artifacts by the output's name.
+    pub outputs: BTreeMap<String, RecordedOutput>,
+    /// When the job ended, in seconds since 1970.
+    pub ended: u64,
+    /// How long it ran, in seconds.
+    pub seconds: f64,
+    /// What it ran on. Equal bits are promised for equal machines only.
+    pub machine: Machine,
+}
+
+/// An artifact in a record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RecordedOutput {
+    /// Its hash.
+    pub hash: Hash,
+    /// Its bytes.
+    pub size: u64,
+    /// Whether it is a folder.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub folder: bool,
+}
+
+impl RecordedOutput {
+    /// The record's form of an artifact.
+    pub fn of(artifact: &Artifact) -> RecordedOutput {
+        RecordedOutput {
+            hash: artifact.hash,
+            size: artifact.size,
+            folder: artifact.kind == Kind::Folder,
+        }
+    }
+}
+
+/// What a job ran on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// The processor's name.
+    pub processor: String,
+    /// Its instruction sets that numerical libraries choose code by.
+    pub features: Vec<String>,
+    /// Operating system and architecture.
+    pub system: String,
+}
+
+impl Machine {
+    /// This machine, with the device a job was given.
+    pub fn here(device: &str) -> Machine {
+        let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let field = |names: [&str; 2]| {
+            let line = info.lines().find(|line| names.iter().any(|name| line.starts_with(name)));
+            line.and_then(|line| line.split_once(':')).map_or("", |(_, value)| value.trim())
+        };
+        const TOLD: [&str; 8] =
+            ["sse4_2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512_bf16", "asimd"];
+        let flags: Vec<&str> = field(["flags", "Features"]).split(' ').collect();
+        Machine {
+            device: device.to_owned(),
+            processor: field(["model name", "Processor"]).to_owned(),
+            features: TOLD.iter().filter(|name| flags.contains(name)).map(|name| name.to_string()).collect(),
+            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        }
+    }
+}

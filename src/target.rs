@@ -1,0 +1,168 @@
+//! Targets: what people type for a set of jobs. A stage, a job by its labels, or a path under outputs/.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path};
+
+use crate::graph::JobId;
+use crate::pipeline::Labels;
+use crate::project::Project;
+
+/// Why a target names nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// No stage has this name.
+    #[error("no stage `{name}`{hint}; stages: {stages}")]
+    Stage {
+        /// What was typed.
+        name: String,
+        /// ", did you mean .."
+        hint: String,
+        /// The stages there are.
+        stages: String,
+    },
+    /// The text in brackets is not labels.
+    #[error("`{0}`: labels are written NAME=VALUE, separated by commas, in brackets after the stage")]
+    Syntax(String),
+    /// No job of the stage has these labels.
+    #[error("no job of stage {stage} has {label}; {hint}")]
+    Labels {
+        /// The stage.
+        stage: String,
+        /// The first label that does not fit.
+        label: String,
+        /// The names or values there are.
+        hint: String,
+    },
+    /// Nothing is published there.
+    #[error("no stage publishes {path} in profile {profile}{hint}")]
+    Path {
+        /// What was typed.
+        path: String,
+        /// The profile.
+        profile: String,
+        /// ", did you mean .."
+        hint: String,
+    },
+}
+
+/// The jobs that a target names; at least one.
+///
+/// # Errors
+/// When it names nothing; the message says what is near.
+pub fn select(project: &Project, target: &str) -> Result<BTreeSet<JobId>, TargetError> {
+    if target.starts_with("outputs/") || target.starts_with("./") || target.starts_with('/') {
+        return published_at(project, target);
+    }
+    let (name, labels) = match target.split_once('[') {
+        Some((name, rest)) => {
+            let inside = rest.strip_suffix(']').ok_or_else(|| TargetError::Syntax(target.to_owned()))?;
+            (name, parse_labels(inside).ok_or_else(|| TargetError::Syntax(target.to_owned()))?)
+        }
+        None => (target, Labels::new()),
+    };
+    let stages = &project.pipeline.stages;
+    let Some(stage) = stages.iter().position(|stage| stage.name == name) else {
+        let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
+        return Err(TargetError::Stage {
+            name: name.to_owned(),
+            hint: did_you_mean(name, &names),
+            stages: names.join(", "),
+        });
+    };
+    let mut jobs: BTreeSet<JobId> = project.graph.jobs_of(crate::pipeline::StageId(stage)).collect();
+    for (label, value) in &labels {
+        let there: BTreeSet<&str> = jobs
+            .iter()
+            .filter_map(|id| project.graph.job(*id).labels.get(label).map(String::as_str))
+            .collect();
+        if !there.contains(value.as_str()) {
+            let example = jobs.first().map(|id| &project.graph.job(*id).labels);
+            let names: Vec<&str> = example.into_iter().flat_map(|l| l.keys().map(String::as_str)).collect();
+            let hint = match (there.is_empty(), names.is_empty()) {
+                (false, _) => format!("{label} is one of {}", there.into_iter().collect::<Vec<_>>().join(", ")),
+                (true, false) => format!("its labels are {}", names.join(", ")),
+                (true, true) => "it has one job, without labels".to_owned(),
+            };
+            return Err(TargetError::Labels {
+                stage: name.to_owned(),
+                label: format!("{label}={value}"),
+                hint,
+            });
+        }
+        jobs.retain(|id| project.graph.job(*id).labels.get(label) == Some(value));
+    }
+    Ok(jobs)
+}
+
+/// What a run without targets is for: every job that publishes, and every job that nothing depends on.
+pub fn everything(project: &Project) -> BTreeSet<JobId> {
+    let wanted = |id: &JobId| {
+        project.graph.dependents[id.index()].is_empty() || !project.stage(*id).publish.is_empty()
+    };
+    project.graph.ids().filter(wanted).collect()
+}
+
+/// `, did you mean X?` for the nearest name, if one is near.
+pub fn did_you_mean(name: &str, names: &[&str]) -> String {
+    names
+        .iter()
+        .map(|other| (strsim::damerau_levenshtein(name, other), *other))
+        .min()
+        .filter(|(distance, other)| *distance <= 2.max(other.len() / 3))
+        .map_or(String::new(), |(_, other)| format!(", did you mean `{other}`?"))
+}
+
+fn parse_labels(text: &str) -> Option<Labels> {
+    text.split(',')
+        .filter(|part| !part.trim().is_empty())
+        .map(|part| {
+            let (name, value) = part.split_once('=')?;
+            Some((name.trim().to_owned(), value.trim().to_owned()))
+        })
+        .collect()
+}
+
+/// The jobs that publish a file, or anything below a folder.
+fn published_at(project: &Project, target: &str) -> Result<BTreeSet<JobId>, TargetError> {
+    let here = std::env::current_dir().unwrap_or_default();
+    // As typed from here, and as it is called in the project.
+    let typed = [here.join(target), project.root.join(target)].map(|path| lexical(&path));
+    let outputs = lexical(&project.outputs());
+    let all: Vec<(JobId, String)> = project
+        .graph
+        .ids()
+        .flat_map(|id| project.graph.published(&project.pipeline, id).into_iter().map(move |(_, path)| (id, path)))
+        .collect();
+    let found: BTreeSet<JobId> = all
+        .iter()
+        .filter(|(_, path)| {
+            let path = outputs.join(path);
+            typed.iter().any(|typed| path.starts_with(typed))
+        })
+        .map(|(id, _)| *id)
+        .collect();
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let paths: Vec<String> =
+        all.iter().map(|(_, path)| format!("outputs/{}/{path}", project.pipeline.profile)).collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    Err(TargetError::Path {
+        path: target.to_owned(),
+        profile: project.pipeline.profile.clone(),
+        hint: did_you_mean(target, &paths),
+    })
+}
+
+/// A path without `.` and `..`, whether or not it exists.
+fn lexical(path: &Path) -> std::path::PathBuf {
+    let mut parts = std::path::PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts
+}

@@ -1,0 +1,98 @@
+//! Configurations: the runs that differ in their seed only, and their mean trajectories.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use geometry::{Trajectory, Tree};
+use ndarray::Array2;
+use tables::{Column, Table};
+
+use crate::columns::columns;
+use crate::models::Place;
+use crate::runs::{Run, Scalars};
+
+/// What is left of a network without its seed.
+pub(crate) struct Configuration<'a> {
+    pub(crate) name: &'a str,
+    scalars: &'a Scalars,
+    parameters: i64,
+    /// The error of each run at its end.
+    errors: Vec<f64>,
+    trajectories: Vec<Trajectory<'a, f32>>,
+}
+
+impl<'a> Configuration<'a> {
+    /// Groups runs, which have these places; sorted by name.
+    pub(crate) fn group<'r: 'a>(
+        runs: impl Iterator<Item = (&'a Run<'r>, &'a Vec<Place>)>,
+    ) -> Vec<Configuration<'a>> {
+        let mut groups: BTreeMap<&str, Configuration> = BTreeMap::new();
+        for (run, places) in runs {
+            let (name, scalars) = &run.configuration;
+            let configuration = groups.entry(name).or_insert_with(|| Configuration {
+                name,
+                scalars,
+                parameters: run.parameters,
+                errors: Vec::new(),
+                trajectories: Vec::new(),
+            });
+            let progress: Vec<f64> = places.iter().map(|place| place.progress).collect();
+            configuration.trajectories.push(Trajectory::new(run.models, &progress));
+            configuration.errors.push(run.error[run.checkpoints() - 1]);
+        }
+        groups.into_values().collect()
+    }
+
+    /// How many runs it has.
+    pub(crate) fn runs(&self) -> usize {
+        self.trajectories.len()
+    }
+
+    /// The mean over runs of the probabilities at a progress, [N, C].
+    pub(crate) fn at(&self, progress: f64) -> Array2<f32> {
+        let mut points = self.trajectories.iter().map(|trajectory| trajectory.at(progress));
+        let first = points.next().expect("a configuration is made with its first run");
+        let sum = points.fold(first, |sum, point| sum + point);
+        sum.mapv(|sum| (sum / self.runs() as f64) as f32)
+    }
+}
+
+/// Writes a row for each configuration, the leaves of a tree.
+pub(crate) fn write(path: &Path, configurations: &[Configuration], tree: &Tree) -> Result<()> {
+    let mut leaves = vec![0i64; configurations.len()];
+    for (place, &leaf) in tree.leaves.iter().enumerate() {
+        leaves[leaf] = place as i64;
+    }
+    let each = configurations.iter();
+    let names: Vec<&str> = each.clone().map(|configuration| configuration.name).collect();
+    let mean = |errors: &[f64]| errors.iter().sum::<f64>() / errors.len() as f64;
+    let mut all = vec![Column::new("run".into(), names)];
+    all.extend(columns(&each.clone().map(|configuration| configuration.scalars).collect::<Vec<_>>())?);
+    let parameters: Vec<i64> = each.clone().map(|configuration| configuration.parameters).collect();
+    let runs: Vec<i64> = each.clone().map(|configuration| configuration.runs() as i64).collect();
+    let errors: Vec<f64> = each.map(|configuration| mean(&configuration.errors)).collect();
+    all.extend([
+        Column::new("parameters".into(), parameters),
+        Column::new("checkpoint".into(), vec![0i64; configurations.len()]),
+        Column::new("runs".into(), runs),
+        Column::new("error".into(), errors),
+        Column::new("leaf".into(), leaves),
+    ]);
+    Ok(Table::new(all)?.write(path)?)
+}
+
+/// Writes a row for each merge of a tree.
+pub(crate) fn write_linkage(path: &Path, tree: &Tree) -> Result<()> {
+    let merges = tree.merges.iter();
+    let integers = |name: &str, values: Vec<usize>| {
+        Column::new(name.into(), values.into_iter().map(|value| value as i64).collect::<Vec<_>>())
+    };
+    let table = Table::new(vec![
+        integers("left", merges.clone().map(|merge| merge.left).collect()),
+        integers("right", merges.clone().map(|merge| merge.right).collect()),
+        Column::new("height".into(), merges.clone().map(|merge| merge.height).collect::<Vec<_>>()),
+        integers("count", merges.map(|merge| merge.count).collect()),
+    ])?;
+    Ok(table.write(path)?)
+}

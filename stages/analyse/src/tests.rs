@@ -1,0 +1,222 @@
+//! The stage on small made-up runs.
+
+use std::path::{Path, PathBuf};
+
+use geometry::Truth;
+use kit::{Job, Tensors, TensorsWriter};
+use ndarray::Array3;
+use serde_json::{Value, json};
+use tables::Table;
+
+const LABELS: [i64; 4] = [0, 1, 2, 1];
+const CLASSES: usize = 3;
+
+/// A run that goes along the geodesic, a little to the side of it, to `end`, in `checkpoints` steps.
+struct Made {
+    arch: &'static str,
+    seed: u64,
+    rate: Value,
+    end: f64,
+    train_error: f64,
+    samples: usize,
+}
+
+const MADE: Made = Made { arch: "fc", seed: 42, rate: Value::Null, end: 0.9, train_error: 0.05, samples: 4 };
+const CHECKPOINTS: usize = 5;
+
+impl Made {
+    fn write(&self, folder: &Path) -> PathBuf {
+        let path = folder.join(format!("{}-{}-{}", self.arch, self.seed, self.rate));
+        let t: Vec<f64> = (0..CHECKPOINTS).map(|i| self.end * i as f64 / (CHECKPOINTS - 1) as f64).collect();
+        let truth = Truth::new(&LABELS[..self.samples], CLASSES).unwrap();
+        let aside = 0.02 * self.seed as f32 / 42.0 + if self.arch == "vit" { 0.1 } else { 0.0 };
+        let mut models: Array3<f32> = geometry::geodesic(&truth, &t);
+        for mut sample in models.rows_mut() {
+            sample[0] += aside;
+            sample /= 1.0 + aside;
+        }
+        let network = json!({
+            "seed": self.seed, "arch": self.arch, "model": {"kind": self.arch}, "rate": self.rate, "augment": false
+        });
+        let falling: Vec<f64> = (0..CHECKPOINTS).map(|i| 2.0 - i as f64 / 10.0).collect();
+        let errors = [vec![0.6; CHECKPOINTS - 1], vec![self.train_error]].concat();
+        TensorsWriter::new()
+            .f32s("test", models.shape(), models.as_slice().unwrap())
+            .i64s("step", &[CHECKPOINTS], &[0, 10, 20, 30, 40])
+            .f64s("epoch", &[CHECKPOINTS], &[0.0, 0.5, 1.0, 1.5, 2.0])
+            .f64s("test_loss", &[CHECKPOINTS], &falling)
+            .f64s("test_error", &[CHECKPOINTS], &falling)
+            .f64s("train_error", &[CHECKPOINTS], &errors)
+            .write(&path, &json!({"network": network, "parameters": 1000}))
+            .unwrap();
+        path
+    }
+}
+
+/// A folder with data and a geodesic of three points, and a job on some runs.
+fn job(folder: &Path, runs: &[Made]) -> Job {
+    job_on(2, folder, runs)
+}
+
+fn job_on(threads: usize, folder: &Path, runs: &[Made]) -> Job {
+    let (data, geodesic) = (folder.join("data"), folder.join("geodesic"));
+    TensorsWriter::new()
+        .i64s("test_labels", &[4], &LABELS)
+        .write(&data, &json!({"classes": ["a", "b", "c"]}))
+        .unwrap();
+    TensorsWriter::new().f64s("progress", &[3], &[0.0, 0.5, 1.0]).write(&geodesic, &json!({})).unwrap();
+    let predictions: Vec<Value> =
+        runs.iter().map(|run| json!({"path": run.write(folder), "hash": "p"})).collect();
+    let text = json!({
+        "stage": "analyse", "key": "k", "device": "cpu", "threads": threads,
+        "params": {"split": "test", "grid": 20, "untrained": 0.1},
+        "inputs": {
+            "data": {"path": data, "hash": "d"}, "geodesic": {"path": geodesic, "hash": "g"},
+            "predictions": predictions,
+        },
+        "outputs": {
+            "models": folder.join("models"), "configurations": folder.join("configurations"),
+            "linkage": folder.join("linkage"), "trajectories": folder.join("trajectories"),
+        },
+    });
+    let path = folder.join("job.json");
+    std::fs::write(&path, text.to_string()).unwrap();
+    Job::read(&path).unwrap()
+}
+
+/// Two seeds of two configurations, one of a third, and one that was not trained.
+fn several() -> Vec<Made> {
+    vec![
+        Made { rate: json!(1), ..MADE },
+        Made { arch: "vit", rate: json!(0.5), seed: 43, ..MADE },
+        Made { seed: 43, rate: json!(1), ..MADE },
+        Made { arch: "vit", rate: json!(0.5), ..MADE },
+        Made { arch: "wr", rate: json!(0.1), train_error: 0.3, ..MADE },
+        Made { arch: "fc", rate: json!(0.1), end: 0.7, ..MADE },
+    ]
+}
+
+#[test]
+fn models_have_a_row_each_with_their_progress() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::run(&job(folder.path(), &several())).unwrap();
+    let models = Table::read(&folder.path().join("models")).unwrap();
+    let names: Vec<&str> = models.columns().iter().map(|column| column.name().as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "run",
+            "arch",
+            "augment",
+            "rate",
+            "seed",
+            "parameters",
+            "checkpoint",
+            "step",
+            "epoch",
+            "loss",
+            "error",
+            "progress",
+            "geodesic_distance",
+            "trained",
+        ]
+    );
+    assert_eq!(models.height(), 3 + 6 * CHECKPOINTS);
+    let runs: Vec<&str> = models.values("run").unwrap();
+    assert!(runs.is_sorted());
+    assert_eq!(runs[..3], ["geodesic"; 3]);
+    let last = r#"{"arch":"fc","augment":false,"model":{"kind":"fc"},"rate":0.1,"seed":42}"#;
+    assert_eq!(runs[3..8], [last; 5]);
+    assert_eq!(models.values::<i64>("checkpoint").unwrap()[..8], [0, 1, 2, 0, 1, 2, 3, 4]);
+    assert_eq!(models.optional::<f64>("rate").unwrap()[2..4], [None, Some(0.1)]);
+    assert_eq!(models.optional::<i64>("step").unwrap()[2..5], [None, Some(0), Some(10)]);
+
+    let progress: Vec<f64> = models.values("progress").unwrap();
+    assert_eq!(progress[..3], [0.0, 0.5, 1.0]);
+    assert!((progress[7] - 0.7).abs() < 0.02, "{progress:?}");
+    let distance: Vec<Option<f64>> = models.optional("geodesic_distance").unwrap();
+    assert_eq!(distance[2], None);
+    assert!((1e-5..1e-2).contains(&distance[7].unwrap()), "{distance:?}");
+    let untrained =
+        models.optional::<bool>("trained").unwrap().iter().filter(|&&each| each == Some(false)).count();
+    assert_eq!(untrained, CHECKPOINTS);
+}
+
+#[test]
+fn configurations_are_what_is_left_of_trained_runs_without_the_seed() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::run(&job(folder.path(), &several())).unwrap();
+    let configurations = Table::read(&folder.path().join("configurations")).unwrap();
+    let runs: Vec<&str> = configurations.values("run").unwrap();
+    assert_eq!(runs.len(), 3);
+    assert_eq!(runs[1], r#"{"arch":"fc","augment":false,"model":{"kind":"fc"},"rate":1}"#);
+    assert_eq!(configurations.values::<i64>("runs").unwrap(), [1, 2, 2]);
+    assert_eq!(configurations.values::<f64>("error").unwrap(), [1.6; 3]);
+    assert!(configurations.values::<i64>("seed").is_err());
+    let mut leaves: Vec<i64> = configurations.values("leaf").unwrap();
+    leaves.sort();
+    assert_eq!(leaves, [0, 1, 2]);
+
+    let linkage = Table::read(&folder.path().join("linkage")).unwrap();
+    assert_eq!(linkage.values::<i64>("count").unwrap(), [2, 3]);
+    let heights: Vec<f64> = linkage.values("height").unwrap();
+    let trajectories = Tensors::open(&folder.path().join("trajectories")).unwrap();
+    let distances = trajectories.f64s("distances").unwrap();
+    assert_eq!(distances.shape, [3, 3]);
+    // The two fully connected ones differ in where they end, the transformer lies aside of both.
+    let (ends, vit) = (distances.values[1], distances.values[5]);
+    assert!(0.0 < ends && ends < vit, "{distances:?}");
+    assert_eq!(heights, [ends, distances.values[2].max(vit)]);
+    let metadata: Value = trajectories.metadata().unwrap();
+    assert_eq!(metadata["rows"][1], json!({"run": runs[1], "checkpoints": 1}));
+    assert_eq!(metadata["rows"], metadata["cols"]);
+    assert_eq!(metadata["samples"], 4);
+}
+
+#[test]
+fn the_order_of_runs_and_the_threads_do_not_show() {
+    let outputs = |folder: &Path| {
+        ["models", "configurations", "linkage", "trajectories"]
+            .map(|name| std::fs::read(folder.join(name)).unwrap())
+    };
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    crate::run(&job(one.path(), &several())).unwrap();
+    let mut runs = several();
+    runs.reverse();
+    crate::run(&job_on(1, other.path(), &runs)).unwrap();
+    assert!(outputs(one.path()) == outputs(other.path()));
+}
+
+#[test]
+fn one_configuration_or_none_leaves_tables_without_merges() {
+    for (runs, count) in
+        [(vec![MADE, Made { seed: 43, ..MADE }], 1), (vec![Made { train_error: 0.2, ..MADE }], 0)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        crate::run(&job(folder.path(), &runs)).unwrap();
+        let table = |name: &str| Table::read(&folder.path().join(name)).unwrap();
+        assert_eq!(table("configurations").values::<&str>("run").unwrap().len(), count);
+        assert!(table("linkage").values::<i64>("left").unwrap().is_empty());
+        let trajectories = Tensors::open(&folder.path().join("trajectories")).unwrap();
+        assert_eq!(trajectories.f64s("distances").unwrap().shape, [count, count]);
+    }
+}
+
+#[test]
+fn predictions_of_other_data_and_doubled_runs_are_told_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = crate::run(&job(folder.path(), &[Made { samples: 3, ..MADE }])).unwrap_err();
+    let name = r#"run {"arch":"fc","augment":false,"model":{"kind":"fc"},"rate":null,"seed":42}"#;
+    let expected = format!("{name}: `test` has 3 samples x 3 classes, the data have 4 x 3");
+    assert_eq!(format!("{error:#}"), expected);
+    let error = crate::run(&job(folder.path(), &[MADE, MADE])).unwrap_err();
+    assert_eq!(error.to_string(), format!("{name} is given twice"));
+}
+
+#[test]
+fn a_prediction_that_is_no_distribution_is_told_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = crate::run(&job(folder.path(), &[Made { end: f64::NAN, ..MADE }])).unwrap_err();
+    let message = error.to_string();
+    assert!(message.ends_with("checkpoint 0, sample 0: [NaN, NaN, NaN] are not probabilities"), "{message}");
+}

@@ -1,0 +1,233 @@
+//! Tests of the stage as a whole, on tiles of three small runs.
+
+use std::path::{Path, PathBuf};
+
+use kit::TensorsWriter;
+use serde_json::{Value, json};
+use tables::json_column;
+
+use super::*;
+
+/// Runs and their numbers of checkpoints.
+const RUNS: [(&str, usize); 3] = [("a", 3), ("b", 2), ("geodesic", 4)];
+
+/// Squared distance between two models, each a point in two dimensions.
+fn distance(one: (&str, usize), other: (&str, usize)) -> f64 {
+    let place = |(run, checkpoint): (&str, usize)| {
+        let t = checkpoint as f64;
+        match run {
+            "a" => [t, 0.0],
+            "b" => [t, 1.0 + t * t],
+            _ => [0.5 * t, -t],
+        }
+    };
+    let (x, y) = (place(one), place(other));
+    (x[0] - y[0]).powi(2) + (x[1] - y[1]).powi(2)
+}
+
+struct Fixture {
+    folder: tempfile::TempDir,
+    tiles: Vec<Value>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Fixture { folder: tempfile::tempdir().unwrap(), tiles: Vec::new() }
+    }
+
+    /// All pairs: a group with itself, the group and the geodesic one way round, the geodesic with itself.
+    fn complete() -> Self {
+        let mut fixture = Fixture::new();
+        fixture.tile("distance", &[0, 1], &[0, 1]);
+        fixture.tile("to-geodesic", &[1, 0], &[2]);
+        fixture.tile("geodesic", &[2], &[2]);
+        fixture
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Adds the tile between these of `RUNS`.
+    fn tile(&mut self, stage: &str, rows: &[usize], cols: &[usize]) {
+        self.tile_of(stage, rows, cols, &distance);
+    }
+
+    fn tile_of(
+        &mut self,
+        stage: &str,
+        rows: &[usize],
+        cols: &[usize],
+        distance: &dyn Fn((&'static str, usize), (&'static str, usize)) -> f64,
+    ) {
+        let models = |side: &[usize]| -> Vec<(&'static str, usize)> {
+            side.iter()
+                .flat_map(|&run| (0..RUNS[run].1).map(move |checkpoint| (RUNS[run].0, checkpoint)))
+                .collect()
+        };
+        let members = |side: &[usize]| -> Vec<Value> {
+            side.iter().map(|&run| json!({"run": RUNS[run].0, "checkpoints": RUNS[run].1})).collect()
+        };
+        let (row_models, col_models) = (models(rows), models(cols));
+        let values: Vec<f32> = row_models
+            .iter()
+            .flat_map(|&row| col_models.iter().map(move |&col| distance(row, col) as f32))
+            .collect();
+        let path = self.path(&format!("tile-{}", self.tiles.len()));
+        TensorsWriter::new()
+            .f32s("distances", &[row_models.len(), col_models.len()], &values)
+            .write(
+                &path,
+                &json!({"rows": members(rows), "cols": members(cols), "samples": 7, "measure": "bhattacharyya"}),
+            )
+            .unwrap();
+        self.tiles.push(json!({"path": path, "hash": "h", "stage": stage, "labels": {"split": "train"}}));
+    }
+
+    /// Runs the stage with the table of all models but the last `dropped`.
+    fn run_without(&self, dropped: usize) -> Result<()> {
+        let mut models: Vec<(&str, usize)> =
+            RUNS.iter().flat_map(|&(run, n)| (0..n).map(move |checkpoint| (run, checkpoint))).collect();
+        // Another order than that of the points.
+        models.reverse();
+        models.drain(..dropped);
+        let column = |name: &str, cell: &dyn Fn(&(&str, usize)) -> Value| {
+            json_column(name, &models.iter().map(cell).collect::<Vec<_>>()).unwrap()
+        };
+        Table::new(vec![
+            column("run", &|model| json!(model.0)),
+            column("checkpoint", &|model| json!(model.1)),
+            column("arch", &|model| if model.0 == "geodesic" { Value::Null } else { json!("fc") }),
+        ])
+        .unwrap()
+        .write(&self.path("table"))
+        .unwrap();
+        let job = json!({
+            "stage": "embed", "key": "k", "params": {}, "device": "cpu", "threads": 1,
+            "inputs": {"tiles": self.tiles, "table": {"path": self.path("table"), "hash": "h"}},
+            "outputs": {"points": self.path("points"), "spectrum": self.path("spectrum")},
+        });
+        let path = self.path("job.json");
+        std::fs::write(&path, job.to_string()).unwrap();
+        run(&Job::read(&path).unwrap())
+    }
+
+    fn run(&self) -> Result<()> {
+        self.run_without(0)
+    }
+
+    fn table(&self, name: &str) -> Table {
+        Table::read(&self.path(name)).unwrap()
+    }
+
+    fn error(&self) -> String {
+        format!("{:#}", self.run().unwrap_err())
+    }
+}
+
+fn bytes(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap()
+}
+
+#[test]
+fn coordinates_give_back_the_distances_of_models_in_two_dimensions() {
+    let fixture = Fixture::complete();
+    fixture.run().unwrap();
+    let points = fixture.table("points");
+    let runs: Vec<&str> = points.values("run").unwrap();
+    assert_eq!(runs, ["a", "a", "a", "b", "b", "geodesic", "geodesic", "geodesic", "geodesic"]);
+    let checkpoints: Vec<i64> = points.values("checkpoint").unwrap();
+    assert_eq!(checkpoints, [0, 1, 2, 0, 1, 0, 1, 2, 3]);
+    assert_eq!(points.optional::<&str>("arch").unwrap()[4..6], [Some("fc"), None]);
+
+    let [x, y, z] = ["pc1", "pc2", "pc10"].map(|name| points.values::<f64>(name).unwrap());
+    for i in 0..9 {
+        assert_eq!(z[i], 0.0);
+        for j in 0..9 {
+            let expected = distance((runs[i], checkpoints[i] as usize), (runs[j], checkpoints[j] as usize));
+            let found = (x[i] - x[j]).powi(2) + (y[i] - y[j]).powi(2);
+            assert!((found - expected).abs() < 1e-5, "{i} {j}: {found} {expected}");
+        }
+    }
+}
+
+#[test]
+fn the_spectrum_has_a_row_for_each_dimension_there_is() {
+    let fixture = Fixture::complete();
+    fixture.run().unwrap();
+    let spectrum = fixture.table("spectrum");
+    assert_eq!(spectrum.values::<i64>("dimension").unwrap(), [1, 2, 3, 4, 5, 6, 7, 8]);
+    let eigenvalues: Vec<f64> = spectrum.values("eigenvalue").unwrap();
+    assert!(eigenvalues[0] > eigenvalues[1] && eigenvalues[1] > 1.0 && eigenvalues[2].abs() < 1e-5);
+    let stress: Vec<f64> = spectrum.values("explained_stress").unwrap();
+    assert!(stress[0] < stress[1] && (stress[1] - 1.0).abs() < 1e-5);
+    let left: Vec<f64> = spectrum.values("explained_distance").unwrap();
+    assert!(left[0] > 0.1 && left[1] < 1e-5);
+    assert_eq!(spectrum.values::<i64>("models").unwrap(), [9; 8]);
+    assert_eq!(spectrum.values::<i64>("samples").unwrap(), [7; 8]);
+}
+
+#[test]
+fn tiles_in_another_order_and_the_other_way_round_give_equal_bytes() {
+    let fixture = Fixture::complete();
+    fixture.run().unwrap();
+    let mut other = Fixture::new();
+    other.tile("geodesic", &[2], &[2]);
+    other.tile("to-geodesic", &[2], &[0]);
+    other.tile("to-geodesic", &[1], &[2]);
+    other.tile("distance", &[1], &[1]);
+    other.tile("distance", &[1], &[0]);
+    other.tile("distance", &[0], &[0]);
+    other.run().unwrap();
+    for name in ["points", "spectrum"] {
+        assert_eq!(bytes(&fixture.path(name)), bytes(&other.path(name)), "{name}");
+    }
+}
+
+#[test]
+fn a_pair_of_runs_that_no_tile_or_that_two_tiles_have_is_named() {
+    let mut fixture = Fixture::complete();
+    let geodesic = fixture.tiles.pop().unwrap();
+    assert_eq!(fixture.error(), "no tile has the distances between run geodesic and run geodesic");
+    fixture.tiles.push(geodesic);
+    fixture.tile("distance", &[1], &[0]);
+    assert_eq!(
+        fixture.error(),
+        "runs b and a stand in tile distance[split=train] and in tile distance[split=train]"
+    );
+}
+
+#[test]
+fn distances_that_are_not_symmetric_or_not_finite_are_named() {
+    let mut fixture = Fixture::new();
+    fixture.tile_of("distance", &[0, 1], &[0, 1], &|one, other| if one < other { 1.0 } else { 2.0 });
+    assert_eq!(
+        fixture.error(),
+        "the distance from run a, checkpoint 0 to run a, checkpoint 1 is 1, back it is 2"
+    );
+    fixture.tiles.clear();
+    fixture.tile_of("distance", &[0, 1], &[0, 1], &|_, other| if other == ("b", 1) { f64::NAN } else { 1.0 });
+    assert_eq!(
+        fixture.error(),
+        "tile distance[split=train]: the distance between run a, checkpoint 0 and run b, checkpoint 1 is NaN"
+    );
+}
+
+#[test]
+fn a_model_without_a_row_in_the_table_is_named() {
+    let error = Fixture::complete().run_without(1).unwrap_err().to_string();
+    assert_eq!(error, "the tiles have run geodesic, checkpoint 3, the table has not");
+}
+
+#[test]
+fn fewer_than_two_points_are_an_error_that_says_why() {
+    let mut fixture = Fixture::new();
+    fixture.tile("trajectories", &[], &[]);
+    let error = fixture.error();
+    assert!(
+        error.starts_with("an embedding needs two points and the tiles have 0; where they are of"),
+        "{error}"
+    );
+    fixture.tiles.clear();
+    assert_eq!(fixture.error(), "no tiles to put together");
+}

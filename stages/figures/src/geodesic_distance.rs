@@ -1,0 +1,128 @@
+//! Figure: distance to the geodesic against progress, a panel an optimizer.
+
+use anyhow::Result;
+use tables::Table;
+
+use crate::ink::{Ink, Letters, Spot};
+use crate::legend::{Entry, ROW, Sample, legend, rows};
+use crate::page::{HEAD, MARGIN, page};
+use crate::panel::{Axis, Panel, padded};
+use crate::runs::{Run, Runs, split_name};
+use crate::style;
+use crate::values::distinct;
+
+/// A panel with its labels, in pixels.
+const PANEL: (f64, f64) = (400.0, 390.0);
+/// Panels in a row.
+const ACROSS: usize = 3;
+/// Means are over the checkpoints in each of so many intervals of progress.
+const BINS: usize = 25;
+
+/// Draws the figure from a table of models.
+///
+/// # Errors
+/// When the table lacks columns, or has no run.
+pub fn draw(models: &Table, split: &str) -> Result<String> {
+    let runs = Runs::of(models)?;
+    let (progress, distance) =
+        (runs.numbers(models, "progress")?, runs.numbers(models, "geodesic_distance")?);
+    let value = |&row: &usize| (progress[row], distance[row]);
+    let all: Vec<(f64, f64)> = runs.runs.iter().flat_map(|run| &run.rows).map(value).collect();
+    let optimizers = distinct(runs.runs.iter().map(|run| &run.optimizer));
+
+    let mut entries: Vec<Entry> = vec![(Sample::Heading, "Architecture".to_owned())];
+    entries.extend(runs.palette.entries().map(|(name, colour)| (Sample::Line(colour, 2.4), name.to_owned())));
+    let across = optimizers.len().min(ACROSS);
+    // Two panels wide at least, for the words above.
+    let width = 2.0 * MARGIN + across.max(2) as f64 * PANEL.0;
+    let top = HEAD + 10.0;
+    let below = top + optimizers.len().div_ceil(ACROSS) as f64 * PANEL.1;
+    let height = below + ROW * rows(width - 2.0 * MARGIN, &entries)? as f64 + MARGIN;
+    let title = format!("Distance to the geodesic from ignorance to truth, {}", split_name(split));
+    let caption =
+        format!("{}{}; thin: a run, bold: mean of an architecture", runs.summary(), runs.untrained(models)?);
+    page((width, height), &title, &caption, |ink| {
+        let x = Axis::new("progress along the geodesic", padded(all.iter().map(|point| point.0)));
+        let y = Axis::new("distance to the geodesic", 0.0..padded(all.iter().map(|point| point.1)).end);
+        for (i, optimizer) in optimizers.iter().enumerate() {
+            let from = (MARGIN + (i % ACROSS) as f64 * PANEL.0, top + (i / ACROSS) as f64 * PANEL.1);
+            let to = (from.0 + PANEL.0 - 14.0, from.1 + PANEL.1 - 20.0);
+            let panel = Panel::new(ink, from, to, &x, &y)?;
+            let name = Letters::new(style::LABEL, style::INK).bold();
+            ink.text(optimizer, (panel.from.0, panel.from.1 - 12.0), name)?;
+            let of_optimizer: Vec<&Run> =
+                runs.runs.iter().filter(|run| run.optimizer == *optimizer).collect();
+            curves(ink, &panel, &runs, &of_optimizer, value)?;
+        }
+        legend(ink, (MARGIN, below + ROW / 2.0), width - 2.0 * MARGIN, &entries)
+    })
+}
+
+fn curves(
+    ink: &Ink,
+    panel: &Panel,
+    runs: &Runs,
+    shown: &[&Run],
+    value: impl Fn(&usize) -> (f64, f64),
+) -> Result<()> {
+    let on_page = |points: &[(f64, f64)]| -> Vec<Spot> {
+        points.iter().map(|&(progress, distance)| panel.at(progress, distance)).collect()
+    };
+    for run in shown {
+        let points: Vec<(f64, f64)> = run.rows.iter().map(&value).collect();
+        ink.line(&on_page(&points), runs.palette.colour(&run.arch), 0.28, 0.9)?;
+    }
+    for (arch, colour) in runs.palette.entries() {
+        let of_arch = shown.iter().filter(|run| run.arch == arch);
+        let means = means(of_arch.flat_map(|run| &run.rows).map(&value));
+        if !means.is_empty() {
+            ink.line(&on_page(&means), colour, 1.0, 2.4)?;
+        }
+    }
+    Ok(())
+}
+
+/// Mean progress and mean distance of the points in each interval of progress that has some.
+fn means(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
+    let mut bins = [(0.0, 0.0, 0.0); BINS];
+    for (progress, distance) in points {
+        let bin = &mut bins[((progress * BINS as f64) as usize).min(BINS - 1)];
+        *bin = (bin.0 + progress, bin.1 + distance, bin.2 + 1.0);
+    }
+    bins.iter().filter(|bin| bin.2 > 0.0).map(|bin| (bin.0 / bin.2, bin.1 / bin.2)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn the_figure_says_what_it_shows() {
+        let models = sample::models(&["fc", "vit"]);
+        let svg = draw(&models, "test").unwrap();
+        sample::check(
+            &svg,
+            &[
+                "Distance to the geodesic from ignorance to truth, test set",
+                "12 runs of 2 architectures, 132 checkpoints, 1 of the runs stayed untrained; thin: a run, bold: \
+                 mean of an architecture",
+                "adam",
+                "nesterov",
+                "sgd",
+                "distance to the geodesic",
+                "progress along the geodesic",
+                "Architecture",
+                "fc",
+                "vit",
+            ],
+        );
+        assert_eq!(svg, draw(&models, "test").unwrap());
+    }
+
+    #[test]
+    fn means_are_over_intervals_of_progress() {
+        let points = [(0.001, 1.0), (0.003, 3.0), (1.0, 5.0)];
+        assert_eq!(means(points.into_iter()), [(0.002, 2.0), (1.0, 5.0)]);
+    }
+}

@@ -1,0 +1,202 @@
+//! Figure: progress against epoch, architectures named with their number of parameters.
+
+use anyhow::Result;
+use tables::Table;
+
+use crate::ink::{Ink, Letters, Spot};
+use crate::page::{HEAD, MARGIN, magnitude, page};
+use crate::panel::{Axis, Panel, padded};
+use crate::runs::{Runs, split_name};
+use crate::style;
+
+const WIDTH: f64 = 1000.0;
+const HEIGHT: f64 = 600.0;
+/// Pixels at the right for the names of curves.
+const NAMES: f64 = 240.0;
+/// Epochs at which the runs of an architecture are averaged.
+const STEPS: usize = 240;
+/// The band holds the runs between these quantiles.
+const BAND: (f64, f64) = (0.1, 0.9);
+
+/// The runs of one architecture, averaged.
+struct Curve {
+    arch: String,
+    parameters: Option<f64>,
+    points: Vec<Point>,
+}
+
+/// All runs at one epoch.
+struct Point {
+    epoch: f64,
+    mean: f64,
+    low: f64,
+    high: f64,
+}
+
+/// Draws the figure from a table of models.
+///
+/// # Errors
+/// When the table lacks columns, or has no run.
+pub fn draw(models: &Table, split: &str) -> Result<String> {
+    let runs = Runs::of(models)?;
+    let curves = curves(models, &runs)?;
+    let title = format!("Progress from ignorance to truth, {}", split_name(split));
+    let caption = format!(
+        "{}{}; mean over the runs of an architecture, band from the 10 % to the 90 % quantile",
+        runs.summary(),
+        runs.untrained(models)?
+    );
+    page((WIDTH, HEIGHT), &title, &caption, |ink| {
+        let points = || curves.iter().flat_map(|curve| &curve.points);
+        let end = points().map(|point| point.epoch).fold(0.0, f64::max);
+        let x = Axis::new("epoch", 0.0..if end > 0.0 { end } else { 1.0 });
+        let y = padded(points().flat_map(|point| [point.low, point.high]));
+        let y = Axis::new("progress along the geodesic", y);
+        let panel = Panel::new(ink, (MARGIN, HEAD - 10.0), (WIDTH - NAMES, HEIGHT - 14.0), &x, &y)?;
+        for curve in &curves {
+            let upper = curve.points.iter().map(|point| panel.at(point.epoch, point.high));
+            let lower = curve.points.iter().rev().map(|point| panel.at(point.epoch, point.low));
+            let corners: Vec<Spot> = upper.chain(lower).collect();
+            ink.fill(&corners, runs.palette.colour(&curve.arch), 0.14)?;
+        }
+        for curve in &curves {
+            let spots: Vec<Spot> =
+                curve.points.iter().map(|point| panel.at(point.epoch, point.mean)).collect();
+            ink.line(&spots, runs.palette.colour(&curve.arch), 1.0, 2.2)?;
+        }
+        names(ink, &panel, &curves, &runs)
+    })
+}
+
+/// Every architecture's mean and band over the epochs that all of its runs reached.
+fn curves(models: &Table, runs: &Runs) -> Result<Vec<Curve>> {
+    let (epoch, progress) = (runs.numbers(models, "epoch")?, runs.numbers(models, "progress")?);
+    let parameters = models.optional::<f64>("parameters")?;
+    let curve = |arch: &str| {
+        let of_runs: Vec<Vec<(f64, f64)>> = runs
+            .of_arch(arch)
+            .map(|run| run.rows.iter().map(|&row| (epoch[row], progress[row])).collect())
+            .collect();
+        let ends = of_runs.iter().filter_map(|run| run.last()).map(|(epoch, _)| *epoch);
+        let end = ends.fold(f64::MAX, f64::min);
+        let point = |step: usize| {
+            let epoch = end * step as f64 / STEPS as f64;
+            let mut values: Vec<f64> = of_runs.iter().map(|run| interpolated(run, epoch)).collect();
+            values.sort_by(f64::total_cmp);
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            Point { epoch, mean, low: quantile(&values, BAND.0), high: quantile(&values, BAND.1) }
+        };
+        let parameters = runs.of_arch(arch).find_map(|run| parameters[run.rows[0]]);
+        Curve { arch: arch.to_owned(), parameters, points: (0..=STEPS).map(point).collect() }
+    };
+    Ok(runs.palette.entries().map(|(arch, _)| curve(arch)).collect())
+}
+
+/// The value at `x` of the line through points in order of x; beyond the ends, that of the end.
+fn interpolated(points: &[(f64, f64)], x: f64) -> f64 {
+    let next = points.partition_point(|point| point.0 <= x);
+    match (next.checked_sub(1).map(|last| points[last]), points.get(next)) {
+        (Some((x0, y0)), Some(&(x1, y1))) => y0 + (y1 - y0) * (x - x0) / (x1 - x0),
+        (Some((_, y)), None) | (None, Some(&(_, y))) => y,
+        (None, None) => f64::NAN,
+    }
+}
+
+/// A quantile of sorted values, linear between neighbours.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let points: Vec<(f64, f64)> = sorted.iter().enumerate().map(|(i, &value)| (i as f64, value)).collect();
+    interpolated(&points, share * (sorted.len() as f64 - 1.0))
+}
+
+/// Names the curves at their ends, moved apart where they would overlap.
+fn names(ink: &Ink, panel: &Panel, curves: &[Curve], runs: &Runs) -> Result<()> {
+    const APART: f64 = 19.0;
+    let mut ends: Vec<(Spot, &Curve)> = curves
+        .iter()
+        .filter_map(|curve| curve.points.last().map(|end| (panel.at(end.epoch, end.mean), curve)))
+        .collect();
+    ends.sort_by(|a, b| a.0.1.total_cmp(&b.0.1));
+    let heights: Vec<f64> = ends.iter().map(|(spot, _)| spot.1).collect();
+    let heights = apart(&heights, APART, panel.from.1, panel.to.1);
+    for ((end, curve), height) in ends.into_iter().zip(heights) {
+        let colour = runs.palette.colour(&curve.arch);
+        let x = panel.to.0 + 22.0;
+        ink.line(&[end, (panel.to.0 + 4.0, end.1), (x - 4.0, height)], colour, 0.8, 1.0)?;
+        let words = match curve.parameters {
+            Some(parameters) => format!("{}, {} parameters", curve.arch, magnitude(parameters)),
+            None => curve.arch.clone(),
+        };
+        ink.dot((x + 4.0, height), 4.0, colour, 1.0)?;
+        ink.text(&words, (x + 14.0, height), Letters::new(style::LABEL, style::INK))?;
+    }
+    Ok(())
+}
+
+/// Sorted heights moved to be at least `gap` apart and, where they fit, between `from` and `to`.
+fn apart(heights: &[f64], gap: f64, from: f64, to: f64) -> Vec<f64> {
+    let mut moved = heights.to_vec();
+    for i in 1..moved.len() {
+        moved[i] = moved[i].max(moved[i - 1] + gap);
+    }
+    // What was pushed out at the bottom comes back, taking its neighbours along.
+    let mut limit = to;
+    for height in moved.iter_mut().rev() {
+        *height = height.min(limit);
+        limit = *height - gap;
+    }
+    // Too many for the space: from the top, then.
+    let shift = moved.first().map_or(0.0, |top| (from - top).max(0.0));
+    moved.iter().map(|height| height + shift).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn the_figure_says_what_it_shows() {
+        let models = sample::models(&["fc", "vit"]);
+        let svg = draw(&models, "train").unwrap();
+        sample::check(
+            &svg,
+            &[
+                "Progress from ignorance to truth, train set",
+                "12 runs of 2 architectures, 132 checkpoints, 1 of the runs stayed untrained; mean over the runs \
+                 of an architecture, band from the 10 % to the 90 % quantile",
+                "epoch",
+                "progress along the geodesic",
+                "fc, 77 k parameters",
+                "vit, 78 k parameters",
+            ],
+        );
+        assert_eq!(svg, draw(&models, "train").unwrap());
+    }
+
+    #[test]
+    fn runs_are_averaged_at_equal_epochs() {
+        let models = sample::models(&["fc"]);
+        let curves = curves(&models, &Runs::of(&models).unwrap()).unwrap();
+        let points = &curves[0].points;
+        assert_eq!(points.len(), STEPS + 1);
+        assert_eq!((points[0].epoch, points[STEPS].epoch), (0.0, 30.0));
+        assert!(points.iter().all(|point| point.low <= point.mean && point.mean <= point.high));
+        assert!(points[0].mean < 0.1 && points[STEPS].mean > 0.7);
+    }
+
+    #[test]
+    fn values_between_points_are_interpolated_and_held_beyond() {
+        let points = [(0.0, 1.0), (2.0, 5.0)];
+        assert_eq!([-1.0, 0.0, 0.5, 2.0, 9.0].map(|x| interpolated(&points, x)), [1.0, 1.0, 2.0, 5.0, 5.0]);
+        assert_eq!(quantile(&[0.0, 10.0, 20.0], 0.1), 2.0);
+        assert_eq!(quantile(&[4.0], 0.9), 4.0);
+    }
+
+    #[test]
+    fn names_keep_apart_and_inside() {
+        assert_eq!(apart(&[10.0, 50.0], 19.0, 0.0, 100.0), [10.0, 50.0]);
+        assert_eq!(apart(&[90.0, 95.0, 96.0], 20.0, 0.0, 100.0), [60.0, 80.0, 100.0]);
+        assert_eq!(apart(&[1.0, 2.0, 3.0], 60.0, 0.0, 100.0), [0.0, 60.0, 120.0]);
+        assert!(apart(&[], 20.0, 0.0, 1.0).is_empty());
+    }
+}

@@ -1,0 +1,179 @@
+//! Matrices of distances between models, by any of the measures.
+
+use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::GeometryError;
+use crate::{bhattacharyya, plain};
+
+/// A model: f32 probabilities [N, C]. Models of several files need not be copied into one array.
+pub type Model<'a> = ArrayView2<'a, f32>;
+
+/// A way to tell how far two models are apart; each is a mean over samples. [`crate::reference`] defines them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Measure {
+    /// `-log sum_c sqrt(p_c q_c)`, within 2e-7 + 1e-6 d of the distance of the same f32 probabilities in f64.
+    #[default]
+    Bhattacharyya,
+    /// `1/2 (KL(p, q) + KL(q, p))` of probabilities floored at 1e-10.
+    Kl,
+    /// `|p - q|`.
+    Euclidean,
+}
+
+/// Distances between `rows` and `cols`, [m, n].
+///
+/// # Errors
+/// When the models differ in shape, have no samples, or hold a value that is no probability.
+pub fn between(measure: Measure, rows: &[Model], cols: &[Model]) -> Result<Array2<f64>, GeometryError> {
+    let Some(first) = rows.first().or(cols.first()) else { return Ok(Array2::zeros((0, 0))) };
+    check("row", rows, first.dim())?;
+    check("column", cols, first.dim())?;
+    Ok(match measure {
+        Measure::Bhattacharyya => bhattacharyya::between(rows, cols),
+        Measure::Kl => plain::between(plain::KL, rows, cols),
+        Measure::Euclidean => plain::between(plain::EUCLIDEAN, rows, cols),
+    })
+}
+
+/// Distances among `models`, [m, m]: symmetric, the diagonal exactly 0. Each pair is computed once.
+///
+/// # Errors
+/// As [`between`].
+pub fn within(measure: Measure, models: &[Model]) -> Result<Array2<f64>, GeometryError> {
+    let Some(first) = models.first() else { return Ok(Array2::zeros((0, 0))) };
+    check("row", models, first.dim())?;
+    Ok(match measure {
+        Measure::Bhattacharyya => bhattacharyya::within(models),
+        Measure::Kl => plain::within(plain::KL, models),
+        Measure::Euclidean => plain::within(plain::EUCLIDEAN, models),
+    })
+}
+
+/// Copies the part above the diagonal to below it.
+pub(crate) fn mirror(distances: &mut Array2<f64>) {
+    for i in 0..distances.nrows() {
+        for j in 0..i {
+            distances[[i, j]] = distances[[j, i]];
+        }
+    }
+}
+
+/// One pass over the values, so that no kernel has to care for NaN.
+fn check(side: &'static str, models: &[Model], expected: (usize, usize)) -> Result<(), GeometryError> {
+    if expected.0 == 0 || expected.1 == 0 {
+        return Err(GeometryError::Empty { samples: expected.0, classes: expected.1 });
+    }
+    let valid = |value: f32| (0.0..f32::INFINITY).contains(&value);
+    let wrong = |index: usize| {
+        let model = &models[index];
+        if model.dim() != expected {
+            return Some(GeometryError::Shape { side, index, found: model.dim(), expected });
+        }
+        // `&` without a way out, so that the scan is done many values at a time.
+        if model.iter().fold(true, |all, &value| all & valid(value)) {
+            return None;
+        }
+        let ((sample, _), &value) = model.indexed_iter().find(|&(_, &value)| !valid(value))?;
+        Some(GeometryError::Probability { side, index, sample, value })
+    };
+    (0..models.len()).into_par_iter().filter_map(wrong).find_first(|_| true).map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+
+    use super::*;
+    use crate::golden::{assert_close, golden};
+    use crate::reference;
+
+    const MEASURES: [Measure; 3] = [Measure::Bhattacharyya, Measure::Kl, Measure::Euclidean];
+
+    fn views(models: &Array3<f32>) -> Vec<Model<'_>> {
+        models.outer_iter().collect()
+    }
+
+    #[test]
+    fn bhattacharyya_agrees_with_the_golden_values() {
+        let (p, q) = (golden::<f32, 3>("bhattacharyya_p"), golden::<f32, 3>("bhattacharyya_q"));
+        let (pp, qp) = (golden::<f64, 2>("bhattacharyya_pp"), golden::<f64, 2>("bhattacharyya_qp"));
+        let found = between(Measure::Bhattacharyya, &views(&q), &views(&p)).unwrap();
+        assert_eq!(found.dim(), (5, 27));
+        found.iter().zip(&qp).for_each(|(&found, &expected)| assert_close(found, expected, 2e-7, 1e-6));
+        let found = within(Measure::Bhattacharyya, &views(&p)).unwrap();
+        found.iter().zip(&pp).for_each(|(&found, &expected)| assert_close(found, expected, 2e-7, 1e-6));
+    }
+
+    #[test]
+    fn plain_measures_agree_with_their_definitions() {
+        let p = golden::<f32, 3>("bhattacharyya_p");
+        for (measure, pair) in [
+            (Measure::Kl, reference::kl::<f32, f32> as fn(_, _) -> _),
+            (Measure::Euclidean, reference::euclidean::<f32, f32>),
+        ] {
+            let found = between(measure, &views(&p), &views(&p)).unwrap();
+            for ((i, j), &found) in found.indexed_iter() {
+                assert_close(
+                    found,
+                    pair(p.index_axis(ndarray::Axis(0), i), p.index_axis(ndarray::Axis(0), j)),
+                    1e-12,
+                    1e-10,
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn within_is_between_a_set_and_itself_with_a_diagonal_of_zeros() {
+        let p = golden::<f32, 3>("bhattacharyya_p");
+        for measure in MEASURES {
+            let mut expected = between(measure, &views(&p), &views(&p)).unwrap();
+            expected.diag_mut().fill(0.0);
+            assert_eq!(within(measure, &views(&p)).unwrap(), expected, "{measure:?}");
+        }
+    }
+
+    #[test]
+    fn the_bits_do_not_depend_on_the_number_of_threads() {
+        let p = golden::<f32, 3>("bhattacharyya_p");
+        let with = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| MEASURES.map(|measure| within(measure, &views(&p)).unwrap()))
+        };
+        assert_eq!(with(1), with(3));
+    }
+
+    #[test]
+    fn no_models_give_an_empty_matrix() {
+        let p = golden::<f32, 3>("bhattacharyya_p");
+        for measure in MEASURES {
+            assert_eq!(within(measure, &[]).unwrap().dim(), (0, 0));
+            assert_eq!(between(measure, &views(&p), &[]).unwrap().dim(), (27, 0));
+            assert_eq!(between(measure, &[], &views(&p)).unwrap().dim(), (0, 27));
+        }
+    }
+
+    #[test]
+    fn models_of_other_data_are_refused() {
+        let (a, b) = (Array2::zeros((4, 3)), Array2::zeros((5, 3)));
+        let error = between(Measure::Kl, &[a.view()], &[a.view(), b.view()]).unwrap_err();
+        let expected = GeometryError::Shape { side: "column", index: 1, found: (5, 3), expected: (4, 3) };
+        assert_eq!(error, expected);
+        let none = Array2::zeros((0, 3));
+        let error = within(Measure::Euclidean, &[none.view()]).unwrap_err();
+        assert_eq!(error, GeometryError::Empty { samples: 0, classes: 3 });
+    }
+
+    #[test]
+    fn a_value_that_is_no_probability_is_told_with_its_place() {
+        for bad in [-0.5, f32::NAN, f32::INFINITY] {
+            let mut models = golden::<f32, 3>("bhattacharyya_p");
+            models[[20, 7, 3]] = bad;
+            let message = within(Measure::Bhattacharyya, &views(&models)).unwrap_err().to_string();
+            assert_eq!(message, format!("row model 20, sample 7: {bad} is not a probability"));
+        }
+    }
+}

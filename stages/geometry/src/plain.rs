@@ -1,0 +1,78 @@
+//! Measures without a kernel of their own: samples in chunks, each prepared once per model, then pair by pair in f64.
+
+use ndarray::{Array2, s};
+use rayon::prelude::*;
+
+use crate::distance::{Model, mirror};
+use crate::reference::PROBABILITY_FLOOR;
+
+/// Numbers prepared from a probability.
+type Prepared = [f64; 2];
+
+/// How a measure is computed from what can be prepared of each model.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain {
+    prepare: fn(f64) -> Prepared,
+    /// The distance of two samples, from what was prepared of their C probabilities.
+    sample: fn(&[Prepared], &[Prepared]) -> f64,
+}
+
+/// Symmetrised Kullback-Leibler divergence: `1/2 sum_c (p - q) (log p - log q)`, the logarithms prepared.
+pub(crate) const KL: Plain = Plain {
+    prepare: |p| {
+        let p = p.max(PROBABILITY_FLOOR);
+        [p, p.ln()]
+    },
+    sample: |p, q| 0.5 * p.iter().zip(q).map(|(p, q)| (p[0] - q[0]) * (p[1] - q[1])).sum::<f64>(),
+};
+
+/// Euclidean distance of the probability vectors.
+pub(crate) const EUCLIDEAN: Plain = Plain {
+    prepare: |p| [p, 0.0],
+    sample: |p, q| p.iter().zip(q).map(|(p, q)| (p[0] - q[0]).powi(2)).sum::<f64>().sqrt(),
+};
+
+/// Values of a model that are prepared at a time: few enough that those of all models stay in cache.
+const CHUNK_VALUES: usize = 320;
+
+/// Distances between `rows` and `cols`, whose shapes agree.
+pub(crate) fn between(measure: Plain, rows: &[Model], cols: &[Model]) -> Array2<f64> {
+    sums(measure, rows, cols, |_| 0)
+}
+
+/// Distances among `models`, whose shapes agree.
+pub(crate) fn within(measure: Plain, models: &[Model]) -> Array2<f64> {
+    let mut distances = sums(measure, models, models, |row| row + 1);
+    mirror(&mut distances);
+    distances
+}
+
+/// Means over samples, for columns from `first(row)` on; 0 elsewhere.
+fn sums(
+    measure: Plain,
+    rows: &[Model],
+    cols: &[Model],
+    first: impl Fn(usize) -> usize + Sync,
+) -> Array2<f64> {
+    let mut distances = Array2::zeros((rows.len(), cols.len()));
+    let (Some(model), false) = (rows.first(), cols.is_empty()) else { return distances };
+    let (samples, classes) = model.dim();
+    let chunk = CHUNK_VALUES.div_ceil(classes);
+    for start in (0..samples).step_by(chunk) {
+        let range = start..samples.min(start + chunk);
+        let prepare = |model: &Model| {
+            let values = model.slice(s![range.clone(), ..]);
+            values.iter().map(|&p| (measure.prepare)(p.into())).collect::<Vec<_>>()
+        };
+        let rows: Vec<_> = rows.par_iter().map(prepare).collect();
+        let cols: Vec<_> = cols.par_iter().map(prepare).collect();
+        let lines = distances.as_slice_mut().expect("a new array is contiguous");
+        lines.par_chunks_mut(cols.len()).enumerate().for_each(|(i, line)| {
+            for (sum, col) in line.iter_mut().zip(&cols).skip(first(i)) {
+                let pairs = rows[i].chunks_exact(classes).zip(col.chunks_exact(classes));
+                *sum += pairs.map(|(p, q)| (measure.sample)(p, q)).sum::<f64>();
+            }
+        });
+    }
+    distances / samples as f64
+}

@@ -1,0 +1,95 @@
+//! Where a job computes, and with how many threads.
+
+use std::sync::Once;
+
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+use tch::{Cuda, Device};
+
+/// A device that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// Not a device's name.
+    #[error("device `{0}`: expected `cpu` or `cuda:N`")]
+    Name(String),
+    /// CUDA is not there at all, or has fewer devices.
+    #[error(
+        "device `{name}`: libtorch sees {count} CUDA devices; on a machine with an NVIDIA GPU, \
+         `make setup TORCH=cuda` installs the libtorch that can use it"
+    )]
+    Absent {
+        /// The device that was asked for.
+        name: String,
+        /// How many there are.
+        count: i64,
+    },
+}
+
+/// Readies libtorch for a job: the device, and the number of threads one operation may use.
+///
+/// # Errors
+/// When `name` is neither `cpu` nor a CUDA device that is there.
+pub fn prepare(name: &str, threads: usize) -> Result<Device, DeviceError> {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        load_cuda();
+        keep_memory();
+        // One job computes one thing at a time; libtorch takes this setting only before its first parallel work.
+        tch::set_num_interop_threads(1);
+    });
+    tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
+    let index = match name {
+        "cpu" => return Ok(Device::Cpu),
+        "cuda" => 0,
+        _ => name
+            .strip_prefix("cuda:")
+            .and_then(|index| index.parse().ok())
+            .ok_or_else(|| DeviceError::Name(name.to_owned()))?,
+    };
+    let count = Cuda::device_count();
+    if i64::try_from(index).is_ok_and(|index| index < count) {
+        Ok(Device::Cuda(index))
+    } else {
+        Err(DeviceError::Absent { name: name.to_owned(), count })
+    }
+}
+
+/// Loads libtorch's CUDA half where it is installed. The linker drops it, since no symbol of it is named; its
+/// constructors register CUDA with libtorch, so one program serves machines with and without a GPU.
+fn load_cuda() {
+    // SAFETY: the library's constructors only register kernels with libtorch_cpu, which this program has loaded. It is
+    // never unloaded.
+    if let Ok(library) = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) } {
+        std::mem::forget(library);
+    }
+}
+
+/// Lets the allocator keep what libtorch frees. Each operation allocates its result; by default glibc maps a large one
+/// anew and gives it back after use, and the kernel's clearing of pages then costs a third of a small network's time.
+#[cfg(target_env = "gnu")]
+fn keep_memory() {
+    for (option, value) in [(libc::M_MMAP_MAX, 0), (libc::M_TRIM_THRESHOLD, i32::MAX), (libc::M_TOP_PAD, 64 << 20)] {
+        // SAFETY: mallopt only sets a limit of the allocator; an unknown one is refused without effect.
+        unsafe { libc::mallopt(option, value) };
+    }
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn keep_memory() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_is_always_there_and_threads_are_as_asked() {
+        assert_eq!(prepare("cpu", 1).unwrap(), Device::Cpu);
+        assert_eq!(tch::get_num_threads(), 1);
+    }
+
+    #[test]
+    fn an_unknown_or_absent_device_is_told_by_name() {
+        assert_eq!(prepare("gpu", 1).unwrap_err().to_string(), "device `gpu`: expected `cpu` or `cuda:N`");
+        let message = prepare("cuda:999", 1).unwrap_err().to_string();
+        assert!(message.starts_with("device `cuda:999`: libtorch sees"), "{message}");
+    }
+}

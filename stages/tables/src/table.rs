@@ -1,0 +1,194 @@
+//! A table: named columns of equal length, in a Parquet file.
+
+use std::fs::File;
+use std::path::Path;
+
+use polars::prelude::{
+    Column, DataFrame, IdxSize, ParallelStrategy, ParquetReader, ParquetWriter, PolarsError, SerReader,
+};
+
+use crate::{Cell, TablesError};
+
+/// Named columns of equal length.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// What messages call it: its file.
+    name: String,
+    frame: DataFrame,
+}
+
+impl Table {
+    /// A table of these columns, in this order.
+    ///
+    /// # Errors
+    /// When their lengths differ or two have one name.
+    pub fn new(columns: Vec<Column>) -> Result<Table, TablesError> {
+        let frame = DataFrame::new_infer_height(columns).map_err(TablesError::Columns)?;
+        Ok(Table { name: "new table".to_owned(), frame })
+    }
+
+    /// Reads a Parquet file.
+    ///
+    /// # Errors
+    /// When it cannot be opened or is not Parquet.
+    pub fn read(path: &Path) -> Result<Table, TablesError> {
+        let file = File::open(path).map_err(|source| TablesError::Io { path: path.to_owned(), source })?;
+        // Reading is far from the slow part of any job; more threads than the job declared would only disturb others.
+        let frame = ParquetReader::new(file)
+            .read_parallel(ParallelStrategy::None)
+            .set_rechunk(true)
+            .finish()
+            .map_err(|source| TablesError::Parquet { path: path.to_owned(), source })?;
+        Ok(Table { name: path.display().to_string(), frame })
+    }
+
+    /// Writes a Parquet file, compressed with Zstandard. Equal tables give equal bytes.
+    ///
+    /// # Errors
+    /// When the file cannot be created or written.
+    pub fn write(&self, path: &Path) -> Result<(), TablesError> {
+        let file = File::create(path).map_err(|source| TablesError::Io { path: path.to_owned(), source })?;
+        // How a column came to be (its chunks) must not show in the file. The clone shares the columns.
+        let mut frame = self.frame.clone();
+        frame.rechunk_mut();
+        ParquetWriter::new(file)
+            .set_parallel(false)
+            .finish(&mut frame)
+            .map(|_bytes| ())
+            .map_err(|source| TablesError::Parquet { path: path.to_owned(), source })
+    }
+
+    /// The number of rows.
+    pub fn height(&self) -> usize {
+        self.frame.height()
+    }
+
+    /// The columns, in their order.
+    pub fn columns(&self) -> &[Column] {
+        self.frame.columns()
+    }
+
+    /// The values of a column that has one in every row, as `&str`, `f64`, `i64` or `bool`.
+    ///
+    /// # Errors
+    /// When there is no such column, it holds another kind of values, or a row has none.
+    pub fn values<'a, T: Cell<'a>>(&'a self, column: &str) -> Result<Vec<T>, TablesError> {
+        let null = |row| TablesError::Null { table: self.name.clone(), column: column.to_owned(), row };
+        let cells = self.optional(column)?;
+        cells.into_iter().enumerate().map(|(row, cell)| cell.ok_or_else(|| null(row))).collect()
+    }
+
+    /// The values of a column where not every row needs to have one.
+    ///
+    /// # Errors
+    /// When there is no such column or it holds another kind of values.
+    pub fn optional<'a, T: Cell<'a>>(&'a self, column: &str) -> Result<Vec<Option<T>>, TablesError> {
+        let found = self.frame.column(column).map_err(|_| self.missing(column))?;
+        T::cells(found).ok_or_else(|| TablesError::Kind {
+            table: self.name.clone(),
+            column: column.to_owned(),
+            found: found.dtype().clone(),
+            expected: T::KIND,
+        })
+    }
+
+    /// The table of the rows with these numbers (from 0), in the order given.
+    ///
+    /// # Errors
+    /// When there is no row of such a number.
+    pub fn rows(&self, rows: &[usize]) -> Result<Table, TablesError> {
+        let wrong = |source| TablesError::Rows { table: self.name.clone(), source };
+        let beyond = |row| PolarsError::OutOfBounds(format!("no row {row} of {}", self.height()).into());
+        let rows: Vec<IdxSize> = rows
+            .iter()
+            .map(|&row| IdxSize::try_from(row).map_err(|_| wrong(beyond(row))))
+            .collect::<Result<_, _>>()?;
+        let columns = self.columns().iter().map(|column| column.take_slice(&rows));
+        let columns = columns.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+        let frame = DataFrame::new(rows.len(), columns).map_err(wrong)?;
+        Ok(Table { name: self.name.clone(), frame })
+    }
+
+    fn missing(&self, column: &str) -> TablesError {
+        let there: Vec<&str> = self.columns().iter().map(|column| column.name().as_str()).collect();
+        TablesError::Missing { table: self.name.clone(), column: column.to_owned(), there: there.join(", ") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("tables-{}-{name}.parquet", std::process::id()))
+    }
+
+    fn models() -> Table {
+        Table::new(vec![
+            Column::new("run".into(), ["fc", "fc", "geodesic"]),
+            Column::new("rate".into(), [Some(0.1), Some(0.1), None]),
+            Column::new("checkpoint".into(), [0_i64, 1, 0]),
+            Column::new("trained".into(), [Some(true), Some(true), None]),
+        ])
+        .unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_with_its_nulls() {
+        let path = scratch("round-trip");
+        models().write(&path).unwrap();
+        let table = Table::read(&path).unwrap();
+        assert_eq!(table.height(), 3);
+        assert_eq!(table.values::<&str>("run").unwrap(), ["fc", "fc", "geodesic"]);
+        assert_eq!(table.optional::<f64>("rate").unwrap(), [Some(0.1), Some(0.1), None]);
+        assert_eq!(table.values::<i64>("checkpoint").unwrap(), [0, 1, 0]);
+        assert_eq!(table.optional::<bool>("trained").unwrap(), [Some(true), Some(true), None]);
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn equal_tables_are_equal_bytes_however_they_came_to_be() {
+        let (one, two) = (scratch("bytes-1"), scratch("bytes-2"));
+        models().write(&one).unwrap();
+        let back = Table::read(&one).unwrap();
+        back.rows(&[2, 1, 0]).unwrap().rows(&[2, 1, 0]).unwrap().write(&two).unwrap();
+        assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
+        std::fs::remove_file(one).unwrap();
+        std::fs::remove_file(two).unwrap();
+    }
+
+    #[test]
+    fn integers_can_be_read_as_numbers_but_not_the_other_way_round() {
+        assert_eq!(models().values::<f64>("checkpoint").unwrap(), [0.0, 1.0, 0.0]);
+        let message = models().optional::<i64>("rate").unwrap_err().to_string();
+        assert_eq!(message, "new table: column `rate` holds f64, expected integers");
+    }
+
+    #[test]
+    fn an_empty_cell_in_a_full_column_is_told_with_its_row() {
+        let message = models().values::<f64>("rate").unwrap_err().to_string();
+        assert_eq!(message, "new table: column `rate` has no value in row 2");
+    }
+
+    #[test]
+    fn a_missing_column_is_told_with_the_columns_there_are() {
+        let message = models().values::<f64>("rates").unwrap_err().to_string();
+        assert_eq!(message, "new table: no column `rates`; there are run, rate, checkpoint, trained");
+    }
+
+    #[test]
+    fn rows_come_in_the_order_asked_for() {
+        let table = models().rows(&[2, 0, 0]).unwrap();
+        assert_eq!(table.values::<&str>("run").unwrap(), ["geodesic", "fc", "fc"]);
+        assert_eq!(table.optional::<f64>("rate").unwrap(), [None, Some(0.1), Some(0.1)]);
+        assert!(models().rows(&[3]).is_err());
+    }
+
+    #[test]
+    fn columns_of_unequal_length_are_an_error() {
+        let columns = vec![Column::new("a".into(), [1_i64, 2]), Column::new("b".into(), [1_i64])];
+        assert!(matches!(Table::new(columns), Err(TablesError::Columns(_))));
+    }
+}
