@@ -2,6 +2,10 @@
 
 .PHONY: help setup figures test lint
 
+# Each crate by itself: built together, cargo would unite the features of what they depend on, and compile polars and
+# torch-sys once more than `ribbon` does.
+each = set -e; for folder in . stages/*/; do (set -x; $(1) --manifest-path $$folder/Cargo.toml $(2)); done
+
 help:
 	@echo 'make figures    set up, build, and run the pipeline: figures appear in outputs/'
 	@echo 'make test       set up, and run all tests'
@@ -15,9 +19,10 @@ figures: setup
 	cargo run --release -- run
 
 test: setup
-	cargo test --release --workspace
+	@$(call each,cargo test --release)
 
+lint: export RUSTDOCFLAGS = -D warnings
 lint: setup
 	cargo fmt --all --check
-	cargo clippy --release --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps
+	@$(call each,cargo clippy --release --all-targets --no-deps,-- -D warnings)
+	@$(call each,cargo doc --release --no-deps)

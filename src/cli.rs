@@ -200,8 +200,12 @@ fn run(
     })
 }
 
+/// Opens a project; what was learnt of its files is remembered for the next command.
 fn open(selection: &Selection) -> Result<Project> {
-    Ok(Project::open(selection)?)
+    let project = Project::open(selection)?;
+    // Only speed is lost when this cannot be written.
+    let _ = project.memo.save();
+    Ok(project)
 }
 
 /// The jobs of targets, or all that the pipeline is for.

@@ -105,11 +105,12 @@ impl<'a> Plan<'a> {
         inputs.iter().flat_map(|input| input.origins()).all(|origin| self.artifact(*origin).is_some())
     }
 
-    /// All that a job's key is made of. Its inputs must be known.
+    /// All that a job's key is made of, as far as it is known: an input that is not has a hash of zeros.
     pub fn ingredients(&self, id: JobId) -> Vec<(String, String)> {
         let mut told = Told::default();
         let Project { pipeline, graph, .. } = self.project;
-        key::describe(pipeline, graph, self.project.facts(id), id, |origin| self.content(origin), &mut told);
+        let content = |origin| self.artifact(origin).map_or(Hash([0; 32]), |artifact| artifact.hash);
+        key::describe(pipeline, graph, self.project.facts(id), id, content, &mut told);
         told.0
     }
 

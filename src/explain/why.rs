@@ -31,7 +31,11 @@ pub fn why(project: &Project, plan: &Plan) -> Vec<Group> {
     for id in plan.needed() {
         let (reasons, perhaps) = match plan.state(id) {
             State::Unneeded | State::Current(..) => continue,
-            State::Waiting => (vec![waits(project, plan, id)], true),
+            State::Waiting => match differences(project, plan, id) {
+                Ok(told) if told.is_empty() => (vec![waits(project, plan, id)], true),
+                Ok(told) => (told, false),
+                Err(why) => (vec![why], false),
+            },
             State::Stale(_, reason) => (stale(project, plan, id, *reason), false),
         };
         let stage = project.graph.job(id).stage.0;
@@ -58,7 +62,7 @@ impl std::fmt::Display for Group {
     }
 }
 
-/// A job whose key is not known yet.
+/// A job that runs only if one of its inputs comes out different.
 fn waits(project: &Project, plan: &Plan, id: JobId) -> String {
     let stages: BTreeSet<&str> = project
         .graph
@@ -79,18 +83,27 @@ fn stale(project: &Project, plan: &Plan, id: JobId, reason: Reason) -> Vec<Strin
         }
         Reason::NewKey => {}
     }
-    let Some(line) = project.lock.get(project.name(id)) else {
-        return vec!["it never ran".to_owned()];
-    };
-    let Some(old) = project.store.record(line.key) else {
-        return vec![format!("its key differs from pipeline.lock's, whose record ({}) is not in this store", line.key.short())];
-    };
+    match differences(project, plan, id) {
+        Ok(told) if told.is_empty() => vec!["what it made is not in the store".to_owned()],
+        Ok(told) => told,
+        Err(why) => vec![why],
+    }
+}
+
+/// What of a job's key, as far as it is known, differs from when it last ran; or why that cannot be told.
+fn differences(project: &Project, plan: &Plan, id: JobId) -> Result<Vec<String>, String> {
+    let line = project.lock.get(project.name(id)).ok_or("it never ran")?;
+    let old = project.store.record(line.key).ok_or_else(|| {
+        format!("its key differs from pipeline.lock's, whose record {} is not in this store", line.key.short())
+    })?;
+    let is_known = plan.inputs_known(id);
     let (old, new) = (to_map(&old.ingredients), to_map(&plan.ingredients(id)));
     let mut reasons = Vec::new();
     let mut lists: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
     for name in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
         let (before, after) = (old.get(name), new.get(name));
-        if before == after {
+        let is_unknown = !is_known && name.starts_with("inputs.") && before.is_some() && after.is_some();
+        if before == after || is_unknown {
             continue;
         }
         if let Some((list, _)) = name.split_once('[').filter(|_| name.starts_with("inputs.")) {
@@ -112,10 +125,7 @@ fn stale(project: &Project, plan: &Plan, id: JobId, reason: Reason) -> Vec<Strin
             told.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
         reasons.push(format!("{list}: {}", told.join(", ")));
     }
-    if reasons.is_empty() {
-        reasons.push("the content it made is not in the store any more".to_owned());
-    }
-    reasons
+    Ok(reasons)
 }
 
 /// Which files or packages of a stage's code differ.

@@ -54,7 +54,7 @@ pub fn leading(matrix: &mut Array2<f64>, count: usize, threads: usize) -> Result
     unsafe { openblas_set_num_threads(c_int::try_from(threads).unwrap_or(c_int::MAX).max(1)) };
 
     let tridiagonal = Tridiagonal::reduce(matrix, n)?;
-    let mut pairs = tridiagonal.pairs(1..=count.min(order))?;
+    let mut pairs = tridiagonal.pairs(1..=count)?;
     pairs.extend(tridiagonal.pairs(count.max(order - count) + 1..=order)?);
     // A stable sort, and the lower end comes first: the order is the same every time.
     pairs.sort_by(|(a, _), (b, _)| b.abs().total_cmp(&a.abs()));
