@@ -12,7 +12,7 @@ use crate::explain::{self, Format};
 use crate::graph::JobId;
 use crate::plan::{Plan, State};
 use crate::project::{self, Project, Selection};
-use crate::run::{self, Bars, Json, Options, Plain, Report};
+use crate::run::{self, Bars, Interrupts, Json, Options, Plain, Report};
 use crate::target;
 
 /// Runs a pipeline: what changed, and what depends on it, and nothing else.
@@ -110,7 +110,7 @@ pub fn main() -> ExitCode {
     match cli.execute() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("ribbon: {error:#}");
+            complain(&format!("ribbon: {error:#}"));
             ExitCode::from(2)
         }
     }
@@ -131,8 +131,9 @@ impl Cli {
         match self.command {
             Command::Schema => print(&format!("{:#}\n", crate::pipeline::schema())),
             Command::Completions { shell } => {
-                clap_complete::generate(shell, &mut Cli::command(), "ribbon", &mut std::io::stdout());
-                Ok(ExitCode::SUCCESS)
+                let mut text = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "ribbon", &mut text);
+                print(&String::from_utf8_lossy(&text))
             }
             Command::Run { targets, jobs, dry_run: false, keep_going, force, update_lock, json } => {
                 let options = Options { threads: jobs, keep_going, update_lock };
@@ -181,15 +182,16 @@ fn run(
     };
     let path = project::find(selection)?;
     let root = path.parent().context("pipeline.yaml stands in a folder")?;
-    let waits = || eprintln!("waiting for another run in {}", root.display());
+    let waits = || complain(&format!("waiting for another run in {}", root.display()));
     let _lock = Project::lock_workspace(root, waits)?;
     let mut project = open(selection)?;
     let (wanted, forced) = (wanted(&project, targets)?, jobs(&project, force)?);
-    let summary = match run::run(&mut project, &wanted, &forced, options, report.as_mut()) {
+    let interrupts = Interrupts::catch().context("cannot catch Ctrl-C")?;
+    let summary = match run::run(&mut project, &wanted, &forced, options, &interrupts, report.as_mut()) {
         Ok(summary) => summary,
         Err(error) => {
             // What was finished is in the store; this run did not come to its end.
-            eprintln!("ribbon: {:#}", anyhow::Error::from(error));
+            complain(&format!("ribbon: {:#}", anyhow::Error::from(error)));
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -259,10 +261,15 @@ fn log(project: &Project, job: &str) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         None => {
-            eprintln!("{} has not run here, or printed nothing", project.name(id));
+            complain(&format!("{} has not run here, or printed nothing", project.name(id)));
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Tells people. When nobody reads it, there is no reason to end in the middle.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 fn print(text: &str) -> Result<ExitCode> {

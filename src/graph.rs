@@ -1,5 +1,8 @@
 //! The graph: every stage unrolled into its jobs, and every input into the outputs it takes.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 use std::ops::Range;

@@ -122,7 +122,11 @@ fn flatten(name: &mut String, value: &Value, to: &mut impl Ingredients) {
             let sorted: BTreeMap<_, _> = entries.iter().collect();
             for (entry, value) in sorted {
                 name.push('.');
-                name.push_str(entry);
+                // Quoted where it could be read as two names: {"a.b": 1} is not {a: {b: 1}}.
+                match entry.contains(['.', '"']) {
+                    true => name.push_str(&Value::from(entry.as_str()).to_string()),
+                    false => name.push_str(entry),
+                }
                 flatten(name, value, to);
                 name.truncate(length);
             }
@@ -157,9 +161,18 @@ mod tests {
     }
 
     #[test]
+    fn objects_inside_lists_are_sorted_too() {
+        let read = |text: &str| -> Value { serde_json::from_str(text).unwrap() };
+        let (one, two) = (r#"{"l": [{"b": 1, "a": 2}]}"#, r#"{"l": [{"a": 2, "b": 1}]}"#);
+        assert_eq!(hashed(&read(one)), hashed(&read(two)));
+    }
+
+    #[test]
     fn text_and_numbers_and_neighbouring_fields_are_told_apart() {
         assert_ne!(hashed(&json!({"a": 1})), hashed(&json!({"a": "1"})));
         assert_ne!(hashed(&json!({"a": "bc"})), hashed(&json!({"ab": "c"})));
         assert_ne!(hashed(&json!({"a": {}})), hashed(&json!({})));
+        assert_ne!(hashed(&json!({"a.b": 1})), hashed(&json!({"a": {"b": 1}})));
+        assert_ne!(hashed(&json!({"\"a.b\"": 1})), hashed(&json!({"a.b": 1})));
     }
 }

@@ -10,7 +10,7 @@
 //! `run` goes on from here: a stale job that has run is current, and its dependents learn their keys. A job whose key
 //! comes out as it was never runs (early cutoff).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::graph::{JobId, Origin};
 use crate::hash::{Hash, Key};
@@ -49,6 +49,10 @@ pub struct Plan<'a> {
     states: Vec<State>,
     wanted: BTreeSet<JobId>,
     forced: BTreeSet<JobId>,
+    /// Jobs to be redone: the place of an output whose content is gone and needed.
+    demanded: BTreeMap<JobId, u16>,
+    /// What jobs had made that were current and are not now: the keys of their dependents still say so.
+    before: BTreeMap<JobId, Artifacts>,
 }
 
 impl<'a> Plan<'a> {
@@ -68,7 +72,14 @@ impl<'a> Plan<'a> {
                     }
                 }
             }
-            Plan { project, states, wanted: wanted.clone(), forced: forced.clone() }
+            Plan {
+                project,
+                states,
+                wanted: wanted.clone(),
+                forced: forced.clone(),
+                demanded: BTreeMap::new(),
+                before: BTreeMap::new(),
+            }
         };
         for id in graph.ids() {
             if plan.states[id.index()] == State::Waiting && plan.inputs_known(id) {
@@ -128,19 +139,36 @@ impl<'a> Plan<'a> {
     /// Notes what a job made.
     pub fn finish(&mut self, id: JobId, key: Key, artifacts: Artifacts) {
         self.forced.remove(&id);
+        self.demanded.remove(&id);
         self.states[id.index()] = State::Current(key, artifacts);
+    }
+
+    /// Whether a job that is current again made other artifacts than before. Asked once: then its dependents know.
+    pub fn has_changed(&mut self, id: JobId) -> bool {
+        let State::Current(_, artifacts) = &self.states[id.index()] else { return false };
+        self.before.remove(&id).is_some_and(|before| before != *artifacts)
     }
 
     /// A job that was current has to run after all: the content of an output is gone.
     pub fn redo(&mut self, id: JobId, place: u16) {
         if let State::Current(key, _) = self.states[id.index()] {
+            self.leave(id);
+            self.demanded.insert(id, place);
             self.states[id.index()] = State::Stale(key, Reason::Gone(place));
         }
     }
 
     /// A job whose inputs are being redone waits again.
     pub fn wait(&mut self, id: JobId) {
+        self.leave(id);
         self.states[id.index()] = State::Waiting;
+    }
+
+    fn leave(&mut self, id: JobId) {
+        if let State::Current(_, artifacts) = &self.states[id.index()] {
+            // The oldest counts: its dependents have not learned of any other.
+            self.before.entry(id).or_insert_with(|| artifacts.clone());
+        }
     }
 
     /// The inputs of a job whose content is not in the store, as (job, place of the output), each job once.
@@ -157,18 +185,23 @@ impl<'a> Plan<'a> {
         gone
     }
 
-    /// The output of a wanted, current job that is neither published as it should be nor in the store.
+    /// An output of a current job that is needed and not here: demanded and not in the store, or wanted and neither
+    /// published as it should be nor in the store.
     pub fn lacks(&self, id: JobId) -> Option<u16> {
         let State::Current(_, artifacts) = self.state(id) else { return None };
+        let is_gone =
+            |place: &u16| !self.project.store.holds(&artifacts[*place as usize], &self.project.memo);
+        if let Some(place) = self.demanded.get(&id).copied().filter(is_gone) {
+            return Some(place);
+        }
         if !self.wanted.contains(&id) {
             return None;
         }
-        let Project { pipeline, graph, store, memo, .. } = self.project;
-        let published = graph.published(pipeline, id);
+        let published = self.project.graph.published(&self.project.pipeline, id);
         (0..artifacts.len() as u16).find(|place| {
-            let artifact = &artifacts[*place as usize];
             let path = published.iter().find(|(output, _)| output == place).map(|(_, path)| path);
-            !path.is_some_and(|path| self.project.is_published(artifact, path)) && !store.holds(artifact, memo)
+            let artifact = &artifacts[*place as usize];
+            !path.is_some_and(|path| self.project.is_published(artifact, path)) && is_gone(place)
         })
     }
 

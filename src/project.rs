@@ -103,11 +103,18 @@ pub struct Project {
 /// The path of the pipeline.yaml a command is about.
 ///
 /// # Errors
-/// When there is none in this folder or above.
+/// When the one that was named is not there, or none is in this folder or above.
 pub fn find(selection: &Selection) -> Result<PathBuf, ProjectError> {
     let here = std::env::current_dir().unwrap_or_default();
     match &selection.pipeline {
-        Some(path) => Ok(here.join(path)),
+        Some(path) => {
+            let path = here.join(path);
+            // Before anything is made beside a file that is not there.
+            match fs::metadata(&path) {
+                Ok(_) => Ok(path),
+                Err(source) => Err(PipelineError::Read { path, source }.into()),
+            }
+        }
         None => here
             .ancestors()
             .map(|folder| folder.join("pipeline.yaml"))
@@ -132,9 +139,12 @@ impl State {
         self.folder.join("lock")
     }
 
-    /// The store: `RIBBON_STORE`, or here.
+    /// The store: `RIBBON_STORE`, relative to the project if it is relative, or here.
     pub fn store(&self) -> PathBuf {
-        std::env::var_os("RIBBON_STORE").map_or_else(|| self.folder.join("store"), PathBuf::from)
+        match std::env::var_os("RIBBON_STORE").filter(|path| !path.is_empty()) {
+            Some(path) => self.folder.with_file_name(path),
+            None => self.folder.join("store"),
+        }
     }
 
     /// The folder itself: built programs are kept in it.

@@ -36,8 +36,9 @@ pub fn draw(project: &Project, format: Format) -> String {
     match format {
         Format::Dot => {
             text.push_str("digraph pipeline {\n  rankdir = LR;\n  node [shape = box, fontname = \"sans-serif\"];\n");
-            for index in 0..stages.len() {
-                let _ = writeln!(text, "  s{index} [label = \"{}\", tooltip = \"{}\"];", label(index), stages[index].about);
+            for (index, stage) in stages.iter().enumerate() {
+                let about = stage.about.replace('\\', "\\\\").replace('"', "\\\"");
+                let _ = writeln!(text, "  s{index} [label = \"{}\", tooltip = \"{about}\"];", label(index));
             }
             for (from, to) in edges {
                 let _ = writeln!(text, "  s{from} -> s{to};");

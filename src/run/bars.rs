@@ -1,6 +1,7 @@
 //! Progress on a terminal: a bar per stage with its estimate, and a line per running job.
 
 use std::collections::HashMap;
+use std::io::Write;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
@@ -87,7 +88,7 @@ impl Report for Bars {
                 }
                 if let Some(text) = plain(project, other) {
                     // Above the bars; plainly when standard error is no terminal after all.
-                    self.all.suspend(|| eprintln!("{text}"));
+                    let _ = self.all.suspend(|| writeln!(std::io::stderr(), "{text}"));
                 }
             }
         }

@@ -1,11 +1,14 @@
 //! A run: jobs whose keys have no artifacts are executed, as many at once as there are slots, deepest stage first.
 
 mod bars;
+mod interrupts;
 mod pool;
 mod process;
 mod report;
 mod scheduler;
 mod slots;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::collections::BTreeSet;
@@ -19,7 +22,10 @@ use crate::plan::{Plan, State};
 use crate::project::{Project, ProjectError};
 use crate::store::StoreError;
 
+use self::scheduler::Outcome;
+
 pub use bars::Bars;
+pub use interrupts::Interrupts;
 pub use report::{Happening, Json, Plain, Report};
 
 /// How to run.
@@ -65,9 +71,6 @@ pub enum RunError {
     /// The lock could not be written.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// Ctrl-C cannot be caught.
-    #[error("cannot catch interrupts: {0}")]
-    Signals(#[from] ctrlc::Error),
 }
 
 impl fmt::Display for Summary {
@@ -94,16 +97,17 @@ pub fn run(
     wanted: &BTreeSet<JobId>,
     forced: &BTreeSet<JobId>,
     options: &Options,
+    interrupts: &Interrupts,
     report: &mut dyn Report,
 ) -> Result<Summary, RunError> {
     let started = Instant::now();
     let mut plan = Plan::new(project, wanted, forced);
     plan.demand();
-    let (plan, summary) = std::thread::scope(|scope| {
+    let Outcome { plan, summary, failure } = std::thread::scope(|scope| {
         let (stop, stopped) = std::sync::mpsc::channel();
         let shared: &Project = project;
         scope.spawn(move || keep_safe(shared, &stopped));
-        let ended = scheduler::execute(shared, plan, options, report, scope);
+        let ended = scheduler::execute(shared, plan, options, interrupts, report, scope);
         drop(stop);
         ended
     })?;
@@ -113,14 +117,14 @@ pub fn run(
     for (job, line) in lines {
         project.lock.set(&job, line);
     }
-    let names: BTreeSet<&String> = project.names.iter().collect();
-    project.lock.retain(|job| names.contains(&job.to_owned()));
+    let names: BTreeSet<&str> = project.names.iter().map(String::as_str).collect();
+    project.lock.retain(|job| names.contains(job));
     project.lock.save()?;
     // Only speed is lost when this cannot be written.
     let _ = project.memo.save();
     let summary = Summary { seconds: started.elapsed().as_secs_f64(), ..summary };
     report.tell(project, &Happening::Summary(&summary));
-    Ok(summary)
+    failure.map_or(Ok(summary), Err)
 }
 
 /// Brings what is committed to the disk once a second, until the run ends, and the memo from time to time.
@@ -138,7 +142,8 @@ fn keep_safe(project: &Project, stopped: &std::sync::mpsc::Receiver<()>) {
     }
 }
 
-/// The lock's new lines. Where a key made other bits than its line says, the line stays, unless told otherwise.
+/// The lock's new lines. Where a key made other bits than its line says, the line stays, unless told otherwise; so do
+/// the lines of what was made from these bits, for a lock with some lines of either kind would be up to date nowhere.
 fn lock_lines(
     project: &Project,
     plan: &Plan,
@@ -146,6 +151,7 @@ fn lock_lines(
     report: &mut dyn Report,
 ) -> Vec<(String, Line)> {
     let mut lines = Vec::new();
+    let mut strayed: BTreeSet<JobId> = BTreeSet::new();
     for id in plan.needed() {
         let State::Current(key, artifacts) = plan.state(id) else { continue };
         let outputs = project.stage(id).outputs.keys().cloned().zip(artifacts.iter().copied()).collect();
@@ -154,6 +160,10 @@ fn lock_lines(
             Some(old) if *old == line => {}
             Some(old) if old.key == line.key && !options.update_lock => {
                 report.tell(project, &Happening::Unreproduced(id));
+                strayed.insert(id);
+            }
+            _ if project.graph.producers(id).iter().any(|producer| strayed.contains(producer)) => {
+                strayed.insert(id);
             }
             _ => lines.push((project.name(id).to_owned(), line)),
         }

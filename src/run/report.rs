@@ -55,11 +55,12 @@ pub struct Json;
 
 impl Report for Plain {
     fn tell(&mut self, project: &Project, happening: &Happening) {
-        match (plain(project, happening), happening) {
-            (Some(text), Happening::Summary(_)) => println!("{text}"),
-            (Some(text), _) => eprintln!("{text}"),
-            (None, _) => {}
-        }
+        // Nobody to tell when the reader is gone; the run goes on.
+        let _ = match (plain(project, happening), happening) {
+            (Some(text), Happening::Summary(_)) => writeln!(std::io::stdout(), "{text}"),
+            (Some(text), _) => writeln!(std::io::stderr(), "{text}"),
+            (None, _) => Ok(()),
+        };
     }
 }
 

@@ -13,7 +13,7 @@ use super::process::Launch;
 use super::report::{Happening, Report};
 use super::slots::{Full, Held, Slots};
 use super::worker::{AssignedInput, Assignment, Failure, Placed, Program, Told};
-use super::{Options, RunError, Summary};
+use super::{Interrupts, Options, RunError, Summary};
 use crate::build::Builder;
 use crate::code::Code;
 use crate::graph::{JobId, JobInput, Origin};
@@ -26,25 +26,32 @@ use crate::store::Artifacts;
 /// How often to look whether another run has finished a job that this one needs too.
 const ELSEWHERE: Duration = Duration::from_millis(200);
 
-/// Executes what a plan has found stale, and returns the plan as it came out.
+/// How a run came out.
+pub struct Outcome<'env> {
+    /// What is current now.
+    pub plan: Plan<'env>,
+    /// What was done.
+    pub summary: Summary,
+    /// What ended the run early: a program cannot be built, or the store fails. Jobs that ran came to their end.
+    pub failure: Option<RunError>,
+}
+
+/// Executes what a plan has found stale.
 ///
 /// # Errors
-/// When a program cannot be built, or the store fails.
+/// When there is no place to run anything.
 pub fn execute<'run, 'scope, 'env>(
     project: &'env Project,
     plan: Plan<'env>,
     options: &'run Options,
+    interrupts: &Interrupts,
     report: &'run mut dyn Report,
     scope: &'scope Scope<'scope, 'env>,
-) -> Result<(Plan<'env>, Summary), RunError> {
+) -> Result<Outcome<'env>, RunError> {
     let stages = project.pipeline.stages.len();
     let scratch = project.store.scratch()?;
     let (tell, told) = channel();
-    let interrupt = tell.clone();
-    ctrlc::set_handler(move || {
-        // When nobody listens any more, the run is over anyway.
-        let _ = interrupt.send(Told::Interrupt);
-    })?;
+    interrupts.reach(tell.clone());
     let mut run = Run {
         project,
         options,
@@ -53,17 +60,21 @@ pub fn execute<'run, 'scope, 'env>(
         ready: vec![BTreeSet::new(); stages],
         running: HashMap::new(),
         elsewhere: BTreeMap::new(),
-        before: HashMap::new(),
+        overtaken: BTreeSet::new(),
+        settling: BTreeSet::new(),
         left: vec![0; stages],
         slots: Slots::here(options.threads),
         pool: Pool::new(scope, project, scratch.path().to_owned(), tell),
         programs: vec![None; stages],
         stopping: false,
+        failure: None,
         summary: Summary::default(),
         plan,
     };
-    run.begin()?;
-    run.go(&told)?;
+    if let Err(error) = run.begin() {
+        run.break_off(error);
+    }
+    run.go(&told);
     Ok(run.end())
 }
 
@@ -72,15 +83,17 @@ struct Run<'run, 'scope, 'env> {
     options: &'run Options,
     report: &'run mut dyn Report,
     plan: Plan<'env>,
-    /// Of each waiting job: producers that are not current.
+    /// Of each waiting job: producers that are not current, or are settling.
     waiting: Vec<usize>,
     /// By stage: stale jobs whose producers are all current.
     ready: Vec<BTreeSet<JobId>>,
     running: HashMap<JobId, (Key, Held)>,
-    /// Ready jobs that another run is at.
+    /// Ready jobs whose keys somebody is at: another run, or a job of this one with the same key.
     elsewhere: BTreeMap<JobId, Key>,
-    /// What jobs that are redone had made before: if that changes, so may their dependents' keys.
-    before: HashMap<JobId, Artifacts>,
+    /// Running jobs of which an input was made again meanwhile, with other bits.
+    overtaken: BTreeSet<JobId>,
+    /// Jobs that have become current and whose dependents do not know yet.
+    settling: BTreeSet<JobId>,
     /// By stage: jobs that are not current.
     left: Vec<usize>,
     slots: Slots,
@@ -88,6 +101,7 @@ struct Run<'run, 'scope, 'env> {
     programs: Vec<Option<Program>>,
     /// No new jobs start.
     stopping: bool,
+    failure: Option<RunError>,
     summary: Summary,
 }
 
@@ -111,7 +125,7 @@ impl<'env> Run<'_, '_, 'env> {
         self.build(&stages)?;
         for id in needed {
             match self.plan.state(id) {
-                State::Current(..) => self.publish(id)?,
+                State::Current(..) => self.publish(id),
                 State::Stale(..) if self.waiting[id.index()] == 0 => self.queue(id),
                 // A producer is being redone first.
                 State::Stale(..) => self.plan.wait(id),
@@ -161,67 +175,91 @@ impl<'env> Run<'_, '_, 'env> {
     }
 
     /// Starts jobs and takes their ends until there is nothing left to do.
-    fn go(&mut self, told: &Receiver<Told>) -> Result<(), RunError> {
+    fn go(&mut self, told: &Receiver<Told>) {
+        // Somebody may have lost patience with the build.
+        told.try_iter().for_each(|event| self.take(event));
         loop {
-            if !self.stopping {
-                self.look_elsewhere()?;
-                self.dispatch()?;
+            if !self.stopping
+                && let Err(error) = self.look_elsewhere().and_then(|()| self.dispatch())
+            {
+                self.break_off(error);
             }
             if self.running.is_empty() && (self.stopping || self.elsewhere.is_empty()) {
-                return Ok(());
+                return;
             }
             let next = match self.elsewhere.is_empty() {
                 true => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 false => told.recv_timeout(ELSEWHERE),
             };
             match next {
-                Ok(Told::Progress { id, done, of, note }) => {
-                    self.tell(&Happening::Progress(id, done, of, &note));
-                }
-                Ok(Told::Ended { id, worker, result, seconds }) => self.ended(id, worker, result, seconds)?,
-                Ok(Told::Interrupt) => {
-                    self.stopping = true;
-                    self.summary.interrupted = true;
-                    self.pool.end();
-                }
+                Ok(event) => self.take(event),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
+    fn take(&mut self, event: Told) {
+        match event {
+            Told::Progress { id, done, of, note } => {
+                self.tell(&Happening::Progress(id, done, of, &note));
+            }
+            Told::Ended { id, worker, result, seconds } => self.ended(id, worker, result, seconds),
+            Told::Interrupt => {
+                self.stopping = true;
+                self.summary.interrupted = true;
+                self.pool.end();
+            }
+        }
+    }
+
+    /// The run cannot go on; what runs comes to its end.
+    fn break_off(&mut self, error: RunError) {
+        self.stopping = true;
+        self.failure.get_or_insert(error);
+    }
+
     /// The plan as it came out, and what was done. Ends the workers.
-    fn end(mut self) -> (Plan<'env>, Summary) {
+    fn end(mut self) -> Outcome<'env> {
         let needed = self.plan.needed().count();
         let current = self.plan.needed().filter(|id| matches!(self.plan.state(*id), State::Current(..))).count();
         self.summary.cached = current.saturating_sub(self.summary.ran);
         self.summary.skipped = needed - current - self.summary.failed;
-        (self.plan, self.summary)
+        // Ctrl-C in a terminal ends cargo as well.
+        let is_asked_for = |error: &RunError| self.summary.interrupted && matches!(error, RunError::Build(_));
+        let failure = self.failure.filter(|error| !is_asked_for(error));
+        Outcome { plan: self.plan, summary: self.summary, failure }
     }
 
     /// Starts ready jobs while there are slots, deepest stage first: then few intermediate artifacts wait at once.
     fn dispatch(&mut self) -> Result<(), RunError> {
-        for stage in (0..self.ready.len()).rev() {
+        let mut above = self.ready.len();
+        while above > 0 && !self.stopping {
+            let stage = above - 1;
+            let Some(&id) = self.ready[stage].first() else {
+                above = stage;
+                continue;
+            };
             let needs = &self.project.pipeline.stages[stage].needs;
-            while let Some(&id) = self.ready[stage].first() {
-                if needs.gpu == Gpu::Require && !self.slots.has_cards() {
-                    self.ready[stage].remove(&id);
-                    self.fail(id, "it needs a GPU and this machine has none", &[]);
+            if needs.gpu == Gpu::Require && !self.slots.has_cards() {
+                self.ready[stage].remove(&id);
+                self.fail(id, "it needs a GPU and this machine has none", &[]);
+                continue;
+            }
+            let held = match self.slots.take(needs) {
+                Ok(held) => held,
+                // What is freed goes to this job first, however many threads it needs.
+                Err(Full::Machine) => return Ok(()),
+                Err(Full::Cards) => {
+                    above = stage;
                     continue;
                 }
-                let held = match self.slots.take(needs) {
-                    Ok(held) => held,
-                    // What is freed goes to this job first, however many threads it needs.
-                    Err(Full::Machine) => return Ok(()),
-                    Err(Full::Cards) => break,
-                };
-                self.ready[stage].remove(&id);
-                if !self.try_start(id, &held)? {
-                    self.slots.give(&held);
-                }
-                if self.stopping {
-                    return Ok(());
-                }
+            };
+            self.ready[stage].remove(&id);
+            if !self.try_start(id, &held)? {
+                self.slots.give(&held);
+                // What it waits for now, or what waited for it, may be ready, of whatever stage.
+                above = self.ready.len();
             }
         }
         Ok(())
@@ -231,16 +269,15 @@ impl<'env> Run<'_, '_, 'env> {
     fn try_start(&mut self, id: JobId, held: &Held) -> Result<bool, RunError> {
         let State::Stale(key, reason) = *self.plan.state(id) else { return Ok(false) };
         let gone = self.plan.gone_inputs(id);
-        if !gone.is_empty() || !self.plan.inputs_known(id) {
+        if !gone.is_empty() {
             self.plan.wait(id);
-            for (producer, place) in gone {
-                self.redo(producer, place);
-            }
+            gone.into_iter().for_each(|(producer, place)| self.redo(producer, place));
             self.waiting[id.index()] = self.missing_producers(id);
             return Ok(false);
         }
-        if !self.project.store.try_lock(key)? {
-            if self.elsewhere.is_empty() {
+        let is_here = self.is_running(key);
+        if is_here || !self.project.store.try_lock(key)? {
+            if !is_here && self.elsewhere.is_empty() {
                 let name = self.project.name(id);
                 self.tell(&Happening::Waiting(&format!("another run is at {name}")));
             }
@@ -249,11 +286,16 @@ impl<'env> Run<'_, '_, 'env> {
         }
         // It may have been done between the plan and the lock.
         self.project.store.refresh()?;
-        if reason == Reason::NewKey && let Some(artifacts) = self.project.store.artifacts(key) {
+        let is_done = |artifacts: &Artifacts| match reason {
+            Reason::NewKey => true,
+            Reason::Forced => false,
+            Reason::Gone(_) => artifacts.iter().all(|it| self.project.store.holds(it, &self.project.memo)),
+        };
+        if let Some(artifacts) = self.project.store.artifacts(key).filter(is_done) {
             self.project.store.unlock(key);
             self.plan.finish(id, key, artifacts);
             self.tell(&Happening::Spared(id));
-            self.settle(id)?;
+            self.settle(id);
             return Ok(false);
         }
         let stage = self.stage(id).0;
@@ -268,10 +310,11 @@ impl<'env> Run<'_, '_, 'env> {
         Ok(true)
     }
 
-    /// Looks again at jobs that another run is at.
+    /// Looks again at jobs whose keys somebody was at.
     fn look_elsewhere(&mut self) -> Result<(), RunError> {
         for (id, key) in std::mem::take(&mut self.elsewhere) {
-            if self.project.store.try_lock(key)? {
+            // A lock is the process's: of a key that runs here it would be given, and then given back too early.
+            if !self.is_running(key) && self.project.store.try_lock(key)? {
                 self.project.store.unlock(key);
                 self.queue(id);
             } else {
@@ -279,6 +322,10 @@ impl<'env> Run<'_, '_, 'env> {
             }
         }
         Ok(())
+    }
+
+    fn is_running(&self, key: Key) -> bool {
+        self.running.values().any(|(running, _)| *running == key)
     }
 
     /// Everything a worker has to know of a job.
@@ -334,16 +381,24 @@ impl<'env> Run<'_, '_, 'env> {
         worker: usize,
         result: Result<Artifacts, (Failure, Vec<String>)>,
         seconds: f64,
-    ) -> Result<(), RunError> {
-        let Some((key, held)) = self.running.remove(&id) else { return Ok(()) };
+    ) {
+        let Some((key, held)) = self.running.remove(&id) else { return };
         self.slots.give(&held);
         self.project.store.unlock(key);
+        let is_overtaken = self.overtaken.remove(&id);
         match result {
             Ok(artifacts) => {
                 self.summary.ran += 1;
                 self.tell(&Happening::Done(id, seconds));
-                self.plan.finish(id, key, artifacts);
-                self.settle(id)?;
+                if is_overtaken {
+                    // What it made stands under the key of the inputs it had. They are others now, and so is its key.
+                    self.wait(id);
+                    self.learn(id);
+                    self.settle_all();
+                } else {
+                    self.plan.finish(id, key, artifacts);
+                    self.settle(id);
+                }
             }
             // Its process was asked to end.
             Err(_) if self.summary.interrupted => {}
@@ -356,7 +411,6 @@ impl<'env> Run<'_, '_, 'env> {
             };
             programs.iter().zip(left).any(|(program, left)| *left > 0 && uses(program))
         });
-        Ok(())
     }
 
     fn fail(&mut self, id: JobId, what: &str, tail: &[String]) {
@@ -367,60 +421,76 @@ impl<'env> Run<'_, '_, 'env> {
         self.stopping |= !self.options.keep_going;
     }
 
-    /// A job has become current: publishes it, and lets its dependents learn their keys.
-    fn settle(&mut self, id: JobId) -> Result<(), RunError> {
-        let mut settled = vec![id];
-        while let Some(id) = settled.pop() {
+    /// A job has become current.
+    fn settle(&mut self, id: JobId) {
+        self.settling.insert(id);
+        self.settle_all();
+    }
+
+    /// Publishes what has become current, and lets dependents learn their keys, which makes some of them current too.
+    fn settle_all(&mut self) {
+        let project = self.project;
+        while let Some(id) = self.settling.pop_first() {
             let stage = self.stage(id).0;
             self.left[stage] -= 1;
-            self.publish(id)?;
-            let State::Current(_, artifacts) = self.plan.state(id) else { continue };
-            let changed = self.before.remove(&id).is_some_and(|before| before != *artifacts);
-            let project = self.project;
+            self.publish(id);
+            let has_changed = self.plan.has_changed(id);
             for &dependent in &project.graph.dependents[id.index()] {
                 match self.plan.state(dependent) {
-                    State::Waiting => self.waiting[dependent.index()] -= 1,
-                    State::Current(_, artifacts) if changed => {
-                        self.before.insert(dependent, artifacts.clone());
-                        self.plan.wait(dependent);
-                        self.waiting[dependent.index()] = self.missing_producers(dependent);
+                    State::Waiting => {
+                        self.waiting[dependent.index()] -= 1;
+                        self.learn(dependent);
+                    }
+                    State::Current(..) if has_changed => {
+                        self.wait(dependent);
                         self.unsettle(dependent);
+                        self.learn(dependent);
                     }
-                    _ => continue,
-                }
-                if self.waiting[dependent.index()] == 0 {
-                    self.plan.resolve(dependent);
-                    if let Some(place) = self.plan.lacks(dependent) {
-                        self.plan.redo(dependent, place);
+                    State::Stale(..) if has_changed && self.running.contains_key(&dependent) => {
+                        self.overtaken.insert(dependent);
                     }
-                    if matches!(self.plan.state(dependent), State::Current(..)) {
-                        self.tell(&Happening::Spared(dependent));
-                        settled.push(dependent);
-                    } else {
-                        self.queue(dependent);
-                    }
+                    _ => {}
                 }
             }
         }
-        Ok(())
+    }
+
+    /// A waiting job learns its key if all its inputs are known, and with it whether it has to run.
+    fn learn(&mut self, id: JobId) {
+        if self.waiting[id.index()] > 0 {
+            return;
+        }
+        self.plan.resolve(id);
+        if let Some(place) = self.plan.lacks(id) {
+            self.plan.redo(id, place);
+        }
+        if matches!(self.plan.state(id), State::Current(..)) {
+            self.tell(&Happening::Spared(id));
+            self.settling.insert(id);
+        } else {
+            self.queue(id);
+        }
+    }
+
+    /// A job waits for its producers, as many as are not current.
+    fn wait(&mut self, id: JobId) {
+        self.plan.wait(id);
+        self.waiting[id.index()] = self.missing_producers(id);
     }
 
     /// A current job whose content is gone has to run again.
     fn redo(&mut self, id: JobId, place: u16) {
-        if let State::Current(_, artifacts) = self.plan.state(id) {
-            self.before.insert(id, artifacts.clone());
+        if matches!(self.plan.state(id), State::Current(..)) {
             self.plan.redo(id, place);
-            self.waiting[id.index()] = self.missing_producers(id);
             self.unsettle(id);
-            if self.waiting[id.index()] == 0 {
-                self.queue(id);
-            } else {
-                self.plan.wait(id);
+            match self.missing_producers(id) {
+                0 => self.queue(id),
+                _ => self.wait(id),
             }
         }
     }
 
-    /// A job is no longer current: it counts as left, and those that wait for its dependents' sake wait for it too.
+    /// A job is no longer current: it counts as left, and dependents that have not started wait for it.
     fn unsettle(&mut self, id: JobId) {
         let stage = self.stage(id).0;
         self.left[stage] += 1;
@@ -429,9 +499,10 @@ impl<'env> Run<'_, '_, 'env> {
             let stage = self.stage(dependent).0;
             match self.plan.state(dependent) {
                 State::Waiting => self.waiting[dependent.index()] += 1,
-                State::Stale(..) if self.ready[stage].remove(&dependent) => {
-                    self.plan.wait(dependent);
-                    self.waiting[dependent.index()] = self.missing_producers(dependent);
+                State::Stale(..)
+                    if self.ready[stage].remove(&dependent) || self.elsewhere.remove(&dependent).is_some() =>
+                {
+                    self.wait(dependent);
                 }
                 _ => {}
             }
@@ -444,20 +515,23 @@ impl<'env> Run<'_, '_, 'env> {
     }
 
     /// Places a current job's published outputs, where they are not what they should be and their content is here.
-    fn publish(&mut self, id: JobId) -> Result<(), RunError> {
+    fn publish(&mut self, id: JobId) {
         let project = self.project;
-        let State::Current(_, artifacts) = self.plan.state(id) else { return Ok(()) };
+        let State::Current(_, artifacts) = self.plan.state(id) else { return };
         for (place, path) in project.graph.published(&project.pipeline, id) {
             let artifact = &artifacts[place as usize];
-            if !project.is_published(artifact, &path) && project.store.holds(artifact, &project.memo) {
-                project.store.copy(artifact, &project.outputs().join(path), &project.memo)?;
+            if !project.is_published(artifact, &path)
+                && project.store.holds(artifact, &project.memo)
+                && let Err(error) = project.store.copy(artifact, &project.outputs().join(path), &project.memo)
+            {
+                return self.break_off(error.into());
             }
         }
-        Ok(())
     }
 
     fn missing_producers(&self, id: JobId) -> usize {
-        let is_missing = |producer: &JobId| !matches!(self.plan.state(*producer), State::Current(..));
+        let is_current = |id: &JobId| matches!(self.plan.state(*id), State::Current(..));
+        let is_missing = |id: &JobId| !is_current(id) || self.settling.contains(id);
         self.project.graph.producers(id).iter().filter(|id| is_missing(id)).count()
     }
 
@@ -470,11 +544,13 @@ impl<'env> Run<'_, '_, 'env> {
     }
 }
 
-/// A command with its code files at their place in the project; they are written relative to it.
+/// A command whose words that are code files, or files in code folders, are replaced by their place in the project.
 fn place_code(root: &Path, command: &[String], code: &[PathBuf]) -> Vec<OsString> {
-    let is_code = |word: &str| code.iter().any(|file| Path::new(word) == file);
-    command
-        .iter()
-        .map(|word| if is_code(word) { root.join(word).into_os_string() } else { word.into() })
-        .collect()
+    let place = |word: &String| {
+        let path = Path::new(word);
+        let path = path.strip_prefix("./").unwrap_or(path);
+        let is_code = code.iter().any(|code| path.starts_with(code));
+        if is_code { root.join(path).into_os_string() } else { word.into() }
+    };
+    command.iter().map(place).collect()
 }

@@ -20,7 +20,7 @@ use crate::graph::JobId;
 use crate::hash::Key;
 use crate::pipeline::{Labels, Output};
 use crate::store::{
-    Artifact, Artifacts, Machine, Memo, Record, RecordedOutput, Store, StoreError, link_source, measure,
+    Artifact, Artifacts, Machine, Memo, Record, RecordedOutput, Store, StoreError, link_source, measure, unlink_source,
 };
 
 /// Lines of a failed job's log that are shown with its failure.
@@ -306,7 +306,11 @@ impl Worker<'_> {
     ) -> Result<(), Failure> {
         let request = json!({"job": file}).to_string();
         // A process that ended after its last job gets a successor; one that ends during this job does not.
-        let kept = process.take().and_then(|mut kept| kept.write_line(&request).is_ok().then_some(kept));
+        let kept = process.take().and_then(|mut kept| {
+            // What it said after its last job's end is no answer to this one.
+            kept.drain().unwrap_or_default().iter().for_each(|line| log.line(line));
+            kept.write_line(&request).is_ok().then_some(kept)
+        });
         let mut running = match kept {
             Some(running) => running,
             None => {
@@ -318,13 +322,11 @@ impl Worker<'_> {
         let ended = self.listen(id, &mut running, log)?;
         match ended {
             Some(result) => {
-                for line in running.drain_errors().unwrap_or_default() {
-                    log.line(&line);
-                }
+                running.drain().unwrap_or_default().iter().for_each(|line| log.line(line));
                 *process = Some(running);
                 result
             }
-            None => Err(Failure::Died(self.wait(&mut running)?)),
+            None => Err(Failure::Died(running.end().map_err(self.folder_error())?)),
         }
     }
 
@@ -348,7 +350,7 @@ impl Worker<'_> {
                 Some(Err(failure)) => break Err(failure),
             }
         };
-        let status = self.wait(&mut running)?;
+        let status = running.join().map_err(self.folder_error())?;
         said.and_then(|()| if status.success() { Ok(()) } else { Err(Failure::Died(status)) })
     }
 
@@ -357,15 +359,16 @@ impl Worker<'_> {
         Process::start(launch, &self.folder, &self.group).map_err(|source| Failure::Start { program, source })
     }
 
-    fn wait(&self, running: &mut Process) -> Result<ExitStatus, Failure> {
-        running.wait().map_err(|source| Failure::Folder { path: self.folder.clone(), source })
+    fn folder_error(&self) -> impl FnOnce(io::Error) -> Failure {
+        let path = self.folder.clone();
+        |source| Failure::Folder { path, source }
     }
 
     /// Reads until the job's end as the stage tells it, or none when the process ends first.
     fn listen(&self, id: JobId, running: &mut Process, log: &mut Log) -> Result<Option<Result<(), Failure>>, Failure> {
         loop {
             let line = running.next_line();
-            let line = line.map_err(|source| Failure::Folder { path: self.folder.clone(), source })?;
+            let line = line.map_err(self.folder_error())?;
             let text = match line {
                 Line::End => return Ok(None),
                 Line::Err(text) => {
@@ -417,11 +420,15 @@ impl Worker<'_> {
         Ok(artifacts)
     }
 
-    /// Takes the job's folders away; the memo learns that links to its objects are gone.
+    /// Takes the job's folders away; the memo learns that links to its inputs are gone.
     fn clear(&self, job: &Assignment) {
         for (name, input) in &job.inputs {
-            for (i, placed) in input.placed().enumerate().filter(|(_, placed)| placed.source.is_none()) {
-                self.store.unlink(&placed.artifact, &self.input_path(name, i, placed), self.memo);
+            for (i, placed) in input.placed().enumerate() {
+                let from = self.input_path(name, i, placed);
+                match &placed.source {
+                    Some(source) => unlink_source(source, &from, self.memo),
+                    None => self.store.unlink(&placed.artifact, &from, self.memo),
+                }
             }
         }
         let _ = fs::remove_dir_all(self.inputs());
@@ -460,13 +467,20 @@ impl Worker<'_> {
             let mut rest = text;
             let mut word = String::new();
             while let Some((before, after)) = rest.split_once('{') {
-                let (placeholder, after) =
-                    after.split_once('}').ok_or_else(|| Failure::Placeholder(text.to_owned()))?;
                 word.push_str(before);
-                word.push_str(
-                    &self.value_of(job, placeholder).ok_or_else(|| Failure::Placeholder(text.to_owned()))?,
-                );
-                rest = after;
+                let is_ours = ["inputs.", "outputs.", "params."].iter().any(|kind| after.starts_with(kind));
+                match after.split_once('}') {
+                    Some((placeholder, after)) if is_ours => {
+                        let value = self.value_of(job, placeholder);
+                        word.push_str(&value.ok_or_else(|| Failure::Placeholder(text.to_owned()))?);
+                        rest = after;
+                    }
+                    // Programs for awk and the like have braces of their own.
+                    _ => {
+                        word.push('{');
+                        rest = after;
+                    }
+                }
             }
             word.push_str(rest);
             filled.push(word.into());

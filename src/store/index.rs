@@ -42,8 +42,10 @@ pub struct Index {
     read: u64,
     /// The boot of the entries at `read`.
     last_boot: Option<Boot>,
-    /// Whether this process has added records since it last told that they are synced.
-    is_unsynced: bool,
+    /// Where the last record that this process has added ends.
+    added: u64,
+    /// Before where this process has told that all is synced.
+    synced: u64,
 }
 
 /// A boot of a machine.
@@ -64,7 +66,7 @@ impl Index {
 
     fn open_as(path: &Path, boot: Boot) -> io::Result<Index> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-        let mut index = Index { file, boot, records: HashMap::new(), read: 0, last_boot: None, is_unsynced: false };
+        let mut index = Index { file, boot, records: HashMap::new(), read: 0, last_boot: None, added: 0, synced: 0 };
         index.file.lock()?;
         let opened = index.begin();
         index.file.unlock()?;
@@ -90,13 +92,13 @@ impl Index {
         }
         self.exclusively(|index| {
             if index.last_boot != Some(index.boot) {
-                index.append(&[&[b'B'], &index.boot.machine[..], &index.boot.boot].concat())?;
+                index.append(&[b"B", &index.boot.machine[..], &index.boot.boot].concat())?;
                 index.last_boot = Some(index.boot);
             }
             index.append(&body)
         })?;
         self.records.insert(key, artifacts);
-        self.is_unsynced = true;
+        self.added = self.read;
         Ok(())
     }
 
@@ -111,10 +113,10 @@ impl Index {
         Ok(())
     }
 
-    /// The end of what has been written, if any of it is not synced yet: then sync the file system, and tell
-    /// [`Index::synced`].
-    pub fn unsynced_end(&mut self) -> Option<u64> {
-        std::mem::take(&mut self.is_unsynced).then_some(self.read)
+    /// The end of what has been written, if any of it is this process's and not synced yet: then sync the file system,
+    /// and tell [`Index::synced`].
+    pub fn unsynced_end(&self) -> Option<u64> {
+        (self.added > self.synced).then_some(self.added)
     }
 
     /// Notes that everything before `end` is on disk.
@@ -124,12 +126,14 @@ impl Index {
     pub fn synced(&mut self, end: u64) -> io::Result<()> {
         let mut body = vec![b'S'];
         body.extend(end.to_le_bytes());
-        self.exclusively(|index| index.append(&body))
+        self.exclusively(|index| index.append(&body))?;
+        self.synced = end;
+        Ok(())
     }
 
     fn append_removal(&mut self, key: Key) -> io::Result<()> {
         self.records.remove(&key);
-        self.append(&[&[b'D'], &key.0.0[..]].concat())
+        self.append(&[b"D", &key.0.0[..]].concat())
     }
 
     /// First reading: checks the magic, and forgets what a power loss may have left without objects.
@@ -328,7 +332,9 @@ mod tests {
         index.insert(key(1), made(1)).unwrap();
         let end = index.unsynced_end().unwrap();
         index.insert(key(2), made(2)).unwrap();
+        assert!(index.unsynced_end().is_some(), "until it is told");
         index.synced(end).unwrap();
+        assert!(index.unsynced_end() > Some(end), "what came after");
         Index::open_as(&path, boot(2, 1)).unwrap().insert(key(3), made(3)).unwrap();
         drop(index);
         let keys = |boot| {

@@ -77,8 +77,8 @@ impl Scratch {
         gate.lock()?;
         for entry in fs::read_dir(parent)?.flatten() {
             let folder = entry.path();
-            let Ok(lock) = File::open(folder.join("lock")) else { continue };
-            if lock.try_lock().is_ok() {
+            // One without a lock was abandoned before it had one. The gate is no folder, and stays.
+            if File::open(folder.join("lock")).map_or(true, |lock| lock.try_lock().is_ok()) {
                 let _ = fs::remove_dir_all(&folder);
             }
         }
@@ -131,8 +131,10 @@ mod tests {
         let dead = parent.path().join("1-dead");
         fs::create_dir(&dead).unwrap();
         fs::write(dead.join("lock"), "").unwrap();
+        let unborn = parent.path().join("2-unborn");
+        fs::create_dir(&unborn).unwrap();
         let living = Scratch::new(parent.path()).unwrap();
-        assert!(!dead.exists());
+        assert!(!dead.exists() && !unborn.exists());
         let second = Scratch::new(parent.path()).unwrap();
         assert!(living.path().exists() && second.path().exists());
     }

@@ -19,6 +19,9 @@ const ENTRY: usize = 8 * 9 + 32;
 /// Files above this size are hashed through a memory map and on all threads.
 const LARGE: u64 = 1 << 20;
 
+/// How often a file is read whose ctime keeps changing.
+const READINGS: usize = 100;
+
 /// Untouched entries that are kept: files of other profiles and targets.
 const UNTOUCHED: usize = 200_000;
 
@@ -94,14 +97,24 @@ impl Memo {
                 return Ok(entry.hash);
             }
         }
-        let hash = hash_file(path, stamp.size)?;
-        if Stamp::of(&fs::metadata(path)?) != stamp {
-            return Err(io::Error::other("the file changed while it was read"));
+        let mut stamp = stamp;
+        for _ in 0..READINGS {
+            let hash = hash_file(path, stamp.size)?;
+            let after = fs::metadata(path)?;
+            let now = Stamp::of(&after);
+            if now == stamp && (after.dev(), after.ino()) == inode {
+                if !stamp.is_racy() {
+                    self.insert(inode, stamp, hash);
+                }
+                return Ok(hash);
+            }
+            // Another run that links an object to a job changes its ctime, and no more; an edit changes more.
+            if (now.size, now.mtime) != (stamp.size, stamp.mtime) || (after.dev(), after.ino()) != inode {
+                break;
+            }
+            stamp = now;
         }
-        if !stamp.is_racy() {
-            self.insert(inode, stamp, hash);
-        }
-        Ok(hash)
+        Err(io::Error::other("the file changed while it was read"))
     }
 
     /// Does something to a file that changes its times but not its content (a link, a rename), and keeps its hash.
@@ -119,12 +132,13 @@ impl Memo {
         let mut entries = self.lock();
         let known = fs::metadata(path).ok().and_then(|metadata| {
             let entry = entries.by_inode.get(&(metadata.dev(), metadata.ino()))?;
-            (entry.stamp == Stamp::of(&metadata)).then_some((metadata.size(), entry.hash))
+            (entry.stamp == Stamp::of(&metadata)).then_some(*entry)
         });
         let value = change()?;
-        if let Some((size, hash)) = known
+        // An edit in between would have left another time: those that are remembered lie long enough back.
+        if let Some(Entry { stamp, hash, .. }) = known
             && let Ok(metadata) = fs::metadata(after)
-            && metadata.size() == size
+            && (metadata.size(), (metadata.mtime(), metadata.mtime_nsec())) == (stamp.size, stamp.mtime)
         {
             let entry = Entry { stamp: Stamp::of(&metadata), hash, touched: true };
             entries.by_inode.insert((metadata.dev(), metadata.ino()), entry);
@@ -285,6 +299,38 @@ mod tests {
         let metadata = fs::metadata(&link).unwrap();
         let entry = memo.lock().by_inode[&(metadata.dev(), metadata.ino())];
         assert_eq!((entry.stamp, entry.hash), (Stamp::of(&metadata), Hash::of(b"one")));
+    }
+
+    #[test]
+    fn an_edit_during_a_link_is_not_missed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("a"), folder.path().join("b"));
+        settled(&file, "one");
+        let memo = Memo::open(&folder.path().join("memo"), false);
+        memo.hash(&file).unwrap();
+        let edit_and_link = || fs::write(&file, "two").and_then(|()| fs::hard_link(&file, &link));
+        memo.keep(&file, &file, edit_and_link).unwrap();
+        assert_eq!(memo.hash(&file).unwrap(), Hash::of(b"two"));
+    }
+
+    #[test]
+    fn links_that_come_and_go_do_not_make_a_file_unreadable() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("a"), folder.path().join("b"));
+        settled(&file, "one");
+        let memo = Memo::open(&folder.path().join("memo"), true);
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    fs::hard_link(&file, &link).and_then(|()| fs::remove_file(&link)).unwrap();
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+            });
+            let hashes: Vec<_> = (0..2000).map(|_| memo.hash(&file)).collect();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(hashes.into_iter().all(|hash| hash.is_ok_and(|hash| hash == Hash::of(b"one"))));
+        });
     }
 
     #[test]

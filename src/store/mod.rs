@@ -30,7 +30,7 @@ use serde::de::DeserializeOwned;
 pub use index::{Artifact, Artifacts};
 pub use locks::Scratch;
 pub use memo::Memo;
-pub use object::{ObjectError, link_source, measure};
+pub use object::{ObjectError, link_source, measure, unlink_source};
 pub use record::{Machine, Record, RecordedOutput};
 
 use self::index::Index;
@@ -123,6 +123,7 @@ impl Store {
         let path = self.root.join("index");
         let Some(end) = self.index().unsynced_end() else { return Ok(()) };
         let synced = || {
+            // Not under the index's lock: jobs go on to end meanwhile.
             nix::unistd::syncfs(File::open(&path)?)?;
             self.index().synced(end)
         };
@@ -262,4 +263,22 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&scratch);
     }
     written
+}
+
+/// Renames a file or folder to a name that may be taken by one of any kind, which goes.
+pub(crate) fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    let is_folder = |path: &Path| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+    if is_folder(to) || is_folder(from) && fs::symlink_metadata(to).is_ok() {
+        let old = beside(to);
+        fs::rename(to, &old)?;
+        fs::rename(from, to)?;
+        remove(&old)
+    } else {
+        fs::rename(from, to)
+    }
+}
+
+/// Removes a file, or a folder with all in it.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }

@@ -103,25 +103,24 @@ impl Objects {
     }
 
     fn insert_file(&self, path: &Path, memo: &Memo) -> Result<(Hash, u64), ObjectError> {
-        let metadata = fs::symlink_metadata(path).map_err(io_error(path))?;
+        if fs::symlink_metadata(path).map_err(io_error(path))?.nlink() > 1 {
+            // Somebody else has a name for this file and could write to it later: the store takes a copy.
+            let copy = super::beside(path);
+            fs::copy(path, &copy).and_then(|_| fs::rename(&copy, path)).map_err(io_error(path))?;
+        }
+        read_only(path).map_err(io_error(path))?;
+        let size = fs::symlink_metadata(path).map_err(io_error(path))?.len();
         let hash = memo.hash(path).map_err(io_error(path))?;
         let object = self.path(hash);
-        let store = || {
-            super::make_parent(&object)?;
-            if metadata.nlink() > 1 {
-                // Somebody else has a name for this file and could write to it later: the store takes a copy.
-                let copy = path.with_extension("ribbon-copy");
-                fs::copy(path, &copy)?;
-                read_only(&copy)?;
-                fs::rename(&copy, &object)
-            } else {
-                read_only(path)?;
-                fs::rename(path, &object)
-            }
-        };
-        store().map_err(io_error(&object))?;
-        memo.note(&object, hash);
-        Ok((hash, metadata.len()))
+        // An object that is there stays: it may be on disk already, and this file is not.
+        if self.is_intact(hash, memo) {
+            fs::remove_file(path).map_err(io_error(path))?;
+        } else {
+            let stored = super::make_parent(&object).and_then(|()| fs::rename(path, &object));
+            stored.map_err(io_error(&object))?;
+            memo.note(&object, hash);
+        }
+        Ok((hash, size))
     }
 
     /// Whether an artifact is whole: every object is there and, as far as the memo knows, unchanged. An object that
@@ -179,27 +178,39 @@ impl Objects {
         }
     }
 
-    /// Writes a copy of an artifact to `to`, replacing a file or merging into a folder, each file whole or not at all.
+    /// Writes a copy of an artifact to `to`, whole or not at all; what was there goes.
     ///
     /// # Errors
     /// When an object is missing or a file cannot be written.
     pub fn copy(&self, artifact: &Artifact, to: &Path, memo: &Memo) -> Result<(), ObjectError> {
-        let place = |hash: Hash, to: &Path| {
+        super::make_parent(to).map_err(io_error(to))?;
+        let scratch = super::beside(to);
+        let copied = self
+            .copy_new(artifact, &scratch, memo)
+            .and_then(|()| super::replace(&scratch, to).map_err(io_error(to)));
+        match artifact.kind {
+            _ if copied.is_err() => drop(super::remove(&scratch)),
+            Kind::File => memo.note(to, artifact.hash),
+            Kind::Folder => {}
+        }
+        copied
+    }
+
+    fn copy_new(&self, artifact: &Artifact, to: &Path, memo: &Memo) -> Result<(), ObjectError> {
+        let copy = |hash: Hash, to: &Path| {
             super::make_parent(to)?;
-            let scratch = super::beside(to);
             // On file systems with reflinks this shares blocks, and still nobody's edit reaches the store.
-            fs::copy(self.path(hash), &scratch)?;
-            fs::set_permissions(&scratch, fs::Permissions::from_mode(0o644))?;
-            fs::rename(&scratch, to)?;
-            memo.note(to, hash);
-            Ok(())
+            fs::copy(self.path(hash), to)?;
+            fs::set_permissions(to, fs::Permissions::from_mode(0o644))
         };
         match artifact.kind {
-            Kind::File => place(artifact.hash, to).map_err(io_error(to)),
+            Kind::File => copy(artifact.hash, to).map_err(io_error(to)),
             Kind::Folder => {
+                fs::create_dir(to).map_err(io_error(to))?;
                 for member in self.members(artifact.hash)? {
                     let file = to.join(&member.path);
-                    place(member.hash, &file).map_err(io_error(&file))?;
+                    copy(member.hash, &file).map_err(io_error(&file))?;
+                    memo.note(&file, member.hash);
                 }
                 Ok(())
             }
@@ -250,11 +261,22 @@ pub fn link_source(path: &Path, to: &Path, memo: &Memo) -> Result<(), ObjectErro
     Ok(())
 }
 
+/// Takes the links of [`link_source`] away again, and keeps what the memo knows of the files.
+pub fn unlink_source(path: &Path, from: &Path, memo: &Memo) {
+    let unlink = |path: &Path, from: &Path| drop(memo.keep(path, path, || fs::remove_file(from)));
+    if path.is_file() {
+        unlink(path, from);
+    } else {
+        files_under(path).into_iter().flatten().for_each(|(name, file)| unlink(&file, &from.join(name)));
+    }
+}
+
 /// A hard link keeps the memo's knowledge; where there are none (another file system), a copy.
 fn link_or_copy(path: &Path, to: &Path, memo: &Memo) -> io::Result<()> {
     match memo.keep(path, path, || fs::hard_link(path, to)) {
         Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
+        // A copy onto a name that is taken would write through it into an object.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => Err(error),
         Err(_) => fs::copy(path, to).map(drop),
     }
 }
@@ -389,6 +411,70 @@ mod tests {
         fs::write(&object, "damage").unwrap();
         assert!(!objects.is_whole(&artifact, &memo));
         assert!(!object.exists());
+    }
+
+    #[test]
+    fn an_object_that_is_there_stays_and_a_damaged_one_is_replaced() {
+        let Bench { folder, objects, memo } = bench();
+        let insert = || {
+            let made = folder.path().join("made");
+            fs::write(&made, "figure").unwrap();
+            objects.insert(&made, Kind::File, &memo).unwrap()
+        };
+        let object = objects.path(insert().hash);
+        let inode = fs::metadata(&object).unwrap().ino();
+        insert();
+        assert_eq!(fs::metadata(&object).unwrap().ino(), inode);
+        fs::set_permissions(&object, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&object, "damage").unwrap();
+        insert();
+        assert_eq!(fs::read(&object).unwrap(), b"figure");
+    }
+
+    #[test]
+    fn a_file_with_another_name_is_copied_so_that_nobody_can_write_to_the_object() {
+        let Bench { folder, objects, memo } = bench();
+        let (made, other) = (folder.path().join("made"), folder.path().join("other"));
+        fs::write(&made, "figure").unwrap();
+        fs::hard_link(&made, &other).unwrap();
+        let artifact = objects.insert(&made, Kind::File, &memo).unwrap();
+        fs::write(&other, "edited").unwrap();
+        assert!(objects.is_whole(&artifact, &memo));
+    }
+
+    #[test]
+    fn a_copy_replaces_a_folder_with_more_in_it_and_a_thing_of_the_other_kind() {
+        let Bench { folder, objects, memo } = bench();
+        let made = folder.path().join("made");
+        fs::create_dir(&made).unwrap();
+        fs::write(made.join("new"), "new").unwrap();
+        let images = objects.insert(&made, Kind::Folder, &memo).unwrap();
+        fs::write(made.join("file"), "file").unwrap();
+        let file = objects.insert(&made.join("file"), Kind::File, &memo).unwrap();
+
+        let published = folder.path().join("outputs/images");
+        fs::create_dir_all(published.join("older")).unwrap();
+        fs::write(published.join("older/stale"), "stale").unwrap();
+        for artifact in [images, file, images, images] {
+            objects.copy(&artifact, &published, &memo).unwrap();
+            assert_eq!(measure(&published, &memo).unwrap(), artifact);
+        }
+        assert_eq!(fs::read_dir(folder.path().join("outputs")).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_not_written_through() {
+        let Bench { folder, objects, memo } = bench();
+        let place = |text: &str| {
+            let made = folder.path().join("made");
+            fs::write(&made, text).unwrap();
+            objects.insert(&made, Kind::File, &memo).unwrap()
+        };
+        let (one, two) = (place("one"), place("two"));
+        let link = folder.path().join("in");
+        objects.link(&one, &link, &memo).unwrap();
+        assert!(objects.link(&two, &link, &memo).is_err());
+        assert!(objects.is_whole(&one, &memo));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::fs;
 /// this one, as DEP_HYPERRIBBON_NETWORKS_RUN_PATH; link arguments do not.
 fn main() -> Result<(), Box<dyn Error>> {
     let named = env::var("DEP_TCH_LIBTORCH_LIB").map_err(|_| "torch-sys does not say where libtorch is")?;
-    let folder = fs::canonicalize(&named).map_err(|error| format!("libtorch: {named}: {error}; run `make setup`"))?;
+    let folder =
+        fs::canonicalize(&named).map_err(|error| format!("libtorch: {named}: {error}; run `make setup`"))?;
     println!("cargo::metadata=run_path={}", folder.display());
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", folder.display());
     println!("cargo::rerun-if-changed=build.rs");

@@ -76,7 +76,7 @@ fn run(job: &Job) -> Result<()> {
     let configurations = Configuration::group(runs.iter().zip(&places).filter(|(run, _)| trained(run)));
     let kept: usize = configurations.iter().map(Configuration::runs).sum();
     job.log(&format!(
-        "{} configurations of {kept} trained runs; {} untrained",
+        "trained runs: {kept}, in configurations: {}; untrained: {}",
         configurations.len(),
         runs.len() - kept
     ));

@@ -44,8 +44,8 @@ impl<'a> Run<'a> {
     /// Reads a file of predictions of the data whose truth this is.
     pub(crate) fn new(file: &'a Tensors, split: &str, truth: &Truth) -> Result<Run<'a>> {
         let Metadata { network, parameters } = file.metadata()?;
-        let name = canonical(network.clone());
-        Run::with(file, split, truth, network, parameters).with_context(|| format!("run {name}"))
+        let run = name(&network);
+        Run::with(file, split, truth, network, parameters).with_context(|| format!("run {run}"))
     }
 
     fn with(
@@ -77,8 +77,8 @@ impl<'a> Run<'a> {
         seedless.remove("seed");
         Ok(Run {
             scalars: scalars(&network),
-            name: canonical(network),
-            configuration: (canonical(seedless.clone()), scalars(&seedless)),
+            name: name(&network),
+            configuration: (name(&seedless), scalars(&seedless)),
             parameters,
             models: ArrayView3::from_shape((checkpoints, samples, classes), tensor.values)?,
             step,
@@ -109,11 +109,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A network as JSON with sorted keys and without spaces.
-fn canonical(network: Map<String, Value>) -> String {
-    let mut network = Value::Object(network);
-    network.sort_all_objects();
-    network.to_string()
+fn name(network: &Map<String, Value>) -> String {
+    kit::run_name(&Value::Object(network.clone()))
 }
 
 fn scalars(network: &Map<String, Value>) -> Scalars {

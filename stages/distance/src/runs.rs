@@ -5,7 +5,7 @@ use geometry::Model;
 use kit::{Artifact, Tensors};
 use ndarray::{ArrayView3, Axis};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// What a tile says about each run of a side.
 #[derive(Debug, PartialEq, Serialize)]
@@ -35,7 +35,7 @@ impl<'a> Side<'a> {
     pub(crate) fn new(files: &'a [Tensors], split: &str) -> Result<Side<'a>> {
         let mut side = Side { members: Vec::new(), models: Vec::new() };
         for file in files {
-            let run = run_name(file.metadata::<Metadata>()?.network);
+            let run = kit::run_name(&file.metadata::<Metadata>()?.network);
             let tensor = file.f32s(split).with_context(|| format!("run {run}"))?;
             let [checkpoints, samples, classes] = tensor.shape[..] else {
                 anyhow::bail!("run {run}: `{split}` has the shape {:?}, expected [T, N, C]", tensor.shape)
@@ -70,25 +70,9 @@ impl<'a> Side<'a> {
     }
 }
 
-/// The name of a run: its network as JSON with sorted keys and without spaces.
-fn run_name(mut network: Value) -> String {
-    if network == json!({"arch": "geodesic"}) {
-        return "geodesic".to_owned();
-    }
-    network.sort_all_objects();
-    network.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_run_is_named_by_its_network_in_one_form() {
-        let network: Value = serde_json::from_str(r#"{"seed": 42, "arch": "fc", "rate": 1e-3}"#).unwrap();
-        assert_eq!(run_name(network), r#"{"arch":"fc","rate":0.001,"seed":42}"#);
-        assert_eq!(run_name(json!({"arch": "geodesic"})), "geodesic");
-    }
 
     #[test]
     fn a_model_is_found_by_counting_checkpoints() {

@@ -1,6 +1,7 @@
 //! The matrix of distances between all points, put together from tiles.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 
 use anyhow::{Result, bail, ensure};
@@ -9,10 +10,15 @@ use ndarray::Array2;
 use crate::tile::{Member, Tile, Values};
 
 /// A model, or a trajectory as its run's only "checkpoint".
-#[derive(Debug, PartialEq)]
 pub struct Point {
     pub run: String,
     pub checkpoint: i64,
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "run {}, checkpoint {}", self.run, self.checkpoint)
+    }
 }
 
 /// Points by run and checkpoint, whatever order the tiles came in, and the distances between them.
@@ -45,16 +51,9 @@ impl Distances {
     /// When a pair of runs is missing or doubled, tiles disagree, or a distance is not finite or not symmetric.
     pub fn assemble(tiles: &[Tile]) -> Result<Distances> {
         let [first, rest @ ..] = tiles else { bail!("no tiles to put together") };
-        for tile in rest {
-            let (one, other) = (&first.about, &tile.about);
-            ensure!(
-                one.samples == other.samples && one.measure == other.measure,
-                "tile {first} has {} distances over {} samples, tile {tile} {} over {}; they do not compare",
-                one.measure,
-                one.samples,
-                other.measure,
-                other.samples
-            );
+        let what = |tile: &Tile| format!("{} over {} samples", tile.about.measure, tile.about.samples);
+        if let Some(tile) = rest.iter().find(|tile| what(tile) != what(first)) {
+            bail!("tile {first} has {}, tile {tile} {}: they do not compare", what(first), what(tile));
         }
         let layout = Layout::new(tiles)?;
         let points = layout.points();
@@ -65,26 +64,12 @@ impl Distances {
                 Values::F64(values) => layout.fill(&mut matrix, tile, values),
             };
             if let Err((row, col, value)) = filled {
-                let (row, col) = (&points[row], &points[col]);
-                bail!(
-                    "tile {tile}: the distance between run {}, checkpoint {} and run {}, checkpoint {} is {value}",
-                    row.run,
-                    row.checkpoint,
-                    col.run,
-                    col.checkpoint
-                );
+                bail!("tile {tile}: the distance between {} and {} is {value}", points[row], points[col]);
             }
         }
         if let Err((row, col)) = layout.mirror(&mut matrix) {
-            bail!(
-                "the distance from run {}, checkpoint {} to run {}, checkpoint {} is {}, back it is {}",
-                points[row].run,
-                points[row].checkpoint,
-                points[col].run,
-                points[col].checkpoint,
-                matrix[[row, col]],
-                matrix[[col, row]]
-            );
+            let (forth, back) = (matrix[[row, col]], matrix[[col, row]]);
+            bail!("the distance from {} to {} is {forth}, back it is {back}", points[row], points[col]);
         }
         Ok(Distances { points, matrix, samples: first.about.samples })
     }

@@ -49,13 +49,13 @@ impl Fixture {
     }
 
     /// Adds the tile between these of `RUNS`.
-    fn tile(&mut self, stage: &str, rows: &[usize], cols: &[usize]) {
-        self.tile_of(stage, rows, cols, &distance);
+    fn tile(&mut self, part: &str, rows: &[usize], cols: &[usize]) {
+        self.tile_of(part, rows, cols, &distance);
     }
 
     fn tile_of(
         &mut self,
-        stage: &str,
+        part: &str,
         rows: &[usize],
         cols: &[usize],
         distance: &dyn Fn((&'static str, usize), (&'static str, usize)) -> f64,
@@ -81,7 +81,7 @@ impl Fixture {
                 &json!({"rows": members(rows), "cols": members(cols), "samples": 7, "measure": "bhattacharyya"}),
             )
             .unwrap();
-        self.tiles.push(json!({"path": path, "hash": "h", "stage": stage, "labels": {"split": "train"}}));
+        self.tiles.push(json!({"path": path, "hash": "h", "labels": {"part": part, "split": "train"}}));
     }
 
     /// Runs the stage with the table of all models but the last `dropped`.
@@ -190,10 +190,10 @@ fn a_pair_of_runs_that_no_tile_or_that_two_tiles_have_is_named() {
     let geodesic = fixture.tiles.pop().unwrap();
     assert_eq!(fixture.error(), "no tile has the distances between run geodesic and run geodesic");
     fixture.tiles.push(geodesic);
-    fixture.tile("distance", &[1], &[0]);
+    fixture.tile("other", &[1], &[0]);
     assert_eq!(
         fixture.error(),
-        "runs b and a stand in tile distance[split=train] and in tile distance[split=train]"
+        "runs b and a stand in tile [part=distance,split=train] and in tile [part=other,split=train]"
     );
 }
 
@@ -209,7 +209,7 @@ fn distances_that_are_not_symmetric_or_not_finite_are_named() {
     fixture.tile_of("distance", &[0, 1], &[0, 1], &|_, other| if other == ("b", 1) { f64::NAN } else { 1.0 });
     assert_eq!(
         fixture.error(),
-        "tile distance[split=train]: the distance between run a, checkpoint 0 and run b, checkpoint 1 is NaN"
+        "tile [part=distance,split=train]: the distance between run a, checkpoint 0 and run b, checkpoint 1 is NaN"
     );
 }
 

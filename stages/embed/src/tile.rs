@@ -26,7 +26,7 @@ pub struct About {
 
 /// An opened tile.
 pub struct Tile {
-    /// The job that made it, for messages.
+    /// The labels of the job that made it, or its path: for messages.
     name: String,
     file: Tensors,
     pub about: About,
@@ -43,15 +43,12 @@ impl Tile {
     pub fn open(artifact: &Artifact) -> Result<Tile> {
         let file = Tensors::open(&artifact.path)?;
         let about = file.metadata()?;
-        let labels: Vec<String> = artifact
-            .labels
-            .iter()
-            .map(|(label, value)| match value.as_str() {
-                Some(text) => format!("{label}={text}"),
-                None => format!("{label}={value}"),
-            })
-            .collect();
-        let name = format!("{}[{}]", artifact.stage, labels.join(","));
+        let labels: Vec<String> =
+            artifact.labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
+        let name = match labels.is_empty() {
+            true => artifact.path.display().to_string(),
+            false => format!("[{}]", labels.join(",")),
+        };
         Ok(Tile { name, file, about })
     }
 

@@ -72,7 +72,7 @@ pub fn draw(configurations: &Table, linkage: &Table, split: &str) -> Result<Stri
         height += ROW * rows(WIDTH - 2.0 * MARGIN, &entries)? as f64;
     }
     let runs: f64 = numbers(configurations, "runs")?.iter().sum();
-    let title = format!("Tree of the distances between trajectories, {}", split_name(split));
+    let title = format!("Tree of the distances between trajectories{}", split_name(split));
     let caption = format!(
         "{}, each the mean of its trained runs ({} in all); complete linkage; a branch has the colour of its \
          architecture while it holds one only",

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use tables::Table;
 
+use crate::curves::thinned;
 use crate::ink::{Ink, Letters, Mark, Side, Spot};
 use crate::inpca::{Spectrum, coordinates};
 use crate::legend::{Entry, ROW, Sample, legend, rows};
@@ -38,9 +39,9 @@ pub fn draw(points: &Table, spectrum: &Table, split: &str) -> Result<String> {
     let down = PAIRS.len().div_ceil(ACROSS) as f64;
     let below = HEAD - 10.0 + down * PANEL.1;
     let height = below + ROW * rows(width - 2.0 * MARGIN, &entries)? as f64 + MARGIN;
-    let title = format!("Training trajectories in the first four InPCA dimensions, {}", split_name(split));
+    let title = format!("Training trajectories in the first four InPCA dimensions{}", split_name(split));
     let caption =
-        format!("{}; {}, the geodesic's points among them", runs.summary(), spectrum.size("models"));
+        format!("{}; {}, the geodesic's points among them", runs.summary(points)?, spectrum.size("models"));
     page((width, height), &title, &caption, |ink| {
         for (i, &(x, y)) in PAIRS.iter().enumerate() {
             let from = (MARGIN + (i % ACROSS) as f64 * PANEL.0, HEAD - 10.0 + (i / ACROSS) as f64 * PANEL.1);
@@ -84,7 +85,7 @@ fn trajectories(ink: &Ink, runs: &Runs, at: impl Fn(usize) -> Spot) -> Result<()
     let mut seen = BTreeSet::new();
     for run in &runs.runs {
         let colour = runs.palette.colour(&run.arch);
-        ink.line(&thinned(run.rows.iter().map(|&row| at(row))), colour, 0.3, 0.8)?;
+        ink.line(&thinned(run.rows.iter().map(|&row| at(row)), 2.0 * CELL), colour, 0.3, 0.8)?;
     }
     for run in &runs.runs {
         let colour = runs.palette.colour(&run.arch);
@@ -98,23 +99,6 @@ fn trajectories(ink: &Ink, runs: &Runs, at: impl Fn(usize) -> Spot) -> Result<()
     Ok(())
 }
 
-/// The spots of a line without those that nobody could see; the last one stays.
-fn thinned(spots: impl IntoIterator<Item = Spot>) -> Vec<Spot> {
-    let mut kept: Vec<Spot> = Vec::new();
-    let mut last = None;
-    for spot in spots {
-        let far = |from: &Spot| (spot.0 - from.0).hypot(spot.1 - from.1) >= 2.0 * CELL;
-        if kept.last().is_none_or(far) {
-            kept.push(spot);
-        }
-        last = Some(spot);
-    }
-    if let Some(last) = last.filter(|last| kept.last() != Some(last)) {
-        kept.push(last);
-    }
-    kept
-}
-
 /// The geodesic and its ends with their names.
 fn geodesic(ink: &Ink, panel: &Panel, spots: &[Spot]) -> Result<()> {
     let (Some(&start), Some(&end)) = (spots.first(), spots.last()) else { return Ok(()) };
@@ -124,11 +108,15 @@ fn geodesic(ink: &Ink, panel: &Panel, spots: &[Spot]) -> Result<()> {
         if let Sample::Mark(mark, radius, fill, outline) = sample {
             ink.mark(mark, spot, radius, fill, outline)?;
         }
-        // Inwards, so that the name stays within the panel.
+        // Inwards, so that the name stays within the panel; on a patch, so that it can be read on a crowd.
         let left = spot.0 > (panel.from.0 + panel.to.0) / 2.0;
-        let (side, shift) = if left { (Side::Left, -10.0) } else { (Side::Right, 10.0) };
-        let up = if spot.1 > panel.from.1 + 20.0 { -10.0 } else { 10.0 };
-        ink.text(words, (spot.0 + shift, spot.1 + up), name.side(side))?;
+        let (side, way) = if left { (Side::Left, -1.0) } else { (Side::Right, 1.0) };
+        let up = if spot.1 > panel.from.1 + 22.0 { -1.0 } else { 1.0 };
+        let (x, y) = (spot.0 + 9.0 * way, spot.1 + 11.0 * up);
+        let far = x + way * name.width(words)?;
+        let patch = [(x, y - 8.0), (far, y - 8.0), (far, y + 8.0), (x, y + 8.0)];
+        ink.fill(&patch, style::PAPER, 0.75)?;
+        ink.text(words, (x, y), name.side(side))?;
     }
     Ok(())
 }
@@ -148,7 +136,7 @@ mod tests {
             &figure(),
             &[
                 "Training trajectories in the first four InPCA dimensions, train set",
-                "12 runs of 2 architectures, 132 checkpoints; N = 1,000 samples, M = 152 models, the geodesic's points among them",
+                "12 runs of 2 architectures, 1 of them untrained, 132 checkpoints; N = 1,000 samples, M = 152 models, the geodesic's points among them",
                 "fc",
                 "vit",
                 "geodesic",
@@ -175,13 +163,6 @@ mod tests {
     #[test]
     fn equal_tables_give_equal_bytes() {
         assert_eq!(figure(), figure());
-    }
-
-    #[test]
-    fn lines_lose_only_what_nobody_sees() {
-        let spots = [(0.0, 0.0), (0.1, 0.0), (5.0, 0.0), (5.0, 0.2), (5.0, 0.4)];
-        assert_eq!(thinned(spots), [(0.0, 0.0), (5.0, 0.0), (5.0, 0.4)]);
-        assert_eq!(thinned([]), []);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub fn draw(models: &Table, split: &str) -> Result<String> {
     let top = HEAD + 10.0;
     let below = top + optimizers.len().div_ceil(ACROSS) as f64 * PANEL.1;
     let height = below + ROW * rows(width - 2.0 * MARGIN, &entries)? as f64 + MARGIN;
-    let title = format!("Distance to the geodesic from ignorance to truth, {}", split_name(split));
+    let title = format!("Distance to the geodesic from ignorance to truth{}", split_name(split));
     let caption =
         format!("{}{}; thin: a run, bold: mean of an architecture", runs.summary(), runs.untrained(models)?);
     page((width, height), &title, &caption, |ink| {

@@ -1,5 +1,6 @@
 //! Stage: the figures, one a job, as SVG and PNG.
 
+mod curves;
 mod dendrogram;
 mod embedding;
 mod geodesic_distance;
@@ -19,11 +20,11 @@ mod tree;
 mod values;
 
 use anyhow::{Context, Result};
-use kit::{Artifact, Job};
+use kit::Job;
 use serde::Deserialize;
 use tables::Table;
 
-/// The parameters: which figure, and what it needs to know besides its tables.
+/// The parameters: which figure, and the split that its tables are about, for the title.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "figure", rename_all = "kebab-case", deny_unknown_fields)]
 enum Figure {
@@ -32,13 +33,25 @@ enum Figure {
     /// Explained stress and eigenvalues of the embeddings of train and test.
     Spectrum {},
     /// Whole trajectories, a point a configuration.
-    Trajectories {},
+    Trajectories {
+        #[serde(default)]
+        split: String,
+    },
     /// The complete-linkage tree of configurations.
-    Dendrogram {},
+    Dendrogram {
+        #[serde(default)]
+        split: String,
+    },
     /// Progress against epoch.
-    Speed {},
+    Speed {
+        #[serde(default)]
+        split: String,
+    },
     /// Distance to the geodesic against progress.
-    GeodesicDistance {},
+    GeodesicDistance {
+        #[serde(default)]
+        split: String,
+    },
 }
 
 fn main() {
@@ -57,22 +70,14 @@ fn run(job: &Job) -> Result<()> {
 
 fn draw(figure: &Figure, job: &Job) -> Result<String> {
     let table = |name: &str| -> Result<Table> { Ok(Table::read(&job.input(name)?.path)?) };
-    let split = |name: &str| -> Result<String> { Ok(split_of(job.input(name)?)) };
     match figure {
         Figure::Embedding { split } => embedding::draw(&table("points")?, &table("spectrum")?, split),
         Figure::Spectrum {} => spectrum::draw(&table("train")?, &table("test")?),
-        Figure::Trajectories {} => {
-            trajectories::draw(&table("points")?, &table("spectrum")?, &split("points")?)
+        Figure::Trajectories { split } => trajectories::draw(&table("points")?, &table("spectrum")?, split),
+        Figure::Dendrogram { split } => {
+            dendrogram::draw(&table("configurations")?, &table("linkage")?, split)
         }
-        Figure::Dendrogram {} => {
-            dendrogram::draw(&table("configurations")?, &table("linkage")?, &split("configurations")?)
-        }
-        Figure::Speed {} => speed::draw(&table("models")?, &split("models")?),
-        Figure::GeodesicDistance {} => geodesic_distance::draw(&table("models")?, &split("models")?),
+        Figure::Speed { split } => speed::draw(&table("models")?, split),
+        Figure::GeodesicDistance { split } => geodesic_distance::draw(&table("models")?, split),
     }
-}
-
-/// The split a table is about, by the label of the job that made it; empty where it has none.
-fn split_of(artifact: &Artifact) -> String {
-    artifact.labels.get("split").cloned().unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail, ensure};
 use tables::Table;
 
-use crate::page::several;
+use crate::page::{count, several};
 use crate::style::Palette;
 use crate::values::texts;
 
@@ -98,31 +98,27 @@ impl Runs {
         Ok(numbers)
     }
 
-    /// How many runs and checkpoints there are: `72 runs of 6 architectures, 1,584 checkpoints`.
-    pub fn summary(&self) -> String {
-        let checkpoints = self.runs.iter().map(|run| run.rows.len()).sum();
-        format!(
-            "{} of {}, {}",
-            several(self.runs.len(), "run"),
-            several(self.palette.entries().count(), "architecture"),
-            several(checkpoints, "checkpoint")
-        )
-    }
-
-    /// What to say about untrained runs: nothing where there are none.
+    /// What there is: `72 runs of 6 architectures, 4 of them untrained, 1,584 checkpoints`.
     ///
     /// # Errors
     /// When there is no column `trained`.
-    pub fn untrained(&self, table: &Table) -> Result<String> {
+    pub fn summary(&self, table: &Table) -> Result<String> {
         let trained = table.optional::<bool>("trained")?;
         let untrained = self.runs.iter().filter(|run| trained[run.rows[0]] == Some(false)).count();
-        Ok(if untrained == 0 { String::new() } else { format!(", {untrained} of the runs stayed untrained") })
+        let of_them =
+            if untrained == 0 { String::new() } else { format!(", {} of them untrained", count(untrained)) };
+        Ok(format!(
+            "{} of {}{of_them}, {}",
+            several(self.runs.len(), "run"),
+            several(self.palette.entries().count(), "architecture"),
+            several(self.runs.iter().map(|run| run.rows.len()).sum(), "checkpoint")
+        ))
     }
 }
 
-/// What a caption calls a split: `train set`, or nothing for a table of no split.
+/// How a title ends: `, train set`, or not at all where nobody said which split the tables are about.
 pub fn split_name(split: &str) -> String {
-    if split.is_empty() { String::new() } else { format!("{split} set") }
+    if split.is_empty() { String::new() } else { format!(", {split} set") }
 }
 
 #[cfg(test)]
@@ -140,11 +136,11 @@ mod tests {
         assert_eq!(archs[..4], ["fc", "vit", "fc", "vit"]);
         let checkpoint = runs.numbers(&table, "checkpoint").unwrap();
         for run in &runs.runs {
-            assert!(run.rows.iter().is_sorted_by(|&a, &b| checkpoint[a] < checkpoint[b]));
+            assert!(run.rows.iter().is_sorted_by(|a, b| checkpoint[**a] < checkpoint[**b]));
         }
         assert_eq!(runs.geodesic.len(), sample::GEODESIC_POINTS);
-        assert!(runs.summary().starts_with("12 runs of 2 architectures, "), "{}", runs.summary());
-        assert_eq!(runs.untrained(&table).unwrap(), ", 1 of the runs stayed untrained");
+        let summary = runs.summary(&table).unwrap();
+        assert_eq!(summary, "12 runs of 2 architectures, 1 of them untrained, 132 checkpoints");
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub fn draw(points: &Table, spectrum: &Table, split: &str) -> Result<String> {
     let width = 2.0 * MARGIN + PAIRS.len() as f64 * PANEL.0;
     let below = HEAD - 10.0 + PANEL.1;
     let height = below + ROW * rows(width - 2.0 * MARGIN, &entries)? as f64 + MARGIN;
-    let title = format!("InPCA of whole trajectories, {}", split_name(split));
+    let title = format!("InPCA of whole trajectories{}", split_name(split));
     let caption = format!(
         "{}, the runs of a configuration averaged; distances at equal progress; {}",
         several(points.height(), "configuration"),

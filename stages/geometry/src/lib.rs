@@ -2,8 +2,8 @@
 //!
 //! A **model** is a view `[N, C]`: for each of N samples a distribution over C classes. A **trajectory** is the sequence
 //! of one network's checkpoints, each a model. Everything here is a pure function of its arguments: no files, no
-//! randomness, and the same bits whatever the number of rayon's threads. The definitions are those of Mao et al., PNAS
-//! 121(12) 2024, and Teoh et al., Phys. Rev. Research 6, 2024.
+//! randomness, and the same bits whatever the number of rayon's threads. The definitions are those of Mao et
+//! al., PNAS 121(12) 2024.
 //!
 //! ```
 //! use geometry::{Measure, Truth, between};

@@ -18,10 +18,12 @@
 
 mod job;
 mod memo;
+mod run;
 mod serve;
 mod tensors;
 
 pub use job::{Artifact, Job, JobError};
 pub use memo::Memo;
+pub use run::run_name;
 pub use serve::serve;
 pub use tensors::{Tensor, Tensors, TensorsError, TensorsWriter};

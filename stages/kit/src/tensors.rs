@@ -215,10 +215,11 @@ impl TensorsWriter {
     /// When the file cannot be written or a name was added twice.
     pub fn write(&self, path: &Path, metadata: &impl Serialize) -> Result<(), TensorsError> {
         let format = |source| TensorsError::Format { path: path.to_owned(), source };
-        // Through a Value, whose objects are sorted by key.
-        let text = serde_json::to_value(metadata)
-            .map_err(|error| TensorsError::Metadata { path: path.to_owned(), why: error.to_string() })?
-            .to_string();
+        let mut metadata = serde_json::to_value(metadata)
+            .map_err(|error| TensorsError::Metadata { path: path.to_owned(), why: error.to_string() })?;
+        // Their order follows a feature that any crate of the program may switch on.
+        metadata.sort_all_objects();
+        let text = metadata.to_string();
         let views = self
             .tensors
             .iter()

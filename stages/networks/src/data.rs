@@ -79,7 +79,8 @@ impl Dataset {
     /// When a tensor is absent, or shapes, labels and metadata do not fit together.
     pub fn read(file: &Tensors) -> Result<Dataset, DataError> {
         let Metadata { classes, mean, std } = file.metadata()?;
-        let (train, test) = (Split::read(file, "train", classes.len())?, Split::read(file, "test", classes.len())?);
+        let (train, test) =
+            (Split::read(file, "train", classes.len())?, Split::read(file, "test", classes.len())?);
         let (image, other) = (&train.pixels.size()[1..], &test.pixels.size()[1..]);
         if image != other {
             return Err(DataError::Content(format!("train images are {image:?}, test images {other:?}")));
@@ -157,7 +158,10 @@ mod tests {
         assert_eq!(images.size(), [2, 2, 1, 2]);
         let found: Vec<f32> = Vec::try_from(images.reshape([-1])).unwrap();
         let expected = [-2.0, 2.0, 0.2, 0.4, 2.0, -2.0, 0.0, 0.0];
-        assert!(found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-6), "{found:?}");
+        assert!(
+            found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-6),
+            "{found:?}"
+        );
     }
 
     #[test]

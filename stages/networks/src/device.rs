@@ -67,7 +67,9 @@ fn load_cuda() {
 /// anew and gives it back after use, and the kernel's clearing of pages then costs a third of a small network's time.
 #[cfg(target_env = "gnu")]
 fn keep_memory() {
-    for (option, value) in [(libc::M_MMAP_MAX, 0), (libc::M_TRIM_THRESHOLD, i32::MAX), (libc::M_TOP_PAD, 64 << 20)] {
+    for (option, value) in
+        [(libc::M_MMAP_MAX, 0), (libc::M_TRIM_THRESHOLD, i32::MAX), (libc::M_TOP_PAD, 64 << 20)]
+    {
         // SAFETY: mallopt only sets a limit of the allocator; an unknown one is refused without effect.
         unsafe { libc::mallopt(option, value) };
     }

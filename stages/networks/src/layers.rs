@@ -94,7 +94,8 @@ pub(crate) struct Conv {
 impl Conv {
     pub fn new(plan: &mut Plan, name: &str, inputs: i64, outputs: i64, window: Window) -> Conv {
         let mut layer = Conv::without_bias(plan, name, inputs, outputs, window);
-        layer.bias = Some(plan.trained(format!("{name}.bias"), &[outputs], uniform(inputs * window.size.pow(2))));
+        layer.bias =
+            Some(plan.trained(format!("{name}.bias"), &[outputs], uniform(inputs * window.size.pow(2))));
         layer
     }
 

@@ -89,7 +89,9 @@ impl Model {
         };
         let positive = |what, value| check(value > 0, what, value, "at least 1");
         let [channels, height, width] = input;
-        for (what, value) in [("channels", channels), ("height", height), ("width", width), ("classes", classes)] {
+        for (what, value) in
+            [("channels", channels), ("height", height), ("width", width), ("classes", classes)]
+        {
             positive(what, value)?;
         }
         let divides = |patch| {
@@ -157,7 +159,10 @@ mod tests {
 
     #[test]
     fn a_model_is_read_by_its_kind() {
-        assert_eq!(parse(r#"{"kind": "allcnn", "planes": [6, 8]}"#).unwrap(), Model::AllCnn { planes: [6, 8] });
+        assert_eq!(
+            parse(r#"{"kind": "allcnn", "planes": [6, 8]}"#).unwrap(),
+            Model::AllCnn { planes: [6, 8] }
+        );
         let wr = Model::Wr { depth: 10, widen: 4, planes: 8 };
         assert_eq!(parse(r#"{"kind": "wr", "depth": 10, "widen": 4, "planes": 8}"#).unwrap(), wr);
     }
@@ -175,7 +180,9 @@ mod tests {
             "model `wr`: depth is 12, must be one of 10, 16, 22, .."
         );
         assert_eq!(
-            refusal(r#"{"kind": "vit", "patch": 5, "dim": 8, "depth": 1, "heads": 1, "head_dim": 8, "mlp": 8}"#),
+            refusal(
+                r#"{"kind": "vit", "patch": 5, "dim": 8, "depth": 1, "heads": 1, "head_dim": 8, "mlp": 8}"#
+            ),
             "model `vit`: patch is 5, must be a divisor of the images' height and width, 32 and 32"
         );
         assert_eq!(

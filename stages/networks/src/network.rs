@@ -126,8 +126,11 @@ mod tests {
         let file = Tensors::open(Path::new(GOLDEN)).unwrap();
         for (name, model) in small() {
             let prefix = format!("{name}/weights/");
-            let expected: Vec<String> =
-                file.names().iter().filter_map(|name| name.strip_prefix(&prefix).map(str::to_owned)).collect();
+            let expected: Vec<String> = file
+                .names()
+                .iter()
+                .filter_map(|name| name.strip_prefix(&prefix).map(str::to_owned))
+                .collect();
             let network = build(&model);
             let mut names: Vec<String> = network.weights.export().map(|(name, ..)| name.to_owned()).collect();
             names.sort();
@@ -170,7 +173,9 @@ mod tests {
         for (name, model) in small() {
             // A step along the gradient raises the loss by the gradient's square, to first order.
             let network = golden(&file, name, &model);
-            let loss = |network: &Network| network.forward(&images, Mode::Evaluate, Precision::F32).logsumexp(1, false);
+            let loss = |network: &Network| {
+                network.forward(&images, Mode::Evaluate, Precision::F32).logsumexp(1, false)
+            };
             let before = loss(&network).mean(Kind::Float);
             let gradient = network.weights.gradient(&before);
             let square = gradient.square().sum(Kind::Double).double_value(&[]);
@@ -218,7 +223,8 @@ mod tests {
         ];
         for model in models {
             let network = build(&model);
-            let shapes: Shapes = network.weights.export().map(|(name, shape, _)| (name.to_owned(), shape)).collect();
+            let shapes: Shapes =
+                network.weights.export().map(|(name, shape, _)| (name.to_owned(), shape)).collect();
             for (name, shape, values) in network.weights.export() {
                 // Of norms, all but biases and means are 1. Only norms have weights of one axis.
                 let norm = name.contains("running_")
@@ -245,7 +251,10 @@ mod tests {
                 assert!(mean.abs() <= 5.0 * spread / count.sqrt(), "{model:?} {name}: mean {mean}");
                 let ratio = square / spread.powi(2);
                 let tolerance = 5.0 * (if normal { 2f64 } else { 0.8 } / count).sqrt();
-                assert!((ratio - 1.0).abs() <= tolerance, "{model:?} {name}: spread ratio {ratio}, {count} values");
+                assert!(
+                    (ratio - 1.0).abs() <= tolerance,
+                    "{model:?} {name}: spread ratio {ratio}, {count} values"
+                );
             }
         }
     }

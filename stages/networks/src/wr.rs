@@ -47,8 +47,16 @@ pub(crate) struct WideResidual {
 
 impl WideResidual {
     /// `depth` is 6 b + 4 for b blocks in each of the three groups.
-    pub fn new(plan: &mut Plan, channels: i64, classes: i64, depth: i64, widen: i64, planes: i64) -> WideResidual {
-        let conv = Conv::without_bias(plan, "conv1", channels, planes, Window { size: 3, stride: 1, padding: 1 });
+    pub fn new(
+        plan: &mut Plan,
+        channels: i64,
+        classes: i64,
+        depth: i64,
+        widen: i64,
+        planes: i64,
+    ) -> WideResidual {
+        let conv =
+            Conv::without_bias(plan, "conv1", channels, planes, Window { size: 3, stride: 1, padding: 1 });
         let mut width = planes;
         let mut blocks = Vec::new();
         for (group, first_stride) in [1, 2, 2].into_iter().enumerate() {

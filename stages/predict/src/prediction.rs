@@ -9,7 +9,7 @@ use tch::{Device, Tensor};
 use crate::softmax::{Score, softmax};
 
 /// Samples at once: on a CPU as many as its caches like, on a GPU enough to keep it busy.
-const CPU_BATCH: i64 = 100;
+const CPU_BATCH: i64 = 50;
 const GPU_BATCH: i64 = 1000;
 
 /// What of a `network` matters here.
@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn a_second_job_of_a_worker_gives_the_same_bits() {
-        let (one, two) = (run(&checkpoints([0.5, 0.0, 0.0])).unwrap(), run(&checkpoints([0.5, 0.0, 0.0])).unwrap());
+        let (one, two) =
+            (run(&checkpoints([0.5, 0.0, 0.0])).unwrap(), run(&checkpoints([0.5, 0.0, 0.0])).unwrap());
         for name in ["train", "test"] {
             assert_eq!(one.f32s(name).unwrap().values, two.f32s(name).unwrap().values);
         }
@@ -192,7 +193,10 @@ mod tests {
     #[test]
     fn a_weight_that_is_not_a_number_is_told_with_checkpoint_split_and_sample() {
         let message = format!("{:#}", run(&checkpoints([0.0, f32::NAN, 0.0])).unwrap_err());
-        assert!(message.starts_with("checkpoint 1 (step 7), train: sample 0: probabilities sum to NaN"), "{message}");
+        assert!(
+            message.starts_with("checkpoint 1 (step 7), train: sample 0: probabilities sum to NaN"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -201,6 +205,9 @@ mod tests {
         writer.i64s("step", &[1], &[0]).f64s("epoch", &[1], &[0.0]);
         let file = written(&writer, json!({"network": {"model": {"kind": "fc", "widths": [5]}}}));
         let message = format!("{:#}", run(&file).unwrap_err());
-        assert!(message.starts_with("checkpoint 0: ") && message.contains("0000/layers.1.weight"), "{message}");
+        assert!(
+            message.starts_with("checkpoint 0: ") && message.contains("0000/layers.1.weight"),
+            "{message}"
+        );
     }
 }

@@ -34,7 +34,10 @@ pub fn softmax(logits: &[f32], labels: &[i64], probabilities: &mut Vec<f32>) -> 
         probabilities.extend(powers.iter().map(|power| (power / total) as f32));
         let sum: f64 = probabilities[start..].iter().map(|&probability| f64::from(probability)).sum();
         // Not `>`: a sum that is not a number fails as well.
-        ensure!((sum - 1.0).abs() <= TOLERANCE, "sample {sample}: probabilities sum to {sum}; logits {logits:?}");
+        ensure!(
+            (sum - 1.0).abs() <= TOLERANCE,
+            "sample {sample}: probabilities sum to {sum}; logits {logits:?}"
+        );
         loss += total.ln() + largest - f64::from(logits[label as usize]);
         wrong += usize::from(best as i64 != label);
     }

@@ -30,6 +30,9 @@ pub enum SpectralError {
     /// All points lie in one place.
     #[error("all {0} points lie in one place: there is no axis to find")]
     OnePlace(usize),
+    /// LAPACK gave up on a small matrix.
+    #[error(transparent)]
+    Small(#[from] ndarray_linalg::error::LinalgError),
     /// LAPACK gave up.
     #[error("LAPACK's {routine} ended with info = {info}")]
     Lapack {

@@ -90,7 +90,8 @@ impl Crops {
             if self.random.random() { (corner + width - 1, -1) } else { (corner, 1) }
         };
         let (corners, steps): (Vec<i64>, Vec<i64>) = order.iter().map(&mut draw).unzip();
-        let upload = |values: &[i64]| Tensor::from_slice(values).view([-1, 1, 1]).to_device(self.pixels.device());
+        let upload =
+            |values: &[i64]| Tensor::from_slice(values).view([-1, 1, 1]).to_device(self.pixels.device());
         (upload(&corners), upload(&steps))
     }
 
@@ -123,7 +124,10 @@ mod tests {
             assert_eq!(images.size(), [size, 1, 8, 8]);
             let labels: Vec<i64> = labels.try_into().unwrap();
             let first: Vec<f32> = pixels(&images.select(3, 0).select(2, 0));
-            assert!(first.iter().zip(&labels).all(|(&pixel, &label)| pixel as i64 % 2 == label), "images keep labels");
+            assert!(
+                first.iter().zip(&labels).all(|(&pixel, &label)| pixel as i64 % 2 == label),
+                "images keep labels"
+            );
             seen.extend(first);
         }
         assert_ne!(seen, (0..10).map(|sample| sample as f32).collect::<Vec<_>>(), "shuffled");
@@ -162,9 +166,12 @@ mod tests {
                 };
                 (0..64).map(|place| pixel(place / 8, place % 8)).collect()
             };
-            let all = (0..9).flat_map(|row| (0..9).flat_map(move |column| [(row, column, false), (row, column, true)]));
-            let (row, column, mirror) =
-                all.into_iter().find(|&(row, column, mirror)| crop(row, column, mirror) == found).expect("a crop");
+            let all = (0..9)
+                .flat_map(|row| (0..9).flat_map(move |column| [(row, column, false), (row, column, true)]));
+            let (row, column, mirror) = all
+                .into_iter()
+                .find(|&(row, column, mirror)| crop(row, column, mirror) == found)
+                .expect("a crop");
             mirrored += usize::from(mirror);
             places[row as usize][column as usize] += 1;
         }

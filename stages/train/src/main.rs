@@ -65,7 +65,9 @@ mod tests {
 
     /// Grey images of 8x8 in two classes that differ everywhere but in the first pixel, which is the sample's number.
     pub fn striped(count: usize) -> Dataset {
-        let image = |sample: usize| (0..64).map(move |place| if place == 0 { sample } else { place * (1 + sample % 2) });
+        let image = |sample: usize| {
+            (0..64).map(move |place| if place == 0 { sample } else { place * (1 + sample % 2) })
+        };
         let images: Vec<u8> = (0..count).flat_map(image).map(|pixel| pixel as u8).collect();
         let labels: Vec<i64> = (0..count as i64).map(|sample| sample % 2).collect();
         let path = scratch("data");

@@ -102,7 +102,8 @@ mod tests {
     #[test]
     fn five_steps_of_each_optimizer_end_where_pytorch_ends() {
         let file = Tensors::open(Path::new(GOLDEN)).unwrap();
-        let batches = Tensor::from_slice(file.f32s("optimizer/batches").unwrap().values).view([5, 16, 3, 4, 4]);
+        let batches =
+            Tensor::from_slice(file.f32s("optimizer/batches").unwrap().values).view([5, 16, 3, 4, 4]);
         let labels = Tensor::from_slice(file.i64s("optimizer/labels").unwrap().values).view([5, 16]);
         for (rule, name, rate) in
             [(Rule::Adam, "adam", 0.001), (Rule::Sgd, "sgd", 0.1), (Rule::Nesterov, "sgdn", 0.1)]

@@ -53,10 +53,13 @@ impl Run {
     ) -> Result<Trained> {
         let mut random = generator(self.seed, Stream::Weights);
         let network = Network::new(&self.model, data.shape(), data.classes, &mut random, device)?;
-        let steps_per_epoch = self.check(data.train.count() as u64, network.weights.has_statistics())?;
+        let samples = data.train.count() as u64;
+        self.check(samples, network.weights.has_statistics())?;
+        let batch_size = self.batch.min(samples);
+        let steps_per_epoch = samples.div_ceil(batch_size);
         let steps = self.epochs * steps_per_epoch;
         let kept = schedule::checkpoints(self.epochs, steps_per_epoch);
-        let mut batches = Batches::new(data, self.batch as i64, self.augment, self.seed);
+        let mut batches = Batches::new(data, batch_size as i64, self.augment, self.seed);
         let mut weights = network.weights.trained();
         let mut optimizer = Optimizer::new(self.optimizer, self.decay, &weights);
         let mut checkpoints = TensorsWriter::new();
@@ -70,11 +73,11 @@ impl Run {
         keep(0);
         let mut note = String::new();
         for epoch in 0..self.epochs {
-            let samples = batches.epoch();
+            let drawn = batches.epoch();
             let mut losses = Vec::new();
             for batch in 0..steps_per_epoch {
                 let step = epoch * steps_per_epoch + batch;
-                let (images, labels) = batches.get(&samples, batch as i64);
+                let (images, labels) = batches.get(&drawn, batch as i64);
                 let logits = network.forward(&images, Mode::Train, precision);
                 let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0);
                 let rate = schedule::cosine(self.rate, step, steps);
@@ -94,20 +97,19 @@ impl Run {
         Ok(Trained { checkpoints, parameters: network.weights.trained_count() })
     }
 
-    /// Steps an epoch, if the configuration fits `samples`.
-    fn check(&self, samples: u64, has_statistics: bool) -> Result<u64> {
+    /// Whether the configuration makes sense for so many samples.
+    fn check(&self, samples: u64, has_statistics: bool) -> Result<()> {
         let Run { batch, rate, decay, epochs, .. } = *self;
         ensure!(batch >= 1 && epochs >= 1, "batch is {batch} and epochs {epochs}; both must be at least 1");
         ensure!(rate.is_finite() && rate > 0.0, "rate is {rate}, must be positive");
         ensure!(decay.is_finite() && decay >= 0.0, "decay is {decay}, must not be negative");
-        let batch = batch.min(samples);
-        let last = samples - (samples - 1) / batch * batch;
+        let last = (samples - 1) % batch + 1;
         ensure!(
             !has_statistics || last > 1,
             "batch {batch} of {samples} samples leaves a last batch of one sample, which has no batch statistics; \
              take another batch size"
         );
-        Ok(samples.div_ceil(batch))
+        Ok(())
     }
 }
 
@@ -195,7 +197,8 @@ mod tests {
 
     #[test]
     fn a_loss_that_is_not_a_number_is_told_with_its_step() {
-        let message = failure(json!({"optimizer": "sgd", "rate": 1e60, "model": {"kind": "fc", "widths": []}}));
+        let message =
+            failure(json!({"optimizer": "sgd", "rate": 1e60, "model": {"kind": "fc", "widths": []}}));
         assert!(message.starts_with("step ") && message.contains(": the loss is "), "{message}");
         assert_eq!(
             check_losses(&[0.5, f32::NAN], 120, 0.1).unwrap_err().to_string(),

@@ -1,0 +1,139 @@
+//! Editing: sources touched, comments, a renamed variable, a changed constant, compile errors, scripts, parameters.
+
+use std::fs::File;
+use std::time::SystemTime;
+
+use crate::tiny::{self, WHOLE_PAPER};
+
+const MAIN: &str = "stages/square/src/main.rs";
+
+#[test]
+fn touching_every_source_runs_nothing() {
+    let paper = tiny::paper();
+    paper.run("");
+    for file in ["pipeline.yaml", "images.txt", "train.sh", "embed.sh", "pipeline.lock"] {
+        File::open(paper.path(file)).unwrap().set_modified(SystemTime::now()).unwrap();
+    }
+    assert_eq!(paper.run("").made(), "nothing");
+    // Written anew with the same text, as an editor or a checkout does.
+    for file in ["images.txt", "train.sh"] {
+        let text = paper.read(file);
+        paper.remove(file);
+        paper.write(file, &text);
+    }
+    assert_eq!(paper.run("").made(), "nothing");
+}
+
+#[test]
+fn what_does_not_change_a_program_starts_neither_cargo_nor_a_job() {
+    let mut squares = tiny::squares();
+    assert_eq!(squares.run("").code, Some(0));
+    squares.forbid_cargo();
+    let source = squares.read(MAIN);
+    let edits = [
+        ("touched", source.clone()),
+        ("a comment", source.replace("    tell(number);", "    // Says so.\n    tell(number);")),
+        ("a doc line", source.replace("//! Squares numbers.", "//! Squares numbers, one after the other.")),
+        ("other line breaks", source.replace("fn tell(number: u64) {", "fn tell(\n    number: u64,\n)\n{")),
+        (
+            "a unit test",
+            format!("{source}\n#[cfg(test)]\nmod tests {{\n    #[test]\n    fn one() {{}}\n}}\n"),
+        ),
+    ];
+    for (what, text) in edits {
+        squares.write(MAIN, &text);
+        let run = squares.run("");
+        assert_eq!((run.code, run.made().as_str()), (Some(0), "nothing"), "{what}: {}", run.err);
+    }
+}
+
+#[test]
+fn a_renamed_variable_runs_its_stage_and_nothing_below() {
+    let squares = tiny::squares();
+    squares.run("");
+    squares.write(MAIN, &squares.read(MAIN).replace("squared", "product"));
+    let run = squares.run("");
+    assert_eq!((run.code, run.made().as_str()), (Some(0), "square 3"), "{}", run.err);
+    assert_eq!(run.jobs("spared"), ["total"]);
+    assert_eq!(squares.run("").made(), "nothing");
+}
+
+#[test]
+fn a_changed_constant_runs_what_is_below_and_going_back_runs_nothing() {
+    let mut squares = tiny::squares();
+    squares.run("");
+    squares.edit(MAIN, "= \"square\";", "= \"the square\";");
+    assert_eq!(squares.run("").made(), "square 3, total 1");
+    assert!(squares.read("outputs/quick/total.txt").starts_with("the square 1\n"));
+    squares.edit(MAIN, "= \"the square\";", "= \"square\";");
+    squares.forbid_cargo();
+    assert_eq!(squares.run("").made(), "nothing");
+    assert!(squares.read("outputs/quick/total.txt").starts_with("square 1\n"));
+}
+
+#[test]
+fn a_compile_error_is_shown_as_the_compiler_writes_it_and_all_else_stays() {
+    let squares = tiny::squares();
+    squares.run("");
+    squares.edit(MAIN, "number * number", "number * nubmer");
+    let run = squares.ribbon("run");
+    assert_eq!(run.code, Some(1));
+    let lines = [
+        "error[E0425]: cannot find value `nubmer` in this scope",
+        "--> stages/square/src/main.rs:18:32",
+        "stages/square does not build",
+    ];
+    for line in lines {
+        assert!(run.err.contains(line), "no `{line}` in\n{}", run.err);
+    }
+    squares.edit(MAIN, "number * nubmer", "number * number");
+    assert_eq!(squares.run("").made(), "nothing");
+}
+
+#[test]
+fn an_edited_script_runs_its_jobs_and_nothing_below_that_comes_out_equal() {
+    let paper = tiny::paper();
+    paper.run("");
+    paper.edit("train.sh", "trained at $3 on", "trained  at $3 on");
+    assert_eq!(paper.run("").made(), "train 4, predict 4, distance 3, embed 1, figure 1");
+    paper.edit("embed.sh", "sort -u \"$@\" |", "cat \"$@\" | sort -u |");
+    assert_eq!(paper.run("").made(), "embed 1");
+}
+
+#[test]
+fn an_edited_source_file_runs_what_reads_it() {
+    let paper = tiny::paper();
+    paper.run("");
+    paper.write("images.txt", "cat dog ship plane\n");
+    assert_eq!(paper.run("").made(), WHOLE_PAPER);
+    // As long as before, and at once: no clock is fine enough to tell.
+    paper.write("images.txt", "cat dog ship horse\n");
+    assert_eq!(paper.run("").made(), WHOLE_PAPER);
+    assert!(paper.read("outputs/quick/figures/figure.svg").contains("horse"));
+}
+
+#[test]
+fn a_changed_parameter_runs_the_stages_that_declare_it() {
+    let paper = tiny::paper();
+    paper.run("");
+    paper.edit("pipeline.yaml", "title: Networks", "title: Four networks");
+    assert_eq!(paper.run("").made(), "figure 1");
+    paper.edit("pipeline.yaml", "rate: 0.1", "rate: 0.2");
+    assert_eq!(paper.run("").made(), "train 4, predict 4, distance 3, embed 1, figure 1");
+    paper.edit("pipeline.yaml", "rate: 0.2", "rate: 2.0e-1 # another way to write it");
+    assert_eq!(paper.run("").made(), "nothing");
+}
+
+#[test]
+fn what_only_schedules_or_tells_people_is_in_no_key() {
+    let paper = tiny::paper();
+    paper.run("");
+    paper.edit(
+        "pipeline.yaml",
+        "  embed:\n",
+        "  embed:\n    about: InPCA\n    needs: {memory: 1G, gpu: prefer}\n",
+    );
+    paper.edit("pipeline.yaml", "tables/points.txt", "tables/embedding.txt");
+    assert_eq!(paper.run("").made(), "nothing");
+    assert!(paper.exists("outputs/quick/tables/embedding.txt"));
+}

@@ -1,0 +1,158 @@
+//! Explaining: why, dry runs, status, where a figure came from, and what other programs read.
+
+use serde_json::Value;
+
+use crate::tiny;
+
+#[test]
+fn why_tells_old_and_new_values_and_alike_jobs_together_root_first() {
+    let paper = tiny::paper();
+    paper.run("");
+    let why = paper.ribbon("why figure --set rate=0.2").out;
+    let lines: Vec<&str> = why.lines().collect();
+    assert_eq!(lines[0], "4 train jobs: params.rate 0.1 -> 0.2");
+    assert_eq!(lines[1], "4 predict jobs: if outputs of train change");
+    assert_eq!(lines.last(), Some(&"would run 4, and up to 9 more if outputs change; 1 up to date"));
+    assert_eq!(paper.ribbon("run --dry-run --set rate=0.2").out, why);
+    assert_eq!(paper.told().len(), 14, "nothing ran but the first run");
+}
+
+#[test]
+fn why_tells_of_one_job_by_its_name() {
+    let paper = tiny::paper();
+    paper.run("");
+    let why = |words: &str| paper.ribbon(&format!("why {words}")).out;
+    assert_eq!(
+        why("figure --set title=New").lines().next(),
+        Some("figure: params.title \"Networks\" -> \"New\"")
+    );
+    assert_eq!(why("figure"), "would run 0; 14 up to date\n");
+    assert_eq!(
+        why("train[arch=fc,seed=1] --set rate=0.2").lines().next(),
+        Some("train[arch=fc,seed=1]: params.rate 0.1 -> 0.2")
+    );
+}
+
+#[test]
+fn why_tells_which_file_of_the_code_changed() {
+    let paper = tiny::paper();
+    paper.run("");
+    paper.edit("train.sh", "trained", "finished");
+    assert_eq!(paper.ribbon("why train").out.lines().next(), Some("4 train jobs: code: train.sh changed"));
+}
+
+#[test]
+fn why_tells_which_file_of_a_crate_changed() {
+    let squares = tiny::squares();
+    squares.run("");
+    squares.edit("stages/square/src/main.rs", "\"square\";", "\"the square\";");
+    let why = squares.ribbon("why square").out;
+    assert_eq!(why.lines().next(), Some("3 square jobs: code: stages/square/src/main.rs changed"));
+}
+
+#[test]
+fn why_tells_which_inputs_changed_and_how_many() {
+    let paper = tiny::paper();
+    paper.run("");
+    paper.edit("pipeline.yaml", "    settings:\n", "    include: [{arch: vit, seed: 3}]\n    settings:\n");
+    paper.run("predict");
+    let why = paper.ribbon("why distance").out;
+    assert!(why.contains("distance[cols=vit,rows=fc]: inputs.cols: 1 added\n"), "{why}");
+    assert!(
+        why.contains("distance[cols=vit,rows=vit]\n    inputs.cols: 1 added\n    inputs.rows: 1 added\n"),
+        "{why}"
+    );
+}
+
+#[test]
+fn why_tells_what_never_ran_what_is_forced_and_what_is_gone() {
+    let paper = tiny::paper();
+    assert!(paper.ribbon("why train").out.starts_with("prepare: it never ran\n"));
+    paper.run("");
+    assert_eq!(paper.ribbon("run --dry-run --force prepare").out.lines().next(), Some("prepare: --force"));
+    std::fs::remove_file(paper.object("embed")).unwrap();
+    let why = paper.ribbon("why figure --set title=New").out;
+    assert_eq!(why.lines().next(), Some("embed: its output `points` is needed and not in the store"));
+}
+
+#[test]
+fn status_counts_jobs_and_check_sets_the_exit_code() {
+    let paper = tiny::paper();
+    let row = |text: &str, stage: &str| -> Vec<String> {
+        let line = text.lines().find(|line| line.starts_with(stage)).unwrap();
+        line.split_whitespace().map(str::to_owned).collect()
+    };
+    let before = paper.ribbon("status");
+    assert_eq!(
+        (before.code, row(&before.out, "prepare")),
+        (Some(0), ["prepare", "1", "0", "1", "0"].map(String::from).to_vec())
+    );
+    assert_eq!(row(&before.out, "train"), ["train", "4", "0", "0", "4"]);
+    assert_eq!(paper.ribbon("status --check").code, Some(1));
+    paper.run("");
+    let after = paper.ribbon("status --check");
+    assert_eq!(
+        (after.code, row(&after.out, "train")),
+        (Some(0), ["train", "4", "4", "0", "0"].map(String::from).to_vec())
+    );
+    paper.remove("outputs/quick/figures");
+    assert_eq!(paper.ribbon("status --check").code, Some(1));
+}
+
+#[test]
+fn show_goes_back_from_a_figure_to_the_hash_of_the_data() {
+    let paper = tiny::paper();
+    paper.run("");
+    let show = paper.ribbon("show outputs/quick/figures/figure.svg").out;
+    assert!(show.starts_with("figure\n"), "{show}");
+    assert!(show.contains("-> outputs/quick/figures/figure.svg"), "{show}");
+    assert!(show.contains(&paper.locked("figure")[2]), "the figure's key\n{show}");
+    for job in [
+        "embed\n",
+        "train[arch=fc,seed=1]\n",
+        "prepare\n",
+        "params.title = \"Networks\"",
+        "from   points: embed.points",
+    ] {
+        assert!(show.contains(job), "no {job} in\n{show}");
+    }
+    let images = blake3::hash(b"cat dog ship\n").to_hex();
+    assert!(show.contains(&format!("./images.txt\n  {images} (13 B)\n")), "{show}");
+}
+
+#[test]
+fn show_says_what_is_not_up_to_date() {
+    let paper = tiny::paper();
+    assert!(paper.ribbon("show figure").out.starts_with("figure\n  not up to date: ribbon why 'figure'\n"));
+}
+
+#[test]
+fn the_graph_is_drawn_for_two_programs() {
+    let paper = tiny::paper();
+    let dot = paper.ribbon("graph --format dot").out;
+    assert!(dot.starts_with("digraph pipeline {\n") && dot.ends_with("}\n"), "{dot}");
+    assert!(dot.contains("s1 [label = \"train x 4\"") && dot.contains("s0 -> s1;"), "{dot}");
+    let mermaid = paper.ribbon("graph --format mermaid").out;
+    assert!(mermaid.starts_with("flowchart LR\n") && mermaid.contains("s1[\"train x 4\"]"), "{mermaid}");
+}
+
+#[test]
+fn the_schema_is_json_and_knows_the_words_of_a_stage() {
+    let schema: Value = serde_json::from_str(&tiny::paper().ribbon("schema").out).unwrap();
+    assert!(schema["$schema"].is_string());
+    for word in ["crate", "publish", "pairs", "needs", "matrix"] {
+        assert!(schema.to_string().contains(&format!("\"{word}\":")), "{word}");
+    }
+}
+
+#[test]
+fn completions_are_for_each_shell() {
+    for shell in ["bash", "zsh", "fish"] {
+        let run = tiny::paper().ribbon(&format!("completions {shell}"));
+        assert_eq!(run.code, Some(0));
+        assert!(
+            run.out.contains("ribbon") && run.out.contains("--keep-going") || run.out.contains("keep-going"),
+            "{shell}"
+        );
+    }
+}

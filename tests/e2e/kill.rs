@@ -1,0 +1,75 @@
+//! Killing: what is finished stays, and nothing is left running or lying about.
+
+use std::fs;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+
+use crate::scratch::{Scratch, wait_until};
+use crate::tiny;
+
+/// No process of a job is left.
+fn wait_for_jobs_to_be_gone(project: &Scratch) {
+    let processes = fs::read_to_string(project.home("pids")).unwrap();
+    for process in processes.lines() {
+        wait_until("the job's process ends", || !Path::new("/proc").join(process).exists());
+    }
+}
+
+fn assert_no_scratch_is_left(project: &Scratch) {
+    let left = fs::read_dir(project.path(".ribbon/store/tmp")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn after_a_kill_only_what_was_running_is_done_again_and_the_result_is_equal() {
+    let undisturbed = tiny::slow();
+    assert_eq!(undisturbed.run("").made(), "slow 12, join 1");
+    let project = tiny::slow();
+    let moments = [1, 4, 5, 9, 12];
+    for begun in moments {
+        let run = project.start("run -j 2");
+        wait_until("jobs have begun", || project.told_so_far().len() >= begun);
+        run.signal(Signal::SIGKILL);
+        assert_eq!(run.end().code, None);
+        wait_for_jobs_to_be_gone(&project);
+    }
+    assert_eq!(project.run("-j 2").code, Some(0));
+    let (again, at_once) = (project.told().len() - 12, 2);
+    assert!(again <= moments.len() * at_once, "{again} jobs were done again after {} kills", moments.len());
+    assert_eq!(project.read("outputs/quick/all.txt"), undisturbed.read("outputs/quick/all.txt"));
+    assert_eq!(project.read("pipeline.lock"), undisturbed.read("pipeline.lock"));
+    assert_no_scratch_is_left(&project);
+}
+
+#[test]
+fn an_interrupt_ends_the_jobs_and_keeps_what_is_finished() {
+    let project = tiny::slow();
+    fs::write(project.home("hold-7"), "").unwrap();
+    let run = project.start("run --json -j 2");
+    wait_until("all jobs have begun", || project.told_so_far().len() == 12);
+    run.signal(Signal::SIGINT);
+    let run = run.end();
+    assert_eq!((run.code, run.count("failed")), (Some(130), 0), "{}", run.err);
+    assert_eq!(run.events().pop().unwrap()["interrupted"], true);
+    wait_for_jobs_to_be_gone(&project);
+    assert_no_scratch_is_left(&project);
+    let finished = run.count("ran");
+    assert!((10..=11).contains(&finished), "{finished} of 12, two at once");
+    assert_eq!(project.read("pipeline.lock").lines().count(), 1 + finished, "a line each, after the header");
+    fs::remove_file(project.home("hold-7")).unwrap();
+    assert_eq!(project.run("").count("ran"), 13 - finished);
+}
+
+#[test]
+fn a_request_to_terminate_is_an_interrupt_too() {
+    let project = tiny::slow();
+    fs::write(project.home("hold-1"), "").unwrap();
+    let run = project.start("run --json -j 1");
+    wait_until("the job has begun", || project.told_so_far().len() == 1);
+    run.signal(Signal::SIGTERM);
+    let run = run.end();
+    assert_eq!((run.code, run.count("ran")), (Some(130), 0), "{}", run.err);
+    wait_for_jobs_to_be_gone(&project);
+}

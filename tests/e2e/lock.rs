@@ -1,0 +1,88 @@
+//! pipeline.lock: sorted lines of every profile, what a run may change in them, and results that differ in bits.
+
+use crate::scratch::Scratch;
+use crate::tiny;
+
+/// A stage whose output is never the same, and one below it.
+fn clock() -> Scratch {
+    let pipeline = "version: 1\nprofile: quick\nprofiles: {quick: {about: a clock}}\nstages:\n  \
+        clock: {run: [sh, -c, 'date +%s%N > {outputs.time}'], outputs: {time: time.txt}}\n  \
+        face: {run: [sh, -c, 'cat {inputs.time} > {outputs.face}'], inputs: {time: clock.time}, \
+               outputs: {face: face.txt}, publish: {face: face.txt}}\n";
+    Scratch::new(&[("pipeline.yaml", pipeline)])
+}
+
+#[test]
+fn its_lines_are_sorted_one_a_job() {
+    let paper = tiny::paper();
+    paper.run("");
+    let text = paper.read("pipeline.lock");
+    let lines: Vec<&str> = text.lines().skip(1).collect();
+    assert_eq!(lines.len(), 14);
+    assert!(lines.is_sorted(), "{text}");
+    assert!(lines.iter().all(|line| line.starts_with("quick ")), "{text}");
+}
+
+#[test]
+fn a_run_leaves_the_lines_of_other_profiles_and_of_other_targets() {
+    let paper = tiny::paper();
+    paper.run("");
+    let quick = paper.read("pipeline.lock");
+    paper.run("--profile paper --set rate=0.3");
+    paper.run("--profile paper --set rate=0.4 train[arch=fc]");
+    let both = paper.read("pipeline.lock");
+    let ours: Vec<&str> = both.lines().filter(|line| !line.starts_with("paper ")).collect();
+    assert_eq!(ours, quick.lines().collect::<Vec<_>>());
+    assert_eq!(both.lines().count(), 1 + 14 + 14);
+}
+
+#[test]
+fn it_is_written_after_a_failure_too() {
+    let paper = tiny::paper();
+    let script = paper.read("embed.sh");
+    paper.write("embed.sh", "exit 1\n");
+    assert_eq!(paper.run("").code, Some(1));
+    assert_eq!(paper.read("pipeline.lock").lines().count(), 1 + 12);
+    paper.write("embed.sh", &script);
+    let clone = paper.clone_as("clone");
+    assert!(clone.ribbon("run --dry-run").out.contains("embed: it never ran"));
+}
+
+#[test]
+fn a_damaged_line_is_told_with_its_place() {
+    let paper = tiny::paper();
+    paper.run("");
+    let text = paper.read("pipeline.lock");
+    paper.write("pipeline.lock", &format!("{text}quick train cafe\n"));
+    let run = paper.run("");
+    assert_eq!(run.code, Some(2));
+    assert!(run.err.contains("pipeline.lock:16: `cafe` is not a hash"), "{}", run.err);
+}
+
+#[test]
+fn other_bits_for_the_same_key_leave_the_committed_lines_and_are_told() {
+    let clock = clock();
+    assert_eq!(clock.run("").jobs("unreproduced"), [""; 0]);
+    let committed = clock.read("pipeline.lock");
+    clock.remove(".ribbon");
+    clock.remove("outputs");
+    let run = clock.run("");
+    assert_eq!((run.code, run.made().as_str()), (Some(0), "clock 1, face 1"));
+    assert_eq!(run.jobs("unreproduced"), ["clock"]);
+    assert_eq!(clock.read("pipeline.lock"), committed, "also of what was made from the other bits");
+    let told = clock.ribbon("run").err;
+    assert!(told.contains("clock was not reproduced bit for bit: pipeline.lock keeps its line"), "{told}");
+}
+
+#[test]
+fn update_lock_takes_the_new_bits() {
+    let clock = clock();
+    clock.run("");
+    let committed = clock.locked("clock");
+    let run = clock.run("--force clock --update-lock");
+    assert_eq!((run.made().as_str(), run.jobs("unreproduced").len()), ("clock 1, face 1", 0));
+    let taken = clock.locked("clock");
+    assert_eq!(taken[2], committed[2], "the same key");
+    assert_ne!(taken[3], committed[3], "other bits");
+    assert_eq!(clock.clone_as("clone").ribbon("status").out.lines().last(), Some("up to date"));
+}

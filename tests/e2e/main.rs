@@ -1,0 +1,15 @@
+//! What people do with `ribbon`, on tiny pipelines with the real program: a module an action.
+
+mod edit;
+mod explain;
+mod kill;
+mod lock;
+mod publish;
+mod run;
+mod scratch;
+mod store;
+mod sweep;
+mod tiny;
+mod together;
+mod worker;
+mod yaml;

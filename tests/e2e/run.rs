@@ -1,0 +1,329 @@
+//! Running: targets, threads, events, exit codes, failures, logs, and what a stage has to make.
+
+use crate::scratch::{Run, Scratch};
+use crate::tiny::{self, WHOLE_PAPER};
+
+#[test]
+fn a_first_run_makes_everything_and_the_next_one_nothing() {
+    let paper = tiny::paper();
+    let first = paper.run("");
+    assert_eq!((first.code, first.made().as_str()), (Some(0), WHOLE_PAPER), "{}", first.err);
+    assert_eq!(paper.told().len(), 14);
+    let figure = "Networks\nfc 1 lies at 0.1 on cat dog ship\nfc 2 lies at 0.1 on cat dog ship\n\
+                  vit 1 lies at 0.1 on cat dog ship\nvit 2 lies at 0.1 on cat dog ship\n";
+    assert_eq!(paper.read("outputs/quick/figures/figure.svg"), figure);
+    let second = paper.run("");
+    assert_eq!((second.code, second.made().as_str(), second.count("cached")), (Some(0), "nothing", 14));
+    assert_eq!(paper.told(), [""; 0]);
+}
+
+#[test]
+fn a_target_is_a_stage_or_jobs_by_their_labels_or_a_published_path() {
+    let paper = tiny::paper();
+    assert_eq!(paper.run("train[arch=fc,seed=2]").made(), "prepare 1, train 1");
+    assert_eq!(paper.run("predict[arch=fc]").made(), "train 1, predict 2");
+    assert_eq!(paper.run("train").made(), "train 2");
+    assert_eq!(paper.run("outputs/quick/tables/points.txt").made(), "predict 2, distance 3, embed 1");
+    assert!(paper.exists("outputs/quick/tables/points.txt"));
+    assert!(!paper.exists("outputs/quick/figures"));
+    assert_eq!(paper.run("").made(), "figure 1");
+}
+
+#[test]
+fn a_folder_of_outputs_is_a_target() {
+    let paper = tiny::paper();
+    assert_eq!(paper.run("outputs/quick/figures/").made(), WHOLE_PAPER);
+    assert_eq!(paper.run("outputs/quick").made(), "nothing");
+}
+
+#[test]
+fn ribbon_finds_the_pipeline_from_a_folder_below_and_by_its_path() {
+    let paper = tiny::paper();
+    paper.write("notes/today.txt", "");
+    assert_eq!(paper.run("--pipeline notes/../pipeline.yaml prepare").made(), "prepare 1");
+    let elsewhere = Scratch::new(&[("notes.txt", "")]).ribbon("run");
+    assert_eq!(elsewhere.code, Some(2));
+    assert!(elsewhere.err.contains("no pipeline.yaml in"), "{}", elsewhere.err);
+}
+
+#[test]
+fn a_wrong_target_is_told_with_what_is_near() {
+    let paper = tiny::paper();
+    let says = |target: &str, message: &str| {
+        let run = paper.run(target);
+        assert_eq!(run.code, Some(2));
+        assert!(run.err.contains(message), "{}", run.err);
+    };
+    says("trian", "no stage `trian`, did you mean `train`?");
+    says("train[arch=cnn]", "no job of stage train has arch=cnn; arch is one of fc, vit");
+    says("train[width=3]", "its labels are arch, seed");
+    says("train[arch", "`train[arch`: labels are written NAME=VALUE");
+    says("outputs/quick/figures/figur.svg", "did you mean `outputs/quick/figures/figure.svg`?");
+}
+
+#[test]
+fn wrong_use_exits_with_2() {
+    let paper = tiny::paper();
+    for words in ["", "run --nonsense", "fly", "run --set rate", "run --profile none", "run --set nothing=1"]
+    {
+        assert_eq!(paper.ribbon(words).code, Some(2), "{words}");
+    }
+    assert_eq!(paper.ribbon("--help").code, Some(0));
+}
+
+#[test]
+fn json_tells_every_job_from_its_start_to_its_end() {
+    let run = tiny::paper().run("train");
+    let kinds = |job: &str| -> Vec<String> {
+        let events = run.events().into_iter().filter(|event| event["job"] == job);
+        events.map(|event| event["event"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(kinds("prepare"), ["started", "done"]);
+    assert_eq!(kinds("train[arch=vit,seed=2]"), ["started", "done"]);
+    let stages = run.events_of("stage");
+    assert_eq!(stages[1]["stage"], "train");
+    assert_eq!((stages[1]["needed"].as_u64(), stages[1]["current"].as_u64()), (Some(4), Some(0)));
+    assert_eq!(run.count("ran") + run.count("cached") + run.count("failed") + run.count("skipped"), 5);
+}
+
+#[test]
+fn without_json_people_get_a_line_a_job_and_a_last_one() {
+    let run = tiny::paper().ribbon("run train");
+    assert!(run.out.starts_with("ran 5, cached 0, failed 0 in "), "{}", run.out);
+    assert_eq!(run.out.lines().count(), 1);
+    assert!(run.err.contains("done    train[arch=fc,seed=1] ("), "{}", run.err);
+    assert_eq!(run.err.lines().count(), 5);
+}
+
+/// Two jobs; each fails unless it meets the other.
+fn meeting() -> Scratch {
+    let script = r#"touch "$HOME/here-$1"; i=0
+while [ ! -e "$HOME/here-$2" ] && [ $i -lt $3 ]; do sleep 0.02; i=$((i + 1)); done
+[ -e "$HOME/here-$2" ] && echo met > "$4""#;
+    let pipeline = r#"version: 1
+profile: quick
+params: {patience: 3000}
+profiles: {quick: {about: two jobs}}
+stages:
+  one: {run: [sh, meet.sh, a, b, "{params.patience}", "{outputs.o}"], code: [meet.sh], params: {patience: $patience}, outputs: {o: o.txt}}
+  two: {run: [sh, meet.sh, b, a, "{params.patience}", "{outputs.o}"], code: [meet.sh], params: {patience: $patience}, outputs: {o: o.txt}}
+"#;
+    Scratch::new(&[("pipeline.yaml", pipeline), ("meet.sh", script)])
+}
+
+#[test]
+fn as_many_jobs_run_at_once_as_there_are_threads() {
+    assert_eq!(meeting().run("-j 2").code, Some(0));
+    let alone = meeting().run("-j 1 --set patience=1");
+    assert_eq!((alone.code, alone.count("failed")), (Some(1), 1));
+}
+
+#[test]
+fn a_job_of_two_threads_runs_alone_on_two() {
+    let meeting = meeting();
+    meeting.edit("pipeline.yaml", "  one: {", "  one: {needs: {threads: 2}, ");
+    let run = meeting.run("-j 2 --keep-going --set patience=1");
+    assert_eq!((run.code, run.count("failed")), (Some(1), 1));
+}
+
+/// The paper, in which one network does not train.
+fn failing() -> Scratch {
+    let paper = tiny::paper();
+    let fails = "[ \"$1 $2\" = 'fc 1' ] && { echo 'step 120: the loss is NaN' >&2; exit 3; }\n";
+    let script = paper.read("train.sh");
+    paper.write("train.sh", &format!("{fails}{script}"));
+    paper
+}
+
+#[test]
+fn a_failure_stops_the_run_and_keeps_what_is_finished() {
+    let paper = failing();
+    let run = paper.run("-j 1");
+    assert_eq!((run.code, run.made().as_str()), (Some(1), "prepare 1"));
+    assert_eq!(run.jobs("failed"), ["train[arch=fc,seed=1]"]);
+    assert_eq!((run.count("failed"), run.count("skipped")), (1, 12));
+    paper.edit("train.sh", "fc 1", "none");
+    assert_eq!(paper.run("").made(), "train 4, predict 4, distance 3, embed 1, figure 1");
+}
+
+#[test]
+fn keep_going_makes_all_that_does_not_depend_on_a_failure() {
+    let paper = failing();
+    let run = paper.run("--keep-going");
+    assert_eq!((run.code, run.made().as_str()), (Some(1), "prepare 1, train 3, predict 3, distance 1"));
+    assert_eq!((run.count("failed"), run.count("skipped")), (1, 5));
+    let again = paper.run("--keep-going");
+    assert_eq!((again.made().as_str(), again.count("cached"), again.count("failed")), ("nothing", 8, 1));
+}
+
+#[test]
+fn a_failure_shows_what_the_job_said_and_where_the_log_is() {
+    let paper = failing();
+    let run = paper.ribbon("run -j 1");
+    let expected = "failed  train[arch=fc,seed=1]: it ended with exit status 3\n  | step 120: the loss is NaN\n  \
+                    the whole log: ribbon log 'train[arch=fc,seed=1]'\n";
+    assert!(run.err.contains(expected), "{}", run.err);
+    assert!(run.out.starts_with("ran 1, cached 0, failed 1, skipped 12"), "{}", run.out);
+    let log = paper.ribbon("log train[arch=fc,seed=1]");
+    assert_eq!(log.out, "step 120: the loss is NaN\nfailed: it ended with exit status 3\n");
+}
+
+#[test]
+fn only_the_end_of_a_long_log_is_shown_with_a_failure() {
+    let paper = tiny::paper();
+    paper.write("train.sh", "seq 1 3000; exit 1\n");
+    let run = paper.run("train[arch=fc,seed=1]");
+    let lines: Vec<String> =
+        run.events_of("failed")[0]["log"].as_array().unwrap().iter().map(|it| it.to_string()).collect();
+    assert_eq!((lines.len(), lines[0].as_str(), lines[19].as_str()), (20, "\"2981\"", "\"3000\""));
+    assert_eq!(paper.ribbon("log train[arch=fc,seed=1]").out.lines().count(), 3001);
+}
+
+#[test]
+fn the_log_of_a_job_that_went_well_is_kept() {
+    let paper = tiny::paper();
+    paper.run("prepare");
+    assert_eq!(paper.ribbon("log prepare").out, "3 images\n");
+    let silent = paper.ribbon("log figure");
+    assert_eq!((silent.code, silent.out.as_str()), (Some(0), ""));
+    let several = paper.ribbon("log train");
+    assert_eq!(several.code, Some(2));
+    assert!(
+        several.err.contains("train is 4 jobs; a log is of one: add labels in brackets"),
+        "{}",
+        several.err
+    );
+}
+
+#[test]
+fn force_runs_what_is_up_to_date_and_equal_outputs_end_it_there() {
+    let paper = tiny::paper();
+    paper.run("");
+    assert_eq!(paper.run("--force train[arch=fc]").made(), "train 2");
+    assert_eq!(paper.run("").made(), "nothing");
+}
+
+#[test]
+fn jobs_that_differ_in_nothing_are_one() {
+    let paper = tiny::paper();
+    paper.edit("pipeline.yaml", "seed: $network.seed, rate", "seed: 7, rate");
+    let run = paper.run("-j 2 train");
+    assert_eq!((run.code, run.made().as_str()), (Some(0), "prepare 1, train 2"));
+    assert_eq!(run.jobs("spared"), ["train[arch=fc,seed=2]", "train[arch=vit,seed=2]"]);
+    assert_eq!(paper.told(), ["prepare", "train fc 7", "train vit 7"]);
+}
+
+#[test]
+fn set_changes_a_parameter_for_this_run() {
+    let paper = tiny::paper();
+    paper.run("");
+    assert_eq!(paper.run("--set title=Changed").made(), "figure 1");
+    assert!(paper.read("outputs/quick/figures/figure.svg").starts_with("Changed\n"));
+    assert_eq!(paper.run("").made(), "nothing");
+    assert!(paper.read("outputs/quick/figures/figure.svg").starts_with("Networks\n"));
+}
+
+/// A stage with one output, a file or a folder, that runs this script.
+fn stage(output: &str, script: &str) -> Scratch {
+    let pipeline = format!(
+        "version: 1\nprofile: quick\nprofiles: {{quick: {{about: one stage}}}}\nstages:\n  make:\n    \
+         run: [sh, make.sh, '{{outputs.made}}']\n    code: [make.sh]\n    outputs: {{made: {output}}}\n    \
+         publish: {{made: {output}}}\n"
+    );
+    Scratch::new(&[("pipeline.yaml", &pipeline), ("make.sh", script)])
+}
+
+fn why_it_failed(run: &Run) -> String {
+    assert_eq!(run.code, Some(1));
+    run.events_of("failed")[0]["what"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_stage_makes_what_it_declares_and_nothing_else() {
+    let says = |output: &str, script: &str, message: &str| {
+        let what = why_it_failed(&stage(output, script).run(""));
+        assert!(what.ends_with(message), "{what}");
+    };
+    says("made.txt", "true", "it ended without making its output `made` (made.txt)");
+    says(
+        "made.txt",
+        "echo > $1; echo > $(dirname $1)/x.txt",
+        "it made `x.txt`, which pipeline.yaml does not declare as an output",
+    );
+    says("made.txt", "mkdir $1", "made.txt is a folder, expected a file");
+    says("made/", "echo > $1", "made is a file, expected a folder");
+    says("made.txt", "ln -s /etc/hostname $1", "made.txt is a symbolic link, expected a file");
+    says("made.txt", "echo > $1; kill -SEGV $$", "it was ended by signal 11");
+    says("made.txt", "echo '{\"event\": \"error\", \"what\": \"no images\"}'; echo > $1", "no images");
+}
+
+#[test]
+fn nothing_of_a_failed_job_is_kept() {
+    let project = stage("made.txt", "echo half > $1; exit 1");
+    project.run("");
+    assert!(!project.exists("outputs"));
+    assert!(!project.path(".ribbon/store/objects").exists());
+    assert_eq!(project.read("pipeline.lock").lines().count(), 1, "the header");
+}
+
+#[test]
+fn a_folder_is_an_artifact_too() {
+    let project = stage("made/", "mkdir -p $1/deep; echo one > $1/one.txt; echo two > $1/deep/two.txt");
+    assert_eq!(project.run("").code, Some(0));
+    assert_eq!(project.read("outputs/quick/made/deep/two.txt"), "two\n");
+    assert_eq!(project.run("").count("ran"), 0);
+    assert!(project.locked("make")[3].starts_with("made/="), "{:?}", project.locked("make"));
+}
+
+#[test]
+fn a_command_tells_its_progress() {
+    let project = stage(
+        "made.txt",
+        "echo '{\"event\": \"progress\", \"done\": 3, \"of\": 7, \"note\": \"loss 0.3\"}'; echo > $1",
+    );
+    let event = &project.run("").events_of("progress")[0];
+    assert_eq!(
+        (event["done"].as_u64(), event["of"].as_u64(), event["note"].as_str()),
+        (Some(3), Some(7), Some("loss 0.3"))
+    );
+}
+
+#[test]
+fn a_command_has_braces_of_its_own_and_a_list_is_a_word_of_its_own() {
+    let paper = tiny::paper();
+    paper.edit(
+        "pipeline.yaml",
+        "cat {inputs.images} > {outputs.data}",
+        "{ cat {inputs.images}; echo ${LANG}; } > {outputs.data}",
+    );
+    assert_eq!(paper.run("prepare").code, Some(0));
+    paper.edit("pipeline.yaml", "weights: train.weights", "weights: \"train[*].weights\"");
+    let what = why_it_failed(&paper.run("predict"));
+    assert!(what.ends_with("a list inside a longer word"), "{what}");
+}
+
+#[test]
+fn a_job_sees_only_the_variables_that_are_declared_and_these_are_part_of_its_key() {
+    let mut project = stage("made.txt", "echo $SEEN $HIDDEN > $1");
+    project.edit("pipeline.yaml", "  make:\n", "  make:\n    env: [SEEN]\n");
+    project.set("SEEN", "seen");
+    project.set("HIDDEN", "hidden");
+    project.run("");
+    assert_eq!(project.read("outputs/quick/made.txt"), "seen\n");
+    project.set("HIDDEN", "changed");
+    assert_eq!(project.run("").count("ran"), 0);
+    project.set("SEEN", "changed");
+    assert_eq!(project.run("").count("ran"), 1);
+    assert_eq!(project.read("outputs/quick/made.txt"), "changed\n");
+}
+
+#[test]
+fn a_source_that_changes_under_a_job_fails_it() {
+    let project = stage("made.txt", "");
+    project.edit("pipeline.yaml", "  make:\n", "  make:\n    inputs: {from: ./from.txt}\n");
+    project.write("from.txt", "before");
+    let source = project.path("from.txt");
+    project.write("make.sh", &format!("echo after > {}; echo > $1", source.display()));
+    let what = why_it_failed(&project.run(""));
+    assert!(what.ends_with("from.txt changed while the job ran; run again"), "{what}");
+}

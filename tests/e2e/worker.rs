@@ -1,0 +1,86 @@
+//! Stages that are crates: one process takes job after job.
+
+use std::collections::BTreeSet;
+
+use crate::tiny;
+
+/// The processes that jobs told of.
+fn processes(told: &[String]) -> BTreeSet<&str> {
+    told.iter().map(|line| line.split(' ').next().unwrap()).collect()
+}
+
+#[test]
+fn one_process_does_all_jobs_of_a_thread() {
+    let squares = tiny::squares();
+    let run = squares.run("-j 1");
+    assert_eq!((run.code, run.made().as_str()), (Some(0), "square 3, total 1"), "{}", run.err);
+    let told = squares.told();
+    assert_eq!((told.len(), processes(&told).len()), (3, 1), "{told:?}");
+    assert_eq!(squares.read("outputs/quick/total.txt"), "square 1\nsquare 4\nsquare 9\n");
+}
+
+#[test]
+fn a_crash_fails_its_job_only_and_another_process_goes_on() {
+    let squares = tiny::squares();
+    squares.edit(
+        "stages/square/src/main.rs",
+        "    tell(number);\n",
+        "    tell(number);\n    if number == 2 { panic!(\"two!\") }\n",
+    );
+    let run = squares.run("-j 1 --keep-going");
+    assert_eq!(
+        (run.code, run.made().as_str(), run.count("skipped")),
+        (Some(1), "square 2", 1),
+        "{}",
+        run.err
+    );
+    let failed = &run.events_of("failed")[0];
+    assert_eq!(
+        (failed["job"].as_str(), failed["what"].as_str()),
+        (Some("square[n=2]"), Some("it ended with exit status 101"))
+    );
+    assert!(failed["log"].to_string().contains("two!"), "{failed}");
+    assert_eq!(processes(&squares.told()).len(), 2);
+}
+
+#[test]
+fn a_job_that_ends_with_an_error_leaves_its_process_for_the_next() {
+    let squares = tiny::squares();
+    let error =
+        r##"    if number == 2 { println!(r#"{{"event": "error", "what": "two is odd"}}"#); continue }"##;
+    squares.edit(
+        "stages/square/src/main.rs",
+        "    tell(number);\n",
+        &format!("    tell(number);\n{error}\n"),
+    );
+    let run = squares.run("-j 1 --keep-going");
+    assert_eq!((run.code, run.made().as_str()), (Some(1), "square 2"), "{}", run.err);
+    assert_eq!(run.events_of("failed")[0]["what"], "two is odd");
+    assert_eq!(processes(&squares.told()).len(), 1);
+}
+
+#[test]
+fn results_are_equal_whatever_the_order_and_the_number_of_processes() {
+    let together = tiny::squares();
+    assert_eq!(together.run("-j 2").code, Some(0));
+    let one_by_one = tiny::squares();
+    for target in ["square[n=3]", "square[n=1]", "square[n=2]", "total"] {
+        assert_eq!(one_by_one.run(target).count("ran"), 1);
+    }
+    assert_eq!(one_by_one.read("pipeline.lock"), together.read("pipeline.lock"));
+}
+
+#[test]
+fn a_stage_that_only_commands_need_is_not_built() {
+    let mut squares = tiny::squares();
+    squares.edit(
+        "pipeline.yaml",
+        "stages:\n",
+        "stages:\n  alone: {run: [sh, -c, 'echo > {outputs.o}'], outputs: {o: o.txt}}\n",
+    );
+    squares.forbid_cargo();
+    assert_eq!(squares.run("alone").made(), "alone 1");
+    let built = squares.run("");
+    assert_eq!(built.code, Some(1));
+    assert!(built.err.contains("cannot start cargo"), "{}", built.err);
+}

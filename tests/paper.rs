@@ -1,0 +1,216 @@
+//! The paper's own pipeline, end to end on its `tiny` profile: real stages, real images, in a copy of this workspace.
+//!
+//! One test, because each step builds on what the one before has made, and builds are what takes the time.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const FIGURES: [&str; 7] = [
+    "embedding-train",
+    "embedding-test",
+    "spectrum",
+    "trajectories",
+    "dendrogram",
+    "speed",
+    "geodesic-distance",
+];
+
+/// What a run said.
+struct Ran {
+    events: Vec<Value>,
+}
+
+struct Workspace {
+    folder: tempfile::TempDir,
+}
+
+impl Workspace {
+    /// A copy of what a clone would hold, with the libtorch that set-up has linked here.
+    fn new() -> Workspace {
+        let folder = tempfile::tempdir().unwrap();
+        let from = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for name in ["Cargo.toml", "Cargo.lock", "pipeline.yaml", ".cargo", "setup", "src", "stages", "tests/golden"] {
+            copy(&from.join(name), &folder.path().join(name));
+        }
+        let libtorch = fs::canonicalize(from.join(".deps/libtorch")).expect("`make setup` links libtorch");
+        fs::create_dir(folder.path().join(".deps")).unwrap();
+        std::os::unix::fs::symlink(libtorch, folder.path().join(".deps/libtorch")).unwrap();
+        Workspace { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn ribbon(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ribbon"));
+        command.args(["--profile", "tiny"]).args(arguments).current_dir(self.folder.path());
+        command.env_remove("LD_LIBRARY_PATH").env_remove("RIBBON_STORE").env_remove("CARGO_MANIFEST_DIR");
+        command.output().unwrap()
+    }
+
+    /// Runs everything, which must end well.
+    fn run(&self, arguments: &[&str]) -> Ran {
+        let output = self.ribbon(&[&["run", "--json"], arguments].concat());
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+        Ran { events: text.lines().map(|line| serde_json::from_str(line).unwrap()).collect() }
+    }
+
+    fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.path(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{file} has no `{from}` to edit");
+        fs::write(path, text.replacen(from, to, 1)).unwrap();
+    }
+
+    fn figure(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(&format!("outputs/tiny/figures/{name}"))).unwrap()
+    }
+
+    /// The programs that were built.
+    fn programs(&self) -> Vec<PathBuf> {
+        let folders = fs::read_dir(self.path(".ribbon/bin")).unwrap().map(|entry| entry.unwrap().path());
+        let programs = folders.filter(|path| path.is_dir()).flat_map(|folder| fs::read_dir(folder).unwrap());
+        programs.map(|entry| entry.unwrap().path()).collect()
+    }
+}
+
+impl Ran {
+    fn count(&self) -> u64 {
+        self.events.last().unwrap()["ran"].as_u64().unwrap()
+    }
+
+    /// How many jobs of each stage ran, stages sorted.
+    fn stages(&self) -> Vec<(String, usize)> {
+        let mut stages: Vec<String> = self
+            .events
+            .iter()
+            .filter(|event| event["event"] == "done")
+            .map(|event| event["job"].as_str().unwrap().split('[').next().unwrap().to_owned())
+            .collect();
+        stages.sort();
+        let mut counts: Vec<(String, usize)> = Vec::new();
+        for stage in stages {
+            match counts.last_mut() {
+                Some((last, count)) if *last == stage => *count += 1,
+                _ => counts.push((stage, 1)),
+            }
+        }
+        counts
+    }
+
+    fn has_built(&self) -> bool {
+        self.events.iter().any(|event| event["event"] == "build")
+    }
+
+    fn unreproduced(&self) -> usize {
+        self.events.iter().filter(|event| event["event"] == "unreproduced").count()
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let name = entry.unwrap().file_name();
+            copy(&from.join(&name), &to.join(&name));
+        }
+    } else {
+        fs::copy(from, to).unwrap();
+    }
+}
+
+fn counts(expected: &[(&str, usize)]) -> Vec<(String, usize)> {
+    expected.iter().map(|(stage, count)| (stage.to_string(), *count)).collect()
+}
+
+/// The names of the libraries that an ELF file needs, in its raw bytes: enough to tell libtorch from OpenBLAS.
+fn names(program: &Path, library: &str) -> bool {
+    let bytes = fs::read(program).unwrap();
+    bytes.windows(library.len()).any(|window| window == library.as_bytes())
+}
+
+#[test]
+fn the_paper_is_made_and_only_what_changed_is_made_again() {
+    let workspace = Workspace::new();
+
+    let first = workspace.run(&[]);
+    assert!(first.has_built());
+    for figure in FIGURES {
+        assert!(workspace.figure(&format!("{figure}.svg")).starts_with(b"<svg"), "{figure}.svg");
+        assert!(workspace.figure(&format!("{figure}.png")).starts_with(b"\x89PNG"), "{figure}.png");
+    }
+    assert_eq!(workspace.run(&[]).count(), 0);
+
+    // No program holds both libraries, and the two that are meant to hold one do.
+    let programs = workspace.programs();
+    assert_eq!(programs.len(), 8, "{programs:?}");
+    for program in &programs {
+        let name = program.file_name().unwrap().to_str().unwrap();
+        let (torch, blas) = (names(program, "libtorch_cpu.so"), names(program, "libopenblas.so"));
+        assert_eq!(torch, ["train", "predict"].contains(&name), "{name} and libtorch");
+        assert_eq!(blas, name == "embed", "{name} and OpenBLAS");
+    }
+
+    // Training again gives equal bits.
+    let again = workspace.run(&["--force", "train", "--force", "predict"]);
+    assert_eq!(again.stages(), counts(&[("predict", 6), ("train", 6)]));
+    assert_eq!(again.unreproduced(), 0);
+
+    // Comments, docs, line breaks and tests of the train stage.
+    workspace.edit("stages/train/src/main.rs", "\nfn main()", "\n// Another comment.\nfn main(\n)");
+    let path = workspace.path("stages/train/src/main.rs");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, text + "\n#[cfg(test)]\nmod more {\n    #[test]\n    fn passes() {}\n}\n").unwrap();
+    let cosmetic = workspace.run(&[]);
+    assert_eq!((cosmetic.count(), cosmetic.has_built()), (0, false));
+
+    // A local variable renamed in embed: its jobs, and nothing below.
+    let embed = "stages/embed/src/main.rs";
+    workspace.edit(embed, "let tiles:", "let parts:");
+    workspace.edit(embed, "assemble(&tiles)", "assemble(&parts)");
+    workspace.edit(embed, "drop(tiles)", "drop(parts)");
+    let renamed = workspace.run(&[]);
+    assert_eq!(renamed.stages(), counts(&[("embed", 2), ("embed-trajectories", 2)]));
+
+    // A changed colour: figures, and they look different.
+    let before = workspace.figure("speed.svg");
+    let fc = "(\"fc\", RGBColor(0xD5, 0x5E, 0x00))";
+    workspace.edit("stages/figures/src/style.rs", fc, "(\"fc\", RGBColor(1, 2, 3))");
+    let coloured = workspace.run(&[]);
+    assert_eq!(coloured.count(), 8);
+    assert!(coloured.stages().iter().all(|(stage, _)| stage.starts_with("figure-")), "{:?}", coloured.stages());
+    assert_ne!(workspace.figure("speed.svg"), before);
+
+    // One configuration more: its own jobs, the tiles of its group, and what takes all of them.
+    workspace.edit(
+        "pipeline.yaml",
+        "include: []  # tests add one here",
+        "include: [{arch: fc, optimizer: adam, batch: 10, seed: 44}]",
+    );
+    let added = workspace.run(&[]);
+    let expected = [
+        ("analyse", 2),
+        ("distance", 6),
+        ("embed", 2),
+        ("embed-trajectories", 2),
+        ("predict", 1),
+        ("to-geodesic", 2),
+        ("train", 1),
+    ];
+    let (figures, others): (Vec<_>, Vec<_>) =
+        added.stages().into_iter().partition(|(stage, _)| stage.starts_with("figure-"));
+    assert_eq!(others, counts(&expected));
+    assert!(!figures.is_empty());
+}
+
+#[test]
+fn the_committed_schema_is_the_one_the_program_prints() {
+    let output = Command::new(env!("CARGO_BIN_EXE_ribbon")).arg("schema").output().unwrap();
+    let committed = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pipeline.schema.json")).unwrap();
+    assert_eq!(committed, output.stdout, "run `ribbon schema > docs/pipeline.schema.json`");
+}
