@@ -119,7 +119,8 @@ pub fn main() -> ExitCode {
 impl Cli {
     fn execute(self) -> Result<ExitCode> {
         let sets = self.sets.iter().map(|set| {
-            let (path, value) = set.split_once('=').with_context(|| format!("--set {set}: write PATH=VALUE"))?;
+            let (path, value) =
+                set.split_once('=').with_context(|| format!("--set {set}: write PATH=VALUE"))?;
             Ok((path.to_owned(), value.to_owned()))
         });
         let selection = Selection {
@@ -235,7 +236,8 @@ fn dry_run(project: &Project, wanted: &BTreeSet<JobId>, forced: &BTreeSet<JobId>
     let stale = count(|state| matches!(state, State::Stale(..)));
     let waiting = count(|state| matches!(state, State::Waiting));
     let current = count(|state| matches!(state, State::Current(..)));
-    let perhaps = if waiting > 0 { format!(", and up to {waiting} more if outputs change") } else { String::new() };
+    let perhaps =
+        if waiting > 0 { format!(", and up to {waiting} more if outputs change") } else { String::new() };
     text + &format!("would run {stale}{perhaps}; {current} up to date\n")
 }
 
@@ -255,7 +257,8 @@ fn log(project: &Project, job: &str) -> Result<ExitCode> {
     let keys = now.into_iter().chain(locked);
     match keys.map(|key| project.store.log_path(key)).find(|path| path.exists()) {
         Some(path) => {
-            let mut file = std::fs::File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let mut file =
+                std::fs::File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
             // A closed pipe (`| head`) is the reader's wish.
             let _ = std::io::copy(&mut file, &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -92,7 +92,9 @@ pub enum GraphError {
         found: usize,
     },
     /// Two jobs publish the same file.
-    #[error("outputs/{profile}/{path} is published by both {first} and {second}; put a {{label}} in the path")]
+    #[error(
+        "outputs/{profile}/{path} is published by both {first} and {second}; put a {{label}} in the path"
+    )]
     PublishedTwice {
         /// The profile.
         profile: String,
@@ -405,9 +407,11 @@ fn choices(each: &Each, sweeps: &[Sweep]) -> Vec<Vec<Binding>> {
         Each::Pairs { variables: [first, second], sweep, by } => {
             // Sorted groups, so that which of two is `rows` does not follow the order of configurations.
             let groups = groups(&sweeps[sweep.0], by);
-            let pair =
-                |i: usize, j: usize| vec![group(first, by, &groups[i]), group(second, by, &groups[j])];
-            (0..groups.len()).flat_map(|i| (i..groups.len()).map(move |j| (i, j))).map(|(i, j)| pair(i, j)).collect()
+            let pair = |i: usize, j: usize| vec![group(first, by, &groups[i]), group(second, by, &groups[j])];
+            (0..groups.len())
+                .flat_map(|i| (i..groups.len()).map(move |j| (i, j)))
+                .map(|(i, j)| pair(i, j))
+                .collect()
         }
     }
 }

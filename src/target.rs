@@ -80,7 +80,9 @@ pub fn select(project: &Project, target: &str) -> Result<BTreeSet<JobId>, Target
             let example = jobs.first().map(|id| &project.graph.job(*id).labels);
             let names: Vec<&str> = example.into_iter().flat_map(|l| l.keys().map(String::as_str)).collect();
             let hint = match (there.is_empty(), names.is_empty()) {
-                (false, _) => format!("{label} is one of {}", there.into_iter().collect::<Vec<_>>().join(", ")),
+                (false, _) => {
+                    format!("{label} is one of {}", there.into_iter().collect::<Vec<_>>().join(", "))
+                }
                 (true, false) => format!("its labels are {}", names.join(", ")),
                 (true, true) => "it has one job, without labels".to_owned(),
             };
@@ -132,7 +134,9 @@ fn published_at(project: &Project, target: &str) -> Result<BTreeSet<JobId>, Targ
     let all: Vec<(JobId, String)> = project
         .graph
         .ids()
-        .flat_map(|id| project.graph.published(&project.pipeline, id).into_iter().map(move |(_, path)| (id, path)))
+        .flat_map(|id| {
+            project.graph.published(&project.pipeline, id).into_iter().map(move |(_, path)| (id, path))
+        })
         .collect();
     let found: BTreeSet<JobId> = all
         .iter()

@@ -35,7 +35,9 @@ pub fn draw(project: &Project, format: Format) -> String {
     let mut text = String::new();
     match format {
         Format::Dot => {
-            text.push_str("digraph pipeline {\n  rankdir = LR;\n  node [shape = box, fontname = \"sans-serif\"];\n");
+            text.push_str(
+                "digraph pipeline {\n  rankdir = LR;\n  node [shape = box, fontname = \"sans-serif\"];\n",
+            );
             for (index, stage) in stages.iter().enumerate() {
                 let about = stage.about.replace('\\', "\\\\").replace('"', "\\\"");
                 let _ = writeln!(text, "  s{index} [label = \"{}\", tooltip = \"{about}\"];", label(index));

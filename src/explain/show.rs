@@ -28,7 +28,8 @@ pub fn show(project: &Project, plan: &Plan, targets: &BTreeSet<JobId>) -> String
         }
         if told.len() < jobs.len() {
             let name = project.stage_name(*stage);
-            let _ = writeln!(text, "  .. and {} more {name} jobs (ribbon show '{name}[..]')\n", jobs.len() - 1);
+            let _ =
+                writeln!(text, "  .. and {} more {name} jobs (ribbon show '{name}[..]')\n", jobs.len() - 1);
         }
     }
     let files: BTreeSet<u32> = plan
@@ -55,7 +56,8 @@ fn job(project: &Project, plan: &Plan, id: JobId, is_target: bool, text: &mut St
     let published: BTreeMap<u16, String> =
         project.graph.published(&project.pipeline, id).into_iter().collect();
     for (place, (name, artifact)) in stage.outputs.keys().zip(artifacts).enumerate() {
-        let _ = write!(text, "  made   {name} {} ({})", digest(artifact.hash, is_target), bytes(artifact.size));
+        let _ =
+            write!(text, "  made   {name} {} ({})", digest(artifact.hash, is_target), bytes(artifact.size));
         if let Some(path) = published.get(&(place as u16)) {
             let _ = write!(text, " -> outputs/{}/{path}", project.pipeline.profile);
         }
@@ -84,7 +86,8 @@ fn job(project: &Project, plan: &Plan, id: JobId, is_target: bool, text: &mut St
                     .filter_map(|origin| Some(project.stage(origin.job()?).name.as_str()))
                     .collect();
                 let stages: Vec<&str> = stages.into_iter().collect();
-                let _ = writeln!(text, "  from   {name}: {} artifacts of {}", origins.len(), stages.join(", "));
+                let _ =
+                    writeln!(text, "  from   {name}: {} artifacts of {}", origins.len(), stages.join(", "));
             }
         }
     }

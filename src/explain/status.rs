@@ -62,13 +62,21 @@ impl Status {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.rows.iter().map(|row| row.stage.len()).max().unwrap_or(0).max("stage".len());
-        writeln!(f, "{:width$}  {:>6} {:>10} {:>6} {:>8}", "stage", "jobs", "up to date", "to run", "perhaps")?;
+        writeln!(
+            f,
+            "{:width$}  {:>6} {:>10} {:>6} {:>8}",
+            "stage", "jobs", "up to date", "to run", "perhaps"
+        )?;
         for Row { stage, jobs, current, stale, waiting } in &self.rows {
             writeln!(f, "{stage:width$}  {jobs:>6} {current:>10} {stale:>6} {waiting:>8}")?;
         }
         if !self.unpublished.is_empty() {
             writeln!(f, "not as published: {} (ribbon run places them)", self.unpublished.join(", "))?;
         }
-        f.write_str(if self.is_current() { "up to date" } else { "not up to date; `ribbon run --dry-run` says why" })
+        f.write_str(if self.is_current() {
+            "up to date"
+        } else {
+            "not up to date; `ribbon run --dry-run` says why"
+        })
     }
 }

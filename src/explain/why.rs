@@ -94,7 +94,10 @@ fn stale(project: &Project, plan: &Plan, id: JobId, reason: Reason) -> Vec<Strin
 fn differences(project: &Project, plan: &Plan, id: JobId) -> Result<Vec<String>, String> {
     let line = project.lock.get(project.name(id)).ok_or("it never ran")?;
     let old = project.store.record(line.key).ok_or_else(|| {
-        format!("its key differs from pipeline.lock's, whose record {} is not in this store", line.key.short())
+        format!(
+            "its key differs from pipeline.lock's, whose record {} is not in this store",
+            line.key.short()
+        )
     })?;
     let is_known = plan.inputs_known(id);
     let (old, new) = (to_map(&old.ingredients), to_map(&plan.ingredients(id)));
@@ -121,8 +124,11 @@ fn differences(project: &Project, plan: &Plan, id: JobId) -> Result<Vec<String>,
     }
     for (list, [added, removed, changed]) in lists {
         let told = [(added, "added"), (removed, "removed"), (changed, "changed")];
-        let told: Vec<String> =
-            told.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        let told: Vec<String> = told
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
         reasons.push(format!("{list}: {}", told.join(", ")));
     }
     Ok(reasons)
@@ -130,9 +136,8 @@ fn differences(project: &Project, plan: &Plan, id: JobId) -> Result<Vec<String>,
 
 /// Which files or packages of a stage's code differ.
 fn code(project: &Project, id: JobId, before: Option<&String>, after: Option<&String>) -> Vec<String> {
-    let parts = |hash: Option<&String>| -> Option<BTreeMap<String, Hash>> {
-        project.store.code(hash?.parse().ok()?)
-    };
+    let parts =
+        |hash: Option<&String>| -> Option<BTreeMap<String, Hash>> { project.store.code(hash?.parse().ok()?) };
     let now = &project.code[project.graph.job(id).stage.0].parts;
     let Some(old) = parts(before) else {
         let what = match &project.stage(id).program {
@@ -163,9 +168,7 @@ fn value(value: Option<&String>) -> String {
     match value {
         None => "(none)".to_owned(),
         Some(text) if text.parse::<Hash>().is_ok() => text[..10].to_owned(),
-        Some(text) if text.chars().count() > WIDTH => {
-            text.chars().take(WIDTH).collect::<String>() + ".."
-        }
+        Some(text) if text.chars().count() > WIDTH => text.chars().take(WIDTH).collect::<String>() + "..",
         Some(text) => text.clone(),
     }
 }

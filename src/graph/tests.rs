@@ -15,7 +15,9 @@ fn unroll(networks: &str, stages: &str) -> (Pipeline, Result<Graph, GraphError>)
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pipeline.yaml");
     let head = "version: 1\nprofile: p\nparams: {epochs: 3}\n";
-    let text = format!("{head}sweeps: {{{SPLITS}}}\nprofiles: {{p: {{sweeps: {{networks: {networks}}}}}}}\nstages:\n{stages}");
+    let text = format!(
+        "{head}sweeps: {{{SPLITS}}}\nprofiles: {{p: {{sweeps: {{networks: {networks}}}}}}}\nstages:\n{stages}"
+    );
     std::fs::write(&path, text).unwrap();
     std::fs::write(folder.path().join("data"), "").unwrap();
     let pipeline = Pipeline::load(&path, None, &[]).unwrap_or_else(|error| panic!("{error}"));
@@ -57,7 +59,11 @@ fn find(pipeline: &Pipeline, graph: &Graph, job: &str) -> JobId {
 }
 
 fn names(pipeline: &Pipeline, graph: &Graph, stage: &str) -> Vec<String> {
-    graph.ids().map(|id| graph.name(pipeline, id)).filter(|name| name.split('[').next() == Some(stage)).collect()
+    graph
+        .ids()
+        .map(|id| graph.name(pipeline, id))
+        .filter(|name| name.split('[').next() == Some(stage))
+        .collect()
 }
 
 /// Every job's key by its name, if each artifact's content were its maker's name.
@@ -76,7 +82,12 @@ fn keys(networks: &str) -> BTreeMap<String, Key> {
 fn a_configuration_is_a_job_with_its_values_as_parameters() {
     let (pipeline, graph) = unroll(NETWORKS, STAGES);
     let graph = graph.unwrap();
-    let train = ["train[arch=vit,seed=42]", "train[arch=vit,seed=43]", "train[arch=fc,seed=42]", "train[arch=fc,seed=43]"];
+    let train = [
+        "train[arch=vit,seed=42]",
+        "train[arch=vit,seed=43]",
+        "train[arch=fc,seed=42]",
+        "train[arch=fc,seed=43]",
+    ];
     assert_eq!(names(&pipeline, &graph, "train"), train);
     let id = find(&pipeline, &graph, "train[arch=fc,seed=43]");
     let expected = json!({"network": {"arch": "fc", "seed": 43, "epochs": 3}});
@@ -173,5 +184,8 @@ fn a_single_input_that_finds_no_job_is_told() {
     let networks = "{matrix: {arch: [fc, vit]}}, parts: {matrix: {arch: [fc]}}";
     let (_, graph) = unroll(networks, stages);
     let message = graph.unwrap_err().to_string();
-    assert!(message.starts_with("all[arch=vit]: input `x` takes 0 jobs of stage few, expected one"), "{message}");
+    assert!(
+        message.starts_with("all[arch=vit]: input `x` takes 0 jobs of stage few, expected one"),
+        "{message}"
+    );
 }

@@ -83,7 +83,7 @@ impl Report for Bars {
                     self.end_job(*id);
                 }
                 if let Happening::Summary(_) = other {
-                        self.jobs.drain().for_each(|(_, bar)| bar.finish_and_clear());
+                    self.jobs.drain().for_each(|(_, bar)| bar.finish_and_clear());
                     self.stages.drain(..).flatten().for_each(|bar| bar.finish_and_clear());
                 }
                 if let Some(text) = plain(project, other) {

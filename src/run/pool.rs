@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::Scope;
 
 use super::process::{Group, Launch};
 use super::worker::{Assignment, Program, Told, Worker};
 use crate::project::Project;
+use crate::store::Machine;
 
 /// A run's workers. Each has a thread, a folder and, once it had a job, a process.
 pub struct Pool<'scope, 'env> {
@@ -15,6 +17,7 @@ pub struct Pool<'scope, 'env> {
     project: &'env Project,
     folder: PathBuf,
     told: Sender<Told>,
+    machine: Arc<Machine>,
     workers: Vec<Member>,
     idle: HashMap<Launch, Vec<usize>>,
 }
@@ -34,7 +37,8 @@ impl<'scope, 'env> Pool<'scope, 'env> {
         folder: PathBuf,
         told: Sender<Told>,
     ) -> Self {
-        Pool { scope, project, folder, told, workers: Vec::new(), idle: HashMap::new() }
+        let machine = Arc::new(Machine::here());
+        Pool { scope, project, folder, told, machine, workers: Vec::new(), idle: HashMap::new() }
     }
 
     /// Gives a job to an idle worker of its program, or to a new one.
@@ -74,6 +78,7 @@ impl<'scope, 'env> Pool<'scope, 'env> {
             folder: self.folder.join(format!("w{number}")),
             store: &self.project.store,
             memo: &self.project.memo,
+            machine: self.machine.clone(),
             group: group.clone(),
             told: self.told.clone(),
         };

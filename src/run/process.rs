@@ -19,14 +19,33 @@ use nix::unistd::{Pid, getppid};
 
 /// Variables that pass to every job, and are not part of any key: where things are, not what to compute.
 const PASSED: [&str; 22] = [
-    "PATH", "HOME", "USER", "LOGNAME", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME",
-    "XDG_CACHE_HOME", "RIBBON_CACHE", "RIBBON_DATA", "SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy",
-    "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
-    "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_HOME",
+    "XDG_CACHE_HOME",
+    "RIBBON_CACHE",
+    "RIBBON_DATA",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "NODE_EXTRA_CA_CERTS",
+    "REQUESTS_CA_BUNDLE",
 ];
 
 /// Libraries read from these how many threads to start.
-const THREADS: [&str; 4] = ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"];
+const THREADS: [&str; 4] =
+    ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"];
 
 /// A running job stops within this time after it is asked to, or is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -359,7 +378,8 @@ mod tests {
 
     fn shell(script: &str) -> Process {
         let command = ["sh", "-c", script].map(OsString::from).to_vec();
-        let launch = Launch { command, threads: 3, env: vec![("DECLARED".to_owned(), Some("yes".to_owned()))] };
+        let launch =
+            Launch { command, threads: 3, env: vec![("DECLARED".to_owned(), Some("yes".to_owned()))] };
         Process::start(&launch, Path::new("/"), &Group::default()).unwrap()
     }
 
@@ -433,7 +453,10 @@ mod tests {
         let mut process = shell("yes | head -c 8000000; head -c 3000000 /dev/zero");
         let lines = all(&mut process);
         assert_eq!(lines.iter().filter(|line| **line == Line::Out("y".into())).count(), 4_000_000);
-        let rest: usize = lines[4_000_000..].iter().map(|line| if let Line::Out(text) = line { text.len() } else { 0 }).sum();
+        let rest: usize = lines[4_000_000..]
+            .iter()
+            .map(|line| if let Line::Out(text) = line { text.len() } else { 0 })
+            .sum();
         assert_eq!(rest, 3_000_000);
         assert!(started.elapsed() < Duration::from_secs(20), "time grows with the square of the buffer");
     }

@@ -83,7 +83,10 @@ pub fn plain(project: &Project, happening: &Happening) -> Option<String> {
             text
         }
         Happening::Unreproduced(id) => {
-            format!("note    {} was not reproduced bit for bit: pipeline.lock keeps its line", project.name(*id))
+            format!(
+                "note    {} was not reproduced bit for bit: pipeline.lock keeps its line",
+                project.name(*id)
+            )
         }
         Happening::Summary(summary) => summary.to_string(),
     })

@@ -118,7 +118,9 @@ impl<'env> Run<'_, '_, 'env> {
             self.left[stage] += usize::from(!is_current);
             self.waiting[id.index()] = self.missing_producers(id);
         }
-        for (stage, (needed, current)) in counts.into_iter().enumerate().filter(|(_, (needed, _))| *needed > 0) {
+        for (stage, (needed, current)) in
+            counts.into_iter().enumerate().filter(|(_, (needed, _))| *needed > 0)
+        {
             self.tell(&Happening::Stage { stage: StageId(stage), needed, current });
         }
         let stages: Vec<usize> = (0..self.left.len()).filter(|stage| self.left[*stage] > 0).collect();
@@ -222,7 +224,8 @@ impl<'env> Run<'_, '_, 'env> {
     /// The plan as it came out, and what was done. Ends the workers.
     fn end(mut self) -> Outcome<'env> {
         let needed = self.plan.needed().count();
-        let current = self.plan.needed().filter(|id| matches!(self.plan.state(*id), State::Current(..))).count();
+        let current =
+            self.plan.needed().filter(|id| matches!(self.plan.state(*id), State::Current(..))).count();
         self.summary.cached = current.saturating_sub(self.summary.ran);
         self.summary.skipped = needed - current - self.summary.failed;
         // Ctrl-C in a terminal ends cargo as well.
@@ -303,7 +306,8 @@ impl<'env> Run<'_, '_, 'env> {
             // A job of a stage that had nothing to do, until content it had made was found gone.
             self.build(&[stage])?;
         }
-        let assignment = self.assignment(id, key, held).expect("its inputs are known and its program is built");
+        let assignment =
+            self.assignment(id, key, held).expect("its inputs are known and its program is built");
         self.tell(&Happening::Started(id));
         self.running.insert(id, (key, held.clone()));
         self.pool.give(assignment);
@@ -365,7 +369,10 @@ impl<'env> Run<'_, '_, 'env> {
             labels: job.labels.clone(),
             key,
             params: project.graph.params(&project.pipeline, id),
-            inputs: names.zip(&job.inputs).map(|(name, it)| Some((name, input(it)?))).collect::<Option<_>>()?,
+            inputs: names
+                .zip(&job.inputs)
+                .map(|(name, it)| Some((name, input(it)?)))
+                .collect::<Option<_>>()?,
             outputs: stage.outputs.iter().map(|(name, output)| (name.clone(), output.clone())).collect(),
             device: held.device.clone(),
             threads: stage.needs.threads,
@@ -500,7 +507,8 @@ impl<'env> Run<'_, '_, 'env> {
             match self.plan.state(dependent) {
                 State::Waiting => self.waiting[dependent.index()] += 1,
                 State::Stale(..)
-                    if self.ready[stage].remove(&dependent) || self.elsewhere.remove(&dependent).is_some() =>
+                    if self.ready[stage].remove(&dependent)
+                        || self.elsewhere.remove(&dependent).is_some() =>
                 {
                     self.wait(dependent);
                 }

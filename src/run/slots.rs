@@ -143,7 +143,11 @@ mod tests {
         assert_eq!(names, ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]);
         assert_eq!(slots.take(&needs(1, 0, Gpu::Prefer, 2)), Err(Full::Cards));
         slots.give(&devices[0]);
-        assert_eq!(slots.take(&needs(1, 0, Gpu::Require, 1)), Err(Full::Cards), "another kind wants it empty");
+        assert_eq!(
+            slots.take(&needs(1, 0, Gpu::Require, 1)),
+            Err(Full::Cards),
+            "another kind wants it empty"
+        );
         assert_eq!(slots.take(&needs(1, 0, Gpu::Prefer, 2)).unwrap().device, "cuda:0");
     }
 

@@ -52,7 +52,8 @@ impl Lab {
     }
 
     fn write(&self, stages: &str) {
-        let head = "version: 1\nprofile: p\nsweeps: {s: {matrix: {n: [0, 1, 2]}}}\nprofiles: {p: {}}\nstages:\n";
+        let head =
+            "version: 1\nprofile: p\nsweeps: {s: {matrix: {n: [0, 1, 2]}}}\nprofiles: {p: {}}\nstages:\n";
         let stages = stages.replace("ROOT", &self.folder.path().to_string_lossy());
         fs::write(self.path("pipeline.yaml"), format!("{head}{stages}")).unwrap();
     }
@@ -63,10 +64,16 @@ impl Lab {
 
     fn open(&self) -> Project {
         let pipeline = Some(self.path("pipeline.yaml"));
-        Project::open(&Selection { pipeline, ..Selection::default() }).unwrap_or_else(|error| panic!("{error}"))
+        Project::open(&Selection { pipeline, ..Selection::default() })
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn try_run(&self, options: &Options, interrupts: &Interrupts, heard: &mut Heard) -> Result<Summary, RunError> {
+    fn try_run(
+        &self,
+        options: &Options,
+        interrupts: &Interrupts,
+        heard: &mut Heard,
+    ) -> Result<Summary, RunError> {
         let mut project = self.open();
         let wanted = target::everything(&project);
         run(&mut project, &wanted, &BTreeSet::new(), options, interrupts, heard)
@@ -139,7 +146,10 @@ fn whatever_content_is_gone_one_run_is_enough() {
         let (summary, heard) = lab.run();
         assert_eq!((summary.failed, summary.skipped), (0, 0), "round {round}: {:?}", heard.lines);
         assert_eq!(lab.left(), [""; 0], "round {round}: {:?}", heard.lines);
-        assert!(lab.path("outputs/p/last/x").exists() && lab.path("outputs/p/all.txt").exists(), "round {round}");
+        assert!(
+            lab.path("outputs/p/last/x").exists() && lab.path("outputs/p/all.txt").exists(),
+            "round {round}"
+        );
     }
 }
 
@@ -262,7 +272,11 @@ fn what_cannot_be_published_ends_the_run_but_not_what_runs() {
     let error = lab.try_run(&options, &Interrupts::default(), &mut heard).unwrap_err().to_string();
     assert!(error.contains("outputs/p/x.txt"), "{error}");
     assert_eq!(heard.count("done slow"), 1);
-    assert_eq!(fs::read_to_string(lab.path("pipeline.lock")).unwrap().lines().count(), 3, "a header and both jobs");
+    assert_eq!(
+        fs::read_to_string(lab.path("pipeline.lock")).unwrap().lines().count(),
+        3,
+        "a header and both jobs"
+    );
     fs::remove_file(lab.path("outputs")).unwrap();
     assert_eq!(counts(&lab.run().0), [0, 2, 0, 0]);
     assert!(lab.path("outputs/p/x.txt").exists());
@@ -289,7 +303,8 @@ fn braces_that_are_no_placeholders_are_the_commands_own() {
 
 #[test]
 fn a_job_that_takes_its_time_after_closing_its_output_is_waited_for() {
-    let lab = Lab::new(r#"  a: {run: [sh, -c, "exec >&- 2>&-; sleep 3; echo > {outputs.x}"], outputs: {x: x}}"#);
+    let lab =
+        Lab::new(r#"  a: {run: [sh, -c, "exec >&- 2>&-; sleep 3; echo > {outputs.x}"], outputs: {x: x}}"#);
     let (summary, _) = lab.run();
     assert_eq!(counts(&summary), [1, 0, 0, 0]);
     assert!(Duration::from_secs_f64(summary.seconds) > Duration::from_secs(2));

@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +21,8 @@ use crate::graph::JobId;
 use crate::hash::Key;
 use crate::pipeline::{Labels, Output};
 use crate::store::{
-    Artifact, Artifacts, Machine, Memo, Record, RecordedOutput, Store, StoreError, link_source, measure, unlink_source,
+    Artifact, Artifacts, Machine, Memo, Record, RecordedOutput, Store, StoreError, link_source, measure,
+    unlink_source,
 };
 
 /// Lines of a failed job's log that are shown with its failure.
@@ -137,7 +139,9 @@ pub enum Failure {
 fn died(status: &ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.signal(), status.code()) {
-        (Some(9), _) => "it was killed (signal 9); if nobody did that, the system ran out of memory".to_owned(),
+        (Some(9), _) => {
+            "it was killed (signal 9); if nobody did that, the system ran out of memory".to_owned()
+        }
         (Some(signal), _) => format!("it was ended by signal {signal}"),
         (None, Some(code)) => format!("it ended with exit status {code}"),
         (None, None) => "it ended".to_owned(),
@@ -176,10 +180,19 @@ pub enum Told {
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum Event {
-    Progress { done: u64, of: u64, #[serde(default)] note: String },
-    Log { text: String },
+    Progress {
+        done: u64,
+        of: u64,
+        #[serde(default)]
+        note: String,
+    },
+    Log {
+        text: String,
+    },
     Done,
-    Error { what: String },
+    Error {
+        what: String,
+    },
 }
 
 /// A worker's thread.
@@ -192,6 +205,8 @@ pub struct Worker<'a> {
     pub store: &'a Store,
     /// Hashes of files.
     pub memo: &'a Memo,
+    /// What records say jobs ran on, but for the device.
+    pub machine: Arc<Machine>,
     /// By which the run can end its process.
     pub group: Group,
     /// Where it reports to.
@@ -365,7 +380,12 @@ impl Worker<'_> {
     }
 
     /// Reads until the job's end as the stage tells it, or none when the process ends first.
-    fn listen(&self, id: JobId, running: &mut Process, log: &mut Log) -> Result<Option<Result<(), Failure>>, Failure> {
+    fn listen(
+        &self,
+        id: JobId,
+        running: &mut Process,
+        log: &mut Log,
+    ) -> Result<Option<Result<(), Failure>>, Failure> {
         loop {
             let line = running.next_line();
             let line = line.map_err(self.folder_error())?;
@@ -416,8 +436,26 @@ impl Worker<'_> {
         for (_, output) in &job.outputs {
             artifacts.push(self.store.insert(&folder.join(&output.file), output.kind, self.memo)?);
         }
-        self.store.commit(&record(job, &artifacts, started), artifacts.clone())?;
+        self.store.commit(&self.record(job, &artifacts, started), artifacts.clone())?;
         Ok(artifacts)
+    }
+
+    fn record(&self, job: &Assignment, artifacts: &Artifacts, started: Instant) -> Record {
+        let outputs = job.outputs.iter().zip(artifacts);
+        Record {
+            version: 1,
+            key: job.key,
+            job: job.name.clone(),
+            stage: job.stage.clone(),
+            labels: job.labels.clone(),
+            ingredients: job.ingredients.clone(),
+            outputs: outputs
+                .map(|((name, _), artifact)| (name.clone(), RecordedOutput::of(artifact)))
+                .collect(),
+            ended: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            seconds: started.elapsed().as_secs_f64(),
+            machine: Machine { device: job.device.clone(), ..Machine::clone(&self.machine) },
+        }
     }
 
     /// Takes the job's folders away; the memo learns that links to its inputs are gone.
@@ -495,9 +533,7 @@ impl Worker<'_> {
                 AssignedInput::One(placed) => self.input_path(name, 0, placed),
                 AssignedInput::Many(_) => return None,
             },
-            "outputs" => {
-                self.outputs().join(&job.outputs.iter().find(|(output, _)| output == name)?.1.file)
-            }
+            "outputs" => self.outputs().join(&job.outputs.iter().find(|(output, _)| output == name)?.1.file),
             "params" => {
                 return job.params.get(name).map(|value| match value {
                     Value::String(text) => text.clone(),
@@ -543,21 +579,5 @@ impl<'a> Log<'a> {
                 () => Ok(()),
             };
         }
-    }
-}
-
-fn record(job: &Assignment, artifacts: &Artifacts, started: Instant) -> Record {
-    let outputs = job.outputs.iter().zip(artifacts);
-    Record {
-        version: 1,
-        key: job.key,
-        job: job.name.clone(),
-        stage: job.stage.clone(),
-        labels: job.labels.clone(),
-        ingredients: job.ingredients.clone(),
-        outputs: outputs.map(|((name, _), artifact)| (name.clone(), RecordedOutput::of(artifact))).collect(),
-        ended: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-        seconds: started.elapsed().as_secs_f64(),
-        machine: Machine::here(&job.device),
     }
 }

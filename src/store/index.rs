@@ -66,7 +66,8 @@ impl Index {
 
     fn open_as(path: &Path, boot: Boot) -> io::Result<Index> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-        let mut index = Index { file, boot, records: HashMap::new(), read: 0, last_boot: None, added: 0, synced: 0 };
+        let mut index =
+            Index { file, boot, records: HashMap::new(), read: 0, last_boot: None, added: 0, synced: 0 };
         index.file.lock()?;
         let opened = index.begin();
         index.file.unlock()?;

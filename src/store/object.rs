@@ -94,7 +94,8 @@ impl Objects {
                 let text = listing(&members);
                 let hash = Hash::of(text.as_bytes());
                 let object = self.path(hash);
-                let stored = super::make_parent(&object).and_then(|()| super::write_whole(&object, text.as_bytes()));
+                let stored =
+                    super::make_parent(&object).and_then(|()| super::write_whole(&object, text.as_bytes()));
                 stored.and_then(|()| read_only(&object)).map_err(io_error(&object))?;
                 memo.note(&object, hash);
                 Ok(Artifact { kind, hash, size: members.iter().map(|member| member.size).sum() })
@@ -128,9 +129,9 @@ impl Objects {
     pub fn is_whole(&self, artifact: &Artifact, memo: &Memo) -> bool {
         self.is_intact(artifact.hash, memo)
             && (artifact.kind == Kind::File
-                || self.members(artifact.hash).is_ok_and(|members| {
-                    members.iter().all(|member| self.is_intact(member.hash, memo))
-                }))
+                || self
+                    .members(artifact.hash)
+                    .is_ok_and(|members| members.iter().all(|member| self.is_intact(member.hash, memo))))
     }
 
     fn is_intact(&self, hash: Hash, memo: &Memo) -> bool {
@@ -276,7 +277,9 @@ fn link_or_copy(path: &Path, to: &Path, memo: &Memo) -> io::Result<()> {
     match memo.keep(path, path, || fs::hard_link(path, to)) {
         Ok(()) => Ok(()),
         // A copy onto a name that is taken would write through it into an object.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => Err(error),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {
+            Err(error)
+        }
         Err(_) => fs::copy(path, to).map(drop),
     }
 }
@@ -373,7 +376,10 @@ mod tests {
         objects.copy(&artifact, &copy, &memo).unwrap();
         assert_eq!(fs::read(&copy).unwrap(), b"figure");
         assert_eq!(fs::metadata(objects.path(artifact.hash)).unwrap().mode() & 0o777, 0o444);
-        assert_ne!(fs::metadata(&copy).unwrap().ino(), fs::metadata(objects.path(artifact.hash)).unwrap().ino());
+        assert_ne!(
+            fs::metadata(&copy).unwrap().ino(),
+            fs::metadata(objects.path(artifact.hash)).unwrap().ino()
+        );
     }
 
     #[test]
@@ -459,7 +465,11 @@ mod tests {
             objects.copy(&artifact, &published, &memo).unwrap();
             assert_eq!(measure(&published, &memo).unwrap(), artifact);
         }
-        assert_eq!(fs::read_dir(folder.path().join("outputs")).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(
+            fs::read_dir(folder.path().join("outputs")).unwrap().count(),
+            1,
+            "nothing is left beside it"
+        );
     }
 
     #[test]

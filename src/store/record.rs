@@ -48,11 +48,7 @@ pub struct RecordedOutput {
 impl RecordedOutput {
     /// The record's form of an artifact.
     pub fn of(artifact: &Artifact) -> RecordedOutput {
-        RecordedOutput {
-            hash: artifact.hash,
-            size: artifact.size,
-            folder: artifact.kind == Kind::Folder,
-        }
+        RecordedOutput { hash: artifact.hash, size: artifact.size, folder: artifact.kind == Kind::Folder }
     }
 }
 
@@ -70,8 +66,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// This machine, with the device a job was given.
-    pub fn here(device: &str) -> Machine {
+    /// This machine; the device is its processor.
+    pub fn here() -> Machine {
         let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let field = |names: [&str; 2]| {
             let line = info.lines().find(|line| names.iter().any(|name| line.starts_with(name)));
@@ -81,7 +77,7 @@ impl Machine {
             ["sse4_2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512_bf16", "asimd"];
         let flags: Vec<&str> = field(["flags", "Features"]).split(' ').collect();
         Machine {
-            device: device.to_owned(),
+            device: "cpu".to_owned(),
             processor: field(["model name", "Processor"]).to_owned(),
             features: TOLD.iter().filter(|name| flags.contains(name)).map(|name| name.to_string()).collect(),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),

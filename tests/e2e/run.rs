@@ -37,10 +37,11 @@ fn a_folder_of_outputs_is_a_target() {
 }
 
 #[test]
-fn ribbon_finds_the_pipeline_from_a_folder_below_and_by_its_path() {
+fn the_pipeline_is_found_from_a_folder_below_and_by_its_path() {
     let paper = tiny::paper();
     paper.write("notes/today.txt", "");
-    assert_eq!(paper.run("--pipeline notes/../pipeline.yaml prepare").made(), "prepare 1");
+    assert_eq!(paper.start_in("notes", "run --json prepare").end().made(), "prepare 1");
+    assert_eq!(paper.run("--pipeline notes/../pipeline.yaml prepare").count("cached"), 1);
     let elsewhere = Scratch::new(&[("notes.txt", "")]).ribbon("run");
     assert_eq!(elsewhere.code, Some(2));
     assert!(elsewhere.err.contains("no pipeline.yaml in"), "{}", elsewhere.err);

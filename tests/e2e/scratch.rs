@@ -64,14 +64,17 @@ impl Scratch {
         self.folder.path().join("home").join(path)
     }
 
+    /// Whether there is such a file or folder in the project.
     pub fn exists(&self, path: &str) -> bool {
         self.path(path).exists()
     }
 
+    /// The text of a file of the project.
     pub fn read(&self, path: &str) -> String {
         read(&self.path(path))
     }
 
+    /// Writes a file of the project, and makes the folders it needs.
     pub fn write(&self, path: &str, text: &str) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -93,12 +96,17 @@ impl Scratch {
 
     /// Starts `ribbon` with these words and does not wait.
     pub fn start(&self, words: &str) -> Running {
+        self.start_in("", words)
+    }
+
+    /// Starts `ribbon` in a folder of the project.
+    pub fn start_in(&self, folder: &str, words: &str) -> Running {
         let number = self.started.get();
         self.started.set(number + 1);
         let name = self.root.file_name().unwrap().to_string_lossy();
         let [out, err] = ["out", "err"].map(|end| self.folder.path().join(format!("{name}-{number}.{end}")));
         let mut command = Command::new(env!("CARGO_BIN_EXE_ribbon"));
-        command.args(words.split_whitespace()).current_dir(&self.root).env_clear();
+        command.args(words.split_whitespace()).current_dir(self.path(folder)).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.home(""));
         let tools = [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")];
         for (variable, folder) in tools {
@@ -162,6 +170,7 @@ impl Running {
         read(&self.err)
     }
 
+    /// Sends it, and not its jobs, a signal.
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
@@ -235,11 +244,6 @@ impl Run {
         let summary = self.events().pop().unwrap_or_else(|| panic!("no events: {self:?}"));
         assert_eq!(summary["event"], "summary", "{self:?}");
         summary[name].as_u64().unwrap() as usize
-    }
-
-    /// The whole text, for the message of a failed assertion and for words that may stand in either stream.
-    pub fn text(&self) -> String {
-        format!("{}{}", self.out, self.err)
     }
 }
 

@@ -61,7 +61,7 @@ fn a_clone_is_up_to_date_by_its_lock_alone() {
     paper.run("");
     paper.remove(".ribbon");
     let status = paper.ribbon("status --check");
-    assert_eq!(status.code, Some(0), "{}", status.text());
+    assert_eq!(status.code, Some(0), "{status:?}");
     assert!(status.out.ends_with("up to date\n"), "{}", status.out);
     assert_eq!(paper.run("").made(), "nothing");
 }

@@ -49,11 +49,7 @@ fn an_input_of_several_jobs_and_a_path_published_twice_are_told() {
         "publish: {points: figures}",
         "`figures/figure.svg` is taken",
     );
-    breaks(
-        "points: embed.points",
-        "points: predict.predictions",
-        "takes 4 jobs of stage predict, expected one",
-    );
+    breaks("points: embed.points", "points: predict.predictions", "this leaves several jobs of `predict`");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use plotters::prelude::RGBColor;
 use tables::Table;
 
-use crate::ink::{Ink, Letters, Side, Spot};
+use crate::ink::{Ink, Letters, Spot};
 use crate::legend::{Entry, ROW, Sample, legend, rows};
 use crate::page::{HEAD, MARGIN, page, several};
 use crate::panel::{Axis, BELOW, LEFT, Panel};
@@ -27,11 +27,11 @@ const WIDTH: f64 = 1180.0;
 const READABLE: f64 = 14.0;
 /// Colours of values that have no order.
 const CATEGORIES: [RGBColor; 5] = [
-    RGBColor(0xE2, 0xD3, 0xE8),
-    RGBColor(0xCB, 0xE3, 0xC6),
-    RGBColor(0xF7, 0xE2, 0xB8),
-    RGBColor(0xC9, 0xDD, 0xF0),
-    RGBColor(0xF3, 0xCF, 0xCA),
+    RGBColor(0xD3, 0xBF, 0xDF),
+    RGBColor(0xB2, 0xD8, 0xAB),
+    RGBColor(0xF5, 0xD6, 0x9A),
+    RGBColor(0xA9, 0xCC, 0xE8),
+    RGBColor(0xEE, 0xB4, 0xAC),
 ];
 
 /// One column beside the leaves.
@@ -131,7 +131,7 @@ fn entries(columns: &[Column]) -> Vec<Entry> {
 /// Draws a column from its top left: its name, and a cell a leaf, with text where rows are high enough.
 fn strip(ink: &Ink, column: &Column, leaves: &[usize], (x, top): Spot, row: f64) -> Result<()> {
     let middle = x + (column.width - 3.0) / 2.0;
-    let letters = Letters::new(style::TICK, style::INK).side(Side::Middle);
+    let letters = Letters::new(style::TICK, style::INK).centred();
     ink.text(column.words, (middle, top - 12.0), letters.bold())?;
     let gap = if row < READABLE { 0.0 } else { 1.0 };
     for (i, &leaf) in leaves.iter().enumerate() {
@@ -140,7 +140,7 @@ fn strip(ink: &Ink, column: &Column, leaves: &[usize], (x, top): Spot, row: f64)
         let y = top + i as f64 * row;
         ink.block((x, y), (x + column.width - 3.0, y + row - gap), colour)?;
         if row >= READABLE {
-            let letters = Letters::new(style::TICK, style::text_on(colour)).side(Side::Middle);
+            let letters = Letters::new(style::TICK, style::text_on(colour)).centred();
             ink.text(value, (middle, y + row / 2.0), letters)?;
         }
     }
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_single_configuration_can_be_drawn() {
-        let configurations = sample::configurations(&["fc"]).rows(&[0]).unwrap();
+        let configurations = sample::configurations(&["fc"]).rows(&[2]).unwrap();
         assert!(draw(&configurations, &sample::linkage(1), "train").is_ok());
     }
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use plotters::prelude::RGBColor;
 use tables::Table;
 
 use crate::curves::thinned;
-use crate::ink::{Ink, Letters, Mark, Side, Spot};
+use crate::ink::{Ink, Letters, Mark, Spot};
 use crate::inpca::{Spectrum, coordinates};
 use crate::legend::{Entry, ROW, Sample, legend, rows};
 use crate::page::{HEAD, MARGIN, page};
@@ -21,9 +22,9 @@ const ACROSS: usize = 3;
 /// A panel with its labels, in pixels.
 const PANEL: (f64, f64) = (412.0, 372.0);
 
-/// Dots of one colour in one square of this many pixels are drawn once; vertices of a line closer than twice this to
-/// the one before are left out. Nobody sees the difference, and 150,000 checkpoints still make a file one can open.
-const CELL: f64 = 0.5;
+/// Of the dots of one colour in a square of this many pixels one is drawn; vertices of a line closer than this to the
+/// one before are left out. Nobody sees the difference, and 150,000 checkpoints still make a file one can open.
+const CELL: f64 = 1.0;
 
 /// Draws the figure from a table of points and its spectrum.
 ///
@@ -40,8 +41,8 @@ pub fn draw(points: &Table, spectrum: &Table, split: &str) -> Result<String> {
     let below = HEAD - 10.0 + down * PANEL.1;
     let height = below + ROW * rows(width - 2.0 * MARGIN, &entries)? as f64 + MARGIN;
     let title = format!("Training trajectories in the first four InPCA dimensions{}", split_name(split));
-    let caption =
-        format!("{}; {}, the geodesic's points among them", runs.summary(points)?, spectrum.size("models"));
+    let among = if runs.geodesic.is_empty() { "" } else { ", the geodesic's points among them" };
+    let caption = format!("{}; {}{among}", runs.summary(points)?, spectrum.size("models"));
     page((width, height), &title, &caption, |ink| {
         for (i, &(x, y)) in PAIRS.iter().enumerate() {
             let from = (MARGIN + (i % ACROSS) as f64 * PANEL.0, HEAD - 10.0 + (i / ACROSS) as f64 * PANEL.1);
@@ -67,8 +68,9 @@ fn entries(runs: &Runs, spectrum: &Spectrum) -> Vec<Entry> {
     entries.extend(runs.palette.entries().map(|(name, colour)| (Sample::Trace(colour), name.to_owned())));
     if !runs.geodesic.is_empty() {
         entries.push((Sample::Line(style::GEODESIC, 2.0), "geodesic".to_owned()));
-        entries.push((IGNORANCE, "P0, ignorance".to_owned()));
-        entries.push((TRUTH, "P*, truth".to_owned()));
+        for ((mark, radius, fill, outline), words) in [(IGNORANCE, "P0, ignorance"), (TRUTH, "P*, truth")] {
+            entries.push((Sample::Mark(mark, radius, fill, outline), words.to_owned()));
+        }
     }
     if spectrum.eigenvalues.iter().take(DIMENSIONS).any(|value| *value < 0.0) {
         let words = "time-like dimension (negative eigenvalue)".to_owned();
@@ -77,15 +79,16 @@ fn entries(runs: &Runs, spectrum: &Spectrum) -> Vec<Entry> {
     entries
 }
 
-const IGNORANCE: Sample = Sample::Mark(Mark::Disc, 4.5, style::PAPER, style::GEODESIC);
-const TRUTH: Sample = Sample::Mark(Mark::Star, 5.5, style::GEODESIC, style::PAPER);
+/// The marks of P0 and P*: shape, radius, fill, outline.
+const IGNORANCE: (Mark, f64, RGBColor, RGBColor) = (Mark::Disc, 4.5, style::PAPER, style::GEODESIC);
+const TRUTH: (Mark, f64, RGBColor, RGBColor) = (Mark::Star, 5.5, style::GEODESIC, style::PAPER);
 
 /// Every run as a thin line with a dot a checkpoint.
 fn trajectories(ink: &Ink, runs: &Runs, at: impl Fn(usize) -> Spot) -> Result<()> {
     let mut seen = BTreeSet::new();
     for run in &runs.runs {
         let colour = runs.palette.colour(&run.arch);
-        ink.line(&thinned(run.rows.iter().map(|&row| at(row)), 2.0 * CELL), colour, 0.3, 0.8)?;
+        ink.line(&thinned(run.rows.iter().map(|&row| at(row)), CELL), colour, 0.3, 0.8)?;
     }
     for run in &runs.runs {
         let colour = runs.palette.colour(&run.arch);
@@ -102,23 +105,51 @@ fn trajectories(ink: &Ink, runs: &Runs, at: impl Fn(usize) -> Spot) -> Result<()
 /// The geodesic and its ends with their names.
 fn geodesic(ink: &Ink, panel: &Panel, spots: &[Spot]) -> Result<()> {
     let (Some(&start), Some(&end)) = (spots.first(), spots.last()) else { return Ok(()) };
-    ink.line(spots, style::GEODESIC, 1.0, 2.0)?;
-    let name = Letters::new(style::LABEL, style::GEODESIC).bold();
-    for (sample, spot, words) in [(IGNORANCE, start, "P0"), (TRUTH, end, "P*")] {
-        if let Sample::Mark(mark, radius, fill, outline) = sample {
-            ink.mark(mark, spot, radius, fill, outline)?;
-        }
-        // Inwards, so that the name stays within the panel; on a patch, so that it can be read on a crowd.
-        let left = spot.0 > (panel.from.0 + panel.to.0) / 2.0;
-        let (side, way) = if left { (Side::Left, -1.0) } else { (Side::Right, 1.0) };
-        let up = if spot.1 > panel.from.1 + 22.0 { -1.0 } else { 1.0 };
-        let (x, y) = (spot.0 + 9.0 * way, spot.1 + 11.0 * up);
-        let far = x + way * name.width(words)?;
-        let patch = [(x, y - 8.0), (far, y - 8.0), (far, y + 8.0), (x, y + 8.0)];
-        ink.fill(&patch, style::PAPER, 0.75)?;
-        ink.text(words, (x, y), name.side(side))?;
+    let letters = Letters::new(style::LABEL, style::GEODESIC).bold().centred();
+    let eighth = spots.len() / 8;
+    let mut names = Vec::new();
+    for (words, end, along) in [("P0", start, spots[eighth]), ("P*", end, spots[spots.len() - 1 - eighth])] {
+        let width = letters.width(words)?;
+        let (x, y) = name_spot(panel, end, along, width);
+        let (left, right) = (x - width / 2.0 - 1.0, x + width / 2.0 + 1.0);
+        // Under everything else, so that the name can be read on a crowd of dots.
+        ink.fill(&[(left, y - 8.0), (right, y - 8.0), (right, y + 8.0), (left, y + 8.0)], style::PAPER, 0.7)?;
+        names.push((words, (x, y)));
     }
-    Ok(())
+    ink.line(spots, style::GEODESIC, 1.0, 2.0)?;
+    for (sample, spot) in [(IGNORANCE, start), (TRUTH, end)] {
+        ink.mark(sample.0, spot, sample.1, sample.2, sample.3)?;
+    }
+    names.into_iter().try_for_each(|(words, spot)| ink.text(words, spot, letters))
+}
+
+/// Where the name of an end of the geodesic goes: beside it, away from the way the geodesic takes, within the panel.
+fn name_spot(panel: &Panel, end: Spot, along: Spot, width: f64) -> Spot {
+    let (reach, up) = (width / 2.0 + 9.0, 12.0);
+    let mut ways = [
+        (0.0, -1.4),
+        (0.0, 1.4),
+        (-1.0, -1.0),
+        (1.0, -1.0),
+        (-1.0, 1.0),
+        (1.0, 1.0),
+        (-1.2, 0.0),
+        (1.2, 0.0),
+    ];
+    let towards = |way: &Spot| {
+        let length = way.0.hypot(way.1) * (along.0 - end.0).hypot(along.1 - end.1).max(1e-9);
+        (way.0 * (along.0 - end.0) + way.1 * (along.1 - end.1)) / length
+    };
+    ways.sort_by(|a, b| towards(a).total_cmp(&towards(b)));
+    let spots = ways.map(|way| (end.0 + way.0 * reach, end.1 + way.1 * up));
+    let inside = |spot: &&Spot| {
+        let (x, y) = (width / 2.0 + 2.0, 9.0);
+        panel.from.0 + x < spot.0
+            && spot.0 < panel.to.0 - x
+            && panel.from.1 + y < spot.1
+            && spot.1 < panel.to.1 - y
+    };
+    *spots.iter().find(inside).unwrap_or(&spots[0])
 }
 
 #[cfg(test)]

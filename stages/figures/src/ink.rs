@@ -36,23 +36,12 @@ fn place((x, y): Spot) -> (i32, i32) {
     (units(x), units(y))
 }
 
-/// Where a text lies about its spot, across.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Side {
-    /// The text begins there.
-    Right,
-    /// The text is centred there.
-    Middle,
-    /// The text ends there.
-    Left,
-}
-
 /// How a text looks. Its spot is always at half its height.
 #[derive(Debug, Clone, Copy)]
 pub struct Letters {
     size: f64,
     colour: RGBColor,
-    side: Side,
+    centred: bool,
     bold: bool,
     upright: bool,
 }
@@ -60,12 +49,12 @@ pub struct Letters {
 impl Letters {
     /// Letters of this size in pixels, to the right of their spot.
     pub fn new(size: f64, colour: RGBColor) -> Letters {
-        Letters { size, colour, side: Side::Right, bold: false, upright: false }
+        Letters { size, colour, centred: false, bold: false, upright: false }
     }
 
-    /// The same about their spot otherwise.
-    pub fn side(self, side: Side) -> Letters {
-        Letters { side, ..self }
+    /// The same with their middle at their spot.
+    pub fn centred(self) -> Letters {
+        Letters { centred: true, ..self }
     }
 
     /// The same in bold.
@@ -101,11 +90,7 @@ impl Letters {
         });
         let weight = if self.bold { FontStyle::Bold } else { FontStyle::Normal };
         let turn = if self.upright { FontTransform::Rotate270 } else { FontTransform::None };
-        let across = match self.side {
-            Side::Right => HPos::Left,
-            Side::Middle => HPos::Center,
-            Side::Left => HPos::Right,
-        };
+        let across = if self.centred { HPos::Center } else { HPos::Left };
         (FAMILY, self.size * UNITS * EM, weight)
             .into_font()
             .transform(turn)

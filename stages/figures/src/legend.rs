@@ -27,6 +27,8 @@ pub type Entry = (Sample, String);
 /// Pixels between two rows of a legend.
 pub const ROW: f64 = 22.0;
 const GAP: f64 = 20.0;
+/// More room before a heading.
+const BREAK: f64 = 16.0;
 
 impl Sample {
     /// Pixels from the start of an entry to its words.
@@ -87,6 +89,9 @@ fn places(width: f64, entries: &[Entry]) -> Result<Vec<Spot>> {
     let (mut x, mut y) = (0.0, 0.0);
     let mut places = Vec::new();
     for (i, length) in lengths.iter().enumerate() {
+        if x > 0.0 && matches!(entries[i].0, Sample::Heading) {
+            x += BREAK;
+        }
         let follower = match entries[i].0 {
             Sample::Heading => lengths.get(i + 1).map_or(0.0, |next| GAP + next),
             _ => 0.0,

@@ -8,11 +8,11 @@ use plotters::coord::cartesian::Cartesian2d;
 use plotters::coord::ranged1d::{Ranged, ValueFormatter};
 use plotters::prelude::{IntoLogRange, RGBColor, SVGBackend, TRANSPARENT};
 
-use crate::ink::{Area, Ink, Letters, Side, Spot, UNITS, stroke, units};
+use crate::ink::{Area, Ink, Letters, Spot, UNITS, stroke, units};
 use crate::style;
 
 /// Pixels left of and under a panel's inner frame, for labels.
-pub const LEFT: f64 = 62.0;
+pub const LEFT: f64 = 66.0;
 /// Pixels under a panel's inner frame, for labels.
 pub const BELOW: f64 = 50.0;
 
@@ -28,7 +28,7 @@ pub struct Axis {
 impl Axis {
     /// An axis over exactly this range.
     pub fn new(name: impl Into<String>, range: Range<f64>) -> Axis {
-        Axis { name: name.into(), range, colour: style::INK, ticks: 6 }
+        Axis { name: name.into(), range, colour: style::INK, ticks: 8 }
     }
 
     /// An axis over these values and a little more on both sides.
@@ -140,7 +140,7 @@ impl Panel {
         let (across, down) = chart.plotting_area().get_pixel_range();
         let pixels = |units: i32| f64::from(units) / UNITS;
         let (from, to) = ((pixels(across.start), pixels(down.start)), (pixels(across.end), pixels(down.end)));
-        let name = |axis: &Axis| Letters::new(style::LABEL, axis.colour).side(Side::Middle);
+        let name = |axis: &Axis| Letters::new(style::LABEL, axis.colour).centred();
         ink.text(&x.name, ((from.0 + to.0) / 2.0, to.1 + BELOW - 14.0), name(x))?;
         ink.text(&y.name, (from.0 - LEFT + 10.0, (from.1 + to.1) / 2.0), name(y).upright())?;
         if x.colour != style::INK {

@@ -86,7 +86,7 @@ fn stress(ink: &Ink, from: Spot, to: Spot, spectra: &[(&str, Spectrum)], dimensi
     for (dimension, stress) in PUBLISHED {
         ink.mark(Mark::Diamond, panel.at(dimension as f64, stress), 4.0, style::PAPER, style::INK)?;
     }
-    let words = "published: 0.76 with 3 dimensions, 0.98 with 50";
+    let words = "published (CIFAR-10, train): 0.76 with 3, 0.98 with 50";
     let at = panel.at(dimensions.max(50) as f64 * 0.26, 0.08);
     ink.mark(Mark::Diamond, at, 4.0, style::PAPER, style::INK)?;
     ink.text(words, (at.0 + 12.0, at.1), small)
@@ -106,7 +106,7 @@ fn eigenvalues(
     // Numerical zeros far below the rest would leave it no room.
     let low = low.max(high * 1e-9).min(high);
     let x = Axis::new("dimension", 0.0..dimensions as f64 + 1.5);
-    let y = Axis::new("size of the eigenvalue", low / 2.0..high * 2.0);
+    let y = Axis::new("|eigenvalue|", low / 2.0..high * 2.0);
     let panel = Panel::logarithmic(ink, from, to, &x, &y)?;
     for ((_, spectrum), colour) in spectra.iter().zip(style::SPLITS) {
         for (i, value) in spectrum.eigenvalues.iter().enumerate().filter(|(_, value)| value.abs() >= low) {
@@ -132,14 +132,14 @@ mod tests {
             &[
                 "train: N = 1,000 samples, M = 152 models; test: N = 1,000 samples, M = 152 models",
                 "explained stress",
-                "size of the eigenvalue",
+                "|eigenvalue|",
                 "train: 1.000 with 3 dimensions",
                 "test",
                 "train, positive",
                 "train, negative (time-like)",
                 "test, positive",
                 "test, negative (time-like)",
-                "published: 0.76 with 3 dimensions, 0.98 with 50",
+                "published (CIFAR-10, train): 0.76 with 3, 0.98 with 50",
             ],
         );
         assert_eq!(svg, draw(&train, &test).unwrap());

@@ -23,11 +23,11 @@ const BAND: (f64, f64) = (0.1, 0.9);
 struct Curve {
     arch: String,
     parameters: Option<f64>,
-    points: Vec<Point>,
+    points: Vec<Moment>,
 }
 
 /// All runs at one epoch.
-struct Point {
+struct Moment {
     epoch: f64,
     mean: f64,
     low: f64,
@@ -83,7 +83,7 @@ fn curves(models: &Table, runs: &Runs) -> Result<Vec<Curve>> {
             let mut values: Vec<f64> = of_runs.iter().map(|run| interpolated(run, epoch)).collect();
             values.sort_by(f64::total_cmp);
             let mean = values.iter().sum::<f64>() / values.len() as f64;
-            Point { epoch, mean, low: quantile(&values, BAND.0), high: quantile(&values, BAND.1) }
+            Moment { epoch, mean, low: quantile(&values, BAND.0), high: quantile(&values, BAND.1) }
         };
         let parameters = runs.of_arch(arch).find_map(|run| parameters[run.rows[0]]);
         Curve { arch: arch.to_owned(), parameters, points: (0..=STEPS).map(point).collect() }

@@ -29,7 +29,7 @@ pub const TICK: f64 = 11.5;
 pub const CAPTION: f64 = 13.0;
 
 /// The architectures of the paper and of the quick profile, each with its colour in all figures: Okabe and Ito's
-/// palette, which readers with a colour vision deficiency can tell apart. A wide residual network keeps its colour
+/// palette, which readers with a colour vision deficiency can tell apart. A wide residual network has the same colour
 /// in both sizes.
 const ARCHITECTURES: [(&str, RGBColor); 8] = [
     ("allcnn", RGBColor(0x00, 0x72, 0xB2)),
@@ -57,16 +57,17 @@ const FURTHER: [RGBColor; 6] = [
 pub struct Palette(BTreeMap<String, RGBColor>);
 
 impl Palette {
-    /// Colours for these architectures: the known ones have theirs, others get further colours in alphabetical order
-    /// (and from the first again when there are more than colours).
+    /// Colours for these architectures: the known ones have theirs; others, in alphabetical order, get further colours
+    /// (from the first again when there are more than colours), and so does the second of two that share a colour.
     pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Palette {
+        let mut colours: BTreeMap<String, RGBColor> = BTreeMap::new();
         let mut further = FURTHER.iter().cycle();
-        let mut colour = |name: &str| {
+        for name in names.into_iter().collect::<BTreeSet<_>>() {
             let known = ARCHITECTURES.iter().find(|(known, _)| *known == name).map(|(_, colour)| *colour);
-            known.or_else(|| further.next().copied()).unwrap_or(MUTED)
-        };
-        let names: BTreeSet<&str> = names.into_iter().collect();
-        Palette(names.into_iter().map(|name| (name.to_owned(), colour(name))).collect())
+            let free = known.filter(|colour| colours.values().all(|taken| taken != colour));
+            colours.insert(name.to_owned(), free.or_else(|| further.next().copied()).unwrap_or(MUTED));
+        }
+        Palette(colours)
     }
 
     /// The colour of an architecture; grey for one that was not announced.
@@ -140,6 +141,13 @@ mod tests {
         let fc = Palette::of(QUICK).colour("fc");
         assert_eq!(Palette::of(["aaa", "fc", "zzz"]).colour("fc"), fc);
         assert_ne!(Palette::of(["vit"]).colour("vit"), fc);
+    }
+
+    #[test]
+    fn two_sizes_of_a_network_in_one_figure_differ() {
+        let palette = Palette::of(["wr-10-2-8", "wr-10-4-8"]);
+        assert_eq!(palette.colour("wr-10-2-8"), Palette::of(["wr-10-4-8"]).colour("wr-10-4-8"));
+        assert_ne!(palette.colour("wr-10-2-8"), palette.colour("wr-10-4-8"));
     }
 
     #[test]

@@ -30,7 +30,10 @@ pub fn texts(table: &Table, column: &str) -> Result<Vec<String>> {
         return Ok(shown(cells.into_iter().map(words).collect()));
     }
     if let Ok(cells) = table.optional::<f64>(column) {
-        return Ok(shown(cells));
+        let digits = |number: f64| {
+            if number != 0.0 && number.abs() < 1e-3 { format!("{number:e}") } else { number.to_string() }
+        };
+        return Ok(shown(cells.into_iter().map(|cell| cell.map(digits)).collect()));
     }
     Ok(shown(table.optional::<&str>(column)?))
 }
@@ -73,7 +76,7 @@ mod tests {
         .unwrap();
         assert_eq!(texts(&table, "augment").unwrap(), ["yes", "–"]);
         assert_eq!(texts(&table, "batch").unwrap(), ["200", "–"]);
-        assert_eq!(texts(&table, "rate").unwrap(), ["0.001", "0.00001"]);
+        assert_eq!(texts(&table, "rate").unwrap(), ["0.001", "1e-5"]);
         assert_eq!(texts(&table, "arch").unwrap(), ["fc", "–"]);
         assert!(texts(&table, "decay").is_err());
     }

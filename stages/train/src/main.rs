@@ -65,6 +65,7 @@ mod tests {
 
     /// Grey images of 8x8 in two classes that differ everywhere but in the first pixel, which is the sample's number.
     pub fn striped(count: usize) -> Dataset {
+        networks::prepare("cpu", 1).unwrap();
         let image = |sample: usize| {
             (0..64).map(move |place| if place == 0 { sample } else { place * (1 + sample % 2) })
         };
