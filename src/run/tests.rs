@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use super::*;
@@ -105,20 +104,25 @@ fn counts(summary: &Summary) -> [usize; 4] {
     [summary.ran, summary.cached, summary.failed, summary.skipped]
 }
 
-/// Every kind of edge; `seed` makes other bits each time.
+/// Every kind of edge; `seed` makes one of two contents, by chance: other bits than before, which may be known.
 const NET: &str = r#"
-  seed: {run: [sh, -c, "cat /proc/sys/kernel/random/uuid > {outputs.x}; echo fixed > {outputs.y}"], each: c in s, params: {n: $c.n}, outputs: {x: x, y: y}}
+  seed: {run: [sh, -c, "head -c 1 /proc/sys/kernel/random/uuid | tr 0-9a-f aaaaaaaabbbbbbbb > {outputs.x}; echo fixed > {outputs.y}"], each: c in s, params: {n: $c.n}, outputs: {x: x, y: y}}
   copy: {run: [cp, "{inputs.x}", "{outputs.x}"], each: c in s, inputs: {x: seed.x}, outputs: {x: x}}
   cut: {run: [sh, -c, "head -c {params.n} {inputs.x} > {outputs.x}"], each: c in s, params: {n: $c.n}, inputs: {x: copy.x}, outputs: {x: x}}
   all: {run: [sh, -c, "cat \"$@\" > {outputs.x}", all, "{inputs.l}"], inputs: {l: ["cut[*].x", "seed[*].x"]}, outputs: {x: x}, publish: {x: all.txt}}
-  side: {run: [sh, -c, "cat {inputs.a} {inputs.c} {inputs.y} > {outputs.x}"], each: c in s, inputs: {a: all.x, c: copy.x, y: seed.y}, outputs: {x: x}}
+  side: {run: [sh, -c, "cat {inputs.a} {inputs.c} {inputs.s} {inputs.y} > {outputs.x}"], each: c in s, inputs: {a: all.x, c: copy.x, s: seed.x, y: seed.y}, outputs: {x: x}}
   last: {run: [sh, -c, "mkdir {outputs.f}; cat \"$@\" > {outputs.f}/x", last, "{inputs.l}"], inputs: {l: ["side[*].x", "cut[*].x"]}, outputs: {f: f/}, publish: {f: last}}
 "#;
 
 #[test]
 fn a_second_run_has_nothing_to_do() {
     let lab = Lab::new(NET);
-    assert_eq!(counts(&lab.run().0), [14, 0, 0, 0]);
+    let first = lab.run().0;
+    assert_eq!(
+        (first.ran + first.cached, first.failed, first.skipped),
+        (14, 0, 0),
+        "equal inputs make equal keys"
+    );
     let (summary, heard) = lab.run();
     assert_eq!((counts(&summary), heard.lines.len()), ([0, 14, 0, 0], 0));
 }
@@ -133,7 +137,7 @@ fn whatever_content_is_gone_one_run_is_enough() {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (state >> 33).is_multiple_of(one_in)
     };
-    for round in 0..25 {
+    for round in 0..60 {
         let objects = walkdir::WalkDir::new(lab.path(".ribbon/store/objects")).sort_by_file_name();
         for object in objects.into_iter().flatten().filter(|entry| entry.file_type().is_file()) {
             if chance(2 + round % 5) {
@@ -180,30 +184,45 @@ fn jobs_with_one_key_run_once() {
     assert_eq!(counts(&summary), [1, 2, 0, 0]);
 }
 
-#[test]
-fn two_runs_over_one_store_share_the_work_and_both_come_to_the_end() {
-    let stages = r#"
-  one: {run: [sh, -c, "echo {params.n} >> ROOT/ran; sleep 0.2; echo {params.n} > {outputs.x}"], each: c in s, params: {n: $c.n}, outputs: {x: x}}
-  two: {run: [sh, -c, "echo two >> ROOT/ran; cp {inputs.x} {outputs.x}"], each: c in s, inputs: {x: one.x}, outputs: {x: x}, publish: {x: "{n}.txt"}}
-"#;
+/// Runs a pipeline in two projects with one store at once.
+fn run_twice(stages: &str) -> (Vec<Summary>, Lab, Lab) {
     let (here, there) = (Lab::new(stages), Lab::new(""));
     // The same text: the command is part of the key.
     fs::copy(here.path("pipeline.yaml"), there.path("pipeline.yaml")).unwrap();
     fs::create_dir_all(here.path(".ribbon/store")).unwrap();
     fs::create_dir_all(there.path(".ribbon")).unwrap();
     std::os::unix::fs::symlink(here.path(".ribbon/store"), there.path(".ribbon/store")).unwrap();
-    let summaries = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for lab in [&here, &there] {
-            let summaries = &summaries;
-            scope.spawn(move || summaries.lock().unwrap().push(lab.run().0));
-        }
+    let summaries = std::thread::scope(|scope| {
+        [&here, &there].map(|lab| scope.spawn(move || lab.run().0)).map(|run| run.join().unwrap())
     });
-    let summaries = summaries.into_inner().unwrap();
+    (summaries.to_vec(), here, there)
+}
+
+#[test]
+fn two_runs_over_one_store_share_the_work_and_both_come_to_the_end() {
+    let (summaries, here, there) = run_twice(
+        r#"
+  one: {run: [sh, -c, "echo {params.n} >> ROOT/ran; sleep 0.2; echo {params.n} > {outputs.x}"], each: c in s, params: {n: $c.n}, outputs: {x: x}}
+  two: {run: [sh, -c, "echo two >> ROOT/ran; cp {inputs.x} {outputs.x}"], each: c in s, inputs: {x: one.x}, outputs: {x: x}, publish: {x: "{n}.txt"}}
+"#,
+    );
     assert!(summaries.iter().all(|it| it.failed == 0 && it.skipped == 0), "{summaries:?}");
     assert_eq!(summaries.iter().map(|it| it.ran).sum::<usize>(), 6, "{summaries:?}");
     assert_eq!(fs::read_to_string(here.path("ran")).unwrap().lines().count(), 6);
     assert!(here.path("outputs/p/2.txt").exists() && there.path("outputs/p/2.txt").exists());
+}
+
+#[test]
+fn a_run_that_only_waits_for_another_goes_on_when_that_is_done() {
+    let (summaries, here, there) = run_twice(
+        r#"
+  one: {run: [sh, -c, "sleep 0.5; echo > {outputs.x}"], outputs: {x: x}}
+  two: {run: [cp, "{inputs.x}", "{outputs.x}"], inputs: {x: one.x}, outputs: {x: x}, publish: {x: x.txt}}
+"#,
+    );
+    assert!(summaries.iter().all(|it| it.failed == 0 && it.skipped == 0), "{summaries:?}");
+    assert_eq!(summaries.iter().map(|it| it.ran).sum::<usize>(), 2, "{summaries:?}");
+    assert!(here.path("outputs/p/x.txt").exists() && there.path("outputs/p/x.txt").exists());
 }
 
 const FAILS: &str = r#"

@@ -47,14 +47,8 @@ pub fn draw(points: &Table, spectrum: &Table, split: &str) -> Result<String> {
         for (i, &(x, y)) in PAIRS.iter().enumerate() {
             let from = (MARGIN + (i % ACROSS) as f64 * PANEL.0, HEAD - 10.0 + (i / ACROSS) as f64 * PANEL.1);
             let to = (from.0 + PANEL.0 - 14.0, from.1 + PANEL.1 - 12.0);
-            let values = |pc: &[f64]| pc.to_vec();
-            let panel = Panel::new(
-                ink,
-                from,
-                to,
-                &spectrum.axis(x, values(&pc[x - 1])),
-                &spectrum.axis(y, values(&pc[y - 1])),
-            )?;
+            let axis = |number: usize| spectrum.axis(number, pc[number - 1].iter().copied());
+            let panel = Panel::new(ink, from, to, &axis(x), &axis(y))?;
             let at = |row: usize| panel.at(pc[x - 1][row], pc[y - 1][row]);
             trajectories(ink, &runs, at)?;
             geodesic(ink, &panel, &runs.geodesic.iter().map(|&row| at(row)).collect::<Vec<_>>())?;

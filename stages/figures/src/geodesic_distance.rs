@@ -75,18 +75,19 @@ fn curves(
         let points: Vec<Point> = run.rows.iter().map(&value).collect();
         ink.line(&on_page(&points), runs.palette.colour(&run.arch), 0.28, 0.9)?;
     }
+    let mut means = Vec::new();
     for (arch, colour) in runs.palette.entries() {
         let of_arch = shown.iter().filter(|run| run.arch == arch);
         let curves: Vec<Vec<Point>> =
             of_arch.map(|run| rising(&run.rows.iter().map(&value).collect::<Vec<_>>())).collect();
         let mean = mean(&curves, STEPS);
         if mean.len() > 1 {
-            // A rim, to lift it from its own runs.
-            ink.line(&on_page(&mean), style::PAPER, 0.85, 4.8)?;
-            ink.line(&on_page(&mean), colour, 1.0, 2.6)?;
+            means.push((on_page(&mean), colour));
         }
     }
-    Ok(())
+    // Rims lift the means from the runs; all of them first, so that none covers another mean.
+    means.iter().try_for_each(|(spots, _)| ink.line(spots, style::PAPER, 0.85, 4.8))?;
+    means.iter().try_for_each(|(spots, colour)| ink.line(spots, *colour, 1.0, 2.6))
 }
 
 #[cfg(test)]

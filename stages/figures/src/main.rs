@@ -81,3 +81,24 @@ fn draw(figure: &Figure, job: &Job) -> Result<String> {
         Figure::GeodesicDistance { split } => geodesic_distance::draw(&table("models")?, split),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn figures_are_named_as_in_the_pipeline() {
+        let figure = |params| serde_json::from_value::<Figure>(params).map_err(|error| error.to_string());
+        for name in ["trajectories", "dendrogram", "speed", "geodesic-distance"] {
+            assert!(figure(json!({"figure": name, "split": "train"})).is_ok(), "{name}");
+            assert!(figure(json!({"figure": name})).is_ok(), "{name} without a split");
+        }
+        assert!(figure(json!({"figure": "spectrum"})).is_ok());
+        assert!(figure(json!({"figure": "embedding", "split": "test"})).is_ok());
+        assert_eq!(figure(json!({"figure": "embedding"})).unwrap_err(), "missing field `split`");
+        let unknown = figure(json!({"figure": "speed", "splits": "train"})).unwrap_err();
+        assert!(unknown.starts_with("unknown field `splits`"), "{unknown}");
+    }
+}

@@ -127,9 +127,12 @@ mod tests {
     fn the_png_is_the_svg_at_twice_the_density() {
         let empty = plain(|_| Ok(()));
         let drawn = plain(|ink| ink.block((150.0, 80.0), (160.0, 90.0), style::TIME_LIKE));
-        let decode = |svg: &str| Pixmap::decode_png(&png(svg).unwrap()).unwrap();
-        let (empty, drawn) = (decode(&empty), decode(&drawn));
+        let bytes = png(&drawn).unwrap();
+        let empty = Pixmap::decode_png(&png(&empty).unwrap()).unwrap();
+        let drawn = Pixmap::decode_png(&bytes).unwrap();
         assert_eq!((drawn.width(), drawn.height()), (600, 240));
+        let again = plain(|ink| ink.block((150.0, 80.0), (160.0, 90.0), style::TIME_LIKE));
+        assert_eq!(png(&again).unwrap(), bytes);
         let red = |image: &Pixmap, x, y| {
             let pixel = image.pixel(x, y).unwrap();
             (pixel.red(), pixel.green(), pixel.blue()) == (0xC8, 0x10, 0x2E)

@@ -60,7 +60,7 @@ pub fn draw(points: &Table, spectrum: &Table, split: &str) -> Result<String> {
         for (i, &(x, y)) in PAIRS.iter().enumerate() {
             let from = (MARGIN + i as f64 * PANEL.0, HEAD - 10.0);
             let to = (from.0 + PANEL.0 - 14.0, from.1 + PANEL.1 - 12.0);
-            let axis = |pc_number: usize| spectrum.axis(pc_number, pc[pc_number - 1].iter().copied());
+            let axis = |number: usize| spectrum.axis(number, pc[number - 1].iter().copied());
             let panel = Panel::new(ink, from, to, &axis(x), &axis(y))?;
             for row in 0..points.height() {
                 let spot = panel.at(pc[x - 1][row], pc[y - 1][row]);

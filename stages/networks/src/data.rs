@@ -27,7 +27,7 @@ struct Metadata {
 pub struct Split {
     /// u8 [N, H, W, C]: channels last, as convolutions like them.
     pub pixels: Tensor,
-    /// i64 [N], each in 0..classes.
+    /// i64 `[N]`, each in 0..classes.
     pub labels: Tensor,
 }
 
@@ -67,7 +67,7 @@ pub struct Dataset {
     pub test: Split,
     /// How many classes.
     pub classes: i64,
-    /// f32 [C]: a pixel x of 0..=255 becomes x scale + shift.
+    /// f32 `[C]`: a pixel x of 0..=255 becomes x scale + shift.
     scale: Tensor,
     shift: Tensor,
 }

@@ -115,12 +115,12 @@ impl Weights {
         self.entries.iter().any(|entry| !entry.trained)
     }
 
-    /// All trained numbers, [P]: what an optimizer updates, in place.
+    /// All trained numbers, `[P]`: what an optimizer updates, in place.
     pub fn trained(&self) -> Tensor {
         self.flat.narrow(0, 0, self.trained)
     }
 
-    /// The gradient of a loss, in the order of [`Weights::trained`], [P].
+    /// The gradient of a loss, in the order of [`Weights::trained`], `[P]`.
     pub fn gradient(&self, loss: &Tensor) -> Tensor {
         let trained: Vec<&Tensor> = self
             .entries

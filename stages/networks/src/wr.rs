@@ -60,7 +60,7 @@ impl WideResidual {
         let mut width = planes;
         let mut blocks = Vec::new();
         for (group, first_stride) in [1, 2, 2].into_iter().enumerate() {
-            let next = planes * widen << group;
+            let next = (planes * widen) << group;
             for index in 0..(depth - 4) / 6 {
                 let stride = if index == 0 { first_stride } else { 1 };
                 let name = format!("layer{}.{index}", group + 1);

@@ -14,7 +14,7 @@ pub struct Score {
     pub error: f64,
 }
 
-/// Appends the probabilities of N samples, given logits [N, C] and labels [N], to `probabilities`.
+/// Appends the probabilities of N samples, given logits [N, C] and labels `[N]`, to `probabilities`.
 ///
 /// # Errors
 /// When the probabilities of a sample do not sum to 1 (a logit is infinite or not a number); names the sample.

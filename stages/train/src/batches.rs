@@ -24,13 +24,13 @@ struct Crops {
     pixels: Tensor,
     /// Where the rows of an image begin, from its upper left pixel, i64 [H, 1].
     rows: Tensor,
-    /// Where the pixels of a row lie, from its first, i64 [W].
+    /// Where the pixels of a row lie, from its first, i64 `[W]`.
     columns: Tensor,
 }
 
 /// One pass through the train split.
 pub struct Epoch {
-    /// Samples in their order, i64 [N].
+    /// Samples in their order, i64 `[N]`.
     order: Tensor,
     /// For each of them, in that order: the pixel that becomes the upper left one, and 1, or -1 where the row is read
     /// backwards; i64 [N, 1, 1].
@@ -52,7 +52,7 @@ impl<'a> Batches<'a> {
         Epoch { order: Tensor::from_slice(&order).to_device(self.data.train.labels.device()), crops }
     }
 
-    /// Images f32 [B, C, H, W] and labels i64 [B] of a batch of an epoch, counted from 0.
+    /// Images f32 [B, C, H, W] and labels i64 `[B]` of a batch of an epoch, counted from 0.
     pub fn get(&self, epoch: &Epoch, batch: i64) -> (Tensor, Tensor) {
         let start = batch * self.size;
         let count = self.size.min(self.data.train.count() as i64 - start);
