@@ -152,6 +152,7 @@ fn lock_lines(
 ) -> Vec<(String, Line)> {
     let mut lines = Vec::new();
     let mut strayed: BTreeSet<JobId> = BTreeSet::new();
+    let mut unreproduced = Vec::new();
     for id in plan.needed() {
         let State::Current(key, artifacts) = plan.state(id) else { continue };
         let outputs = project.stage(id).outputs.keys().cloned().zip(artifacts.iter().copied()).collect();
@@ -159,7 +160,7 @@ fn lock_lines(
         match project.lock.get(project.name(id)) {
             Some(old) if *old == line => {}
             Some(old) if old.key == line.key && !options.update_lock => {
-                report.tell(project, &Happening::Unreproduced(id));
+                unreproduced.push(id);
                 strayed.insert(id);
             }
             _ if project.graph.producers(id).iter().any(|producer| strayed.contains(producer)) => {
@@ -167,6 +168,9 @@ fn lock_lines(
             }
             _ => lines.push((project.name(id).to_owned(), line)),
         }
+    }
+    if !unreproduced.is_empty() {
+        report.tell(project, &Happening::Unreproduced(&unreproduced));
     }
     lines
 }

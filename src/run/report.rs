@@ -35,8 +35,8 @@ pub enum Happening<'a> {
     Spared(JobId),
     /// A job failed.
     Failed(JobId, &'a str, &'a [String]),
-    /// A job made other bits than the lock says for its key.
-    Unreproduced(JobId),
+    /// Jobs made other bits than the lock says for their keys.
+    Unreproduced(&'a [JobId]),
     /// The end.
     Summary(&'a Summary),
 }
@@ -82,11 +82,15 @@ pub fn plain(project: &Project, happening: &Happening) -> Option<String> {
             text.push_str(&format!("\n  the whole log: ribbon log '{}'", project.name(*id)));
             text
         }
-        Happening::Unreproduced(id) => {
-            format!(
-                "note    {} was not reproduced bit for bit: pipeline.lock keeps its line",
-                project.name(*id)
-            )
+        Happening::Unreproduced(ids) => {
+            let others = match ids.len() {
+                1 => "was not reproduced bit for bit: pipeline.lock keeps its line".to_owned(),
+                jobs => format!(
+                    "and {} more were not reproduced bit for bit: pipeline.lock keeps their lines",
+                    jobs - 1
+                ),
+            };
+            format!("note    {} {others}; --update-lock takes the new bits", project.name(ids[0]))
         }
         Happening::Summary(summary) => summary.to_string(),
     })
@@ -110,7 +114,9 @@ impl Report for Json {
             Happening::Failed(id, what, tail) => {
                 json!({"event": "failed", "job": name(id), "what": what, "log": tail})
             }
-            Happening::Unreproduced(id) => json!({"event": "unreproduced", "job": name(id)}),
+            Happening::Unreproduced(ids) => {
+                json!({"event": "unreproduced", "jobs": ids.iter().map(name).collect::<Vec<_>>()})
+            }
             Happening::Summary(summary) => json!({
                 "event": "summary", "ran": summary.ran, "cached": summary.cached, "failed": summary.failed,
                 "skipped": summary.skipped, "seconds": summary.seconds, "interrupted": summary.interrupted,

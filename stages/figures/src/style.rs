@@ -29,13 +29,17 @@ pub const TICK: f64 = 11.5;
 pub const CAPTION: f64 = 13.0;
 
 /// The architectures of the paper and of the quick profile, each with its colour in all figures: Okabe and Ito's
-/// palette, which readers with a colour vision deficiency can tell apart. A wide residual network has the same colour
-/// in both sizes.
-const ARCHITECTURES: [(&str, RGBColor); 8] = [
+/// palette, which readers with a colour vision deficiency can tell apart, and wine for the larger of two transformers. A
+/// wide residual network has the same colour in both sizes.
+const ARCHITECTURES: [(&str, RGBColor); 12] = [
     ("allcnn", RGBColor(0x00, 0x72, 0xB2)),
     ("convmixer", RGBColor(0x00, 0x9E, 0x73)),
     ("fc", RGBColor(0xD5, 0x5E, 0x00)),
+    ("fc-256", RGBColor(0xE6, 0x9F, 0x00)),
+    ("fc-512", RGBColor(0xD5, 0x5E, 0x00)),
     ("vit", RGBColor(0xCC, 0x79, 0xA7)),
+    ("vit-32", RGBColor(0xCC, 0x79, 0xA7)),
+    ("vit-64", RGBColor(0x88, 0x22, 0x55)),
     ("wr-10-2-8", RGBColor(0x56, 0xB4, 0xE9)),
     ("wr-10-4-8", RGBColor(0x56, 0xB4, 0xE9)),
     ("wr-16-1-8", RGBColor(0xE6, 0x9F, 0x00)),
@@ -44,7 +48,7 @@ const ARCHITECTURES: [(&str, RGBColor); 8] = [
 
 /// Colours for further architectures, in this order.
 const FURTHER: [RGBColor; 6] = [
-    RGBColor(0x88, 0x22, 0x55),
+    RGBColor(0x66, 0x11, 0x00),
     RGBColor(0x99, 0x99, 0x33),
     RGBColor(0x33, 0x22, 0x88),
     RGBColor(0x77, 0x55, 0x44),
@@ -121,7 +125,7 @@ mod tests {
         one.iter().zip(two).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
     }
 
-    const QUICK: [&str; 6] = ["allcnn", "convmixer", "fc", "vit", "wr-10-2-8", "wr-16-1-8"];
+    const QUICK: [&str; 6] = ["allcnn", "convmixer", "fc-256", "fc-512", "vit-32", "vit-64"];
 
     #[test]
     fn architectures_can_be_told_apart_without_m_cones() {
@@ -138,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_known_architecture_has_its_colour_whatever_others_there_are() {
-        let fc = Palette::of(QUICK).colour("fc");
+        let fc = Palette::of(QUICK).colour("fc-512");
         assert_eq!(Palette::of(["aaa", "fc", "zzz"]).colour("fc"), fc);
         assert_ne!(Palette::of(["vit"]).colour("vit"), fc);
     }
