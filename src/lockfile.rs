@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::hash::{Hash, Key};
@@ -119,10 +120,20 @@ impl Lock {
             text.push('\n');
         }
         if text != self.text {
-            crate::store::write_whole(&self.path, text.as_bytes())
-                .map_err(|source| LockError::Io { path: self.path.clone(), source })?;
+            self.write(&text).map_err(|source| LockError::Io { path: self.path.clone(), source })?;
             self.text = text;
         }
+        Ok(())
+    }
+
+    /// Through the disk before it takes the old one's place: a power loss leaves one of the two.
+    fn write(&self, text: &str) -> io::Result<()> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let mut file =
+            tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(&self.path)?;
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
@@ -55,7 +56,10 @@ impl Report for Bars {
                     bar.set_style(stage_style());
                     bar.set_prefix(project.stage_name(*stage).to_owned());
                     bar.reset_eta();
-                    self.all.add(bar)
+                    let bar = self.all.add(bar);
+                    // The estimate goes on while no job ends.
+                    bar.enable_steady_tick(Duration::from_secs(1));
+                    bar
                 });
                 self.stages.resize(stage.0, None);
                 self.stages.push(bar);
