@@ -88,6 +88,8 @@ enum Command {
         /// A target that is one job.
         job: String,
     },
+    /// Read everything in the store; drop what is damaged, and say what it was. Ends with exit code 1 if anything was.
+    Verify,
     /// Print the graph of stages.
     Graph {
         /// For which program.
@@ -164,6 +166,7 @@ impl Cli {
                 print(&explain::show(&project, &plan, &targets))
             }
             Command::Log { job } => log(&open(&selection)?, &job),
+            Command::Verify => verify(&open(&selection)?),
             Command::Graph { format } => print(&explain::draw(&open(&selection)?, format)),
         }
     }
@@ -239,6 +242,24 @@ fn dry_run(project: &Project, wanted: &BTreeSet<JobId>, forced: &BTreeSet<JobId>
     let perhaps =
         if waiting > 0 { format!(", and up to {waiting} more if outputs change") } else { String::new() };
     text + &format!("would run {stale}{perhaps}; {current} up to date\n")
+}
+
+/// Reads every object of the store.
+fn verify(project: &Project) -> Result<ExitCode> {
+    let verified = project.store.verify()?;
+    let mut text = String::new();
+    for hash in &verified.dropped {
+        let outputs = project.lock.outputs_with(*hash);
+        let what = if outputs.is_empty() { String::new() } else { format!(" ({})", outputs.join(", ")) };
+        text.push_str(&format!("damaged, dropped: {hash}{what}\n"));
+    }
+    let size = indicatif::HumanBytes(verified.bytes);
+    text.push_str(&format!("{} objects, {size}, {} damaged\n", verified.objects, verified.dropped.len()));
+    if !verified.dropped.is_empty() {
+        text.push_str("`ribbon run` makes again what is needed of them\n");
+    }
+    print(&text)?;
+    Ok(if verified.dropped.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints a job's log: of its key as it is now, or of its line in the lock.

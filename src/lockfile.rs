@@ -95,6 +95,15 @@ impl Lock {
         self.lines.get(job)
     }
 
+    /// The outputs, as `train[seed=42].checkpoints`, whose content this is.
+    pub fn outputs_with(&self, hash: Hash) -> Vec<String> {
+        let outputs = |(job, line): (&String, &Line)| {
+            let named = line.outputs.iter().filter(|(_, artifact)| artifact.hash == hash);
+            named.map(|(name, _)| format!("{job}.{name}")).collect::<Vec<_>>()
+        };
+        self.lines.iter().flat_map(outputs).collect()
+    }
+
     /// Sets a job's line.
     pub fn set(&mut self, job: &str, line: Line) {
         self.lines.insert(job.to_owned(), line);

@@ -184,7 +184,7 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
     let fc = "(\"fc\", RGBColor(0xD5, 0x5E, 0x00))";
     workspace.edit("stages/figures/src/style.rs", fc, "(\"fc\", RGBColor(1, 2, 3))");
     let coloured = workspace.run(&[]);
-    assert_eq!(coloured.count(), 8);
+    assert_eq!(coloured.count(), 7);
     assert!(
         coloured.stages().iter().all(|(stage, _)| stage.starts_with("figure-")),
         "{:?}",

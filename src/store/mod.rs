@@ -30,7 +30,7 @@ use serde::de::DeserializeOwned;
 pub use index::{Artifact, Artifacts};
 pub use locks::Scratch;
 pub use memo::Memo;
-pub use object::{ObjectError, link_source, measure, unlink_source};
+pub use object::{ObjectError, Verified, link_source, measure, unlink_source};
 pub use record::{Machine, Record, RecordedOutput};
 
 use self::index::Index;
@@ -87,6 +87,14 @@ impl Store {
     /// Whether an artifact's content is here and, as far as the memo knows, unharmed.
     pub fn holds(&self, artifact: &Artifact, memo: &Memo) -> bool {
         self.objects.is_whole(artifact, memo)
+    }
+
+    /// Reads every object and drops the damaged ones.
+    ///
+    /// # Errors
+    /// When an object cannot be read.
+    pub fn verify(&self) -> Result<Verified, StoreError> {
+        Ok(self.objects.verify()?)
     }
 
     /// Moves what a job made into the store; only [`Store::commit`] makes it count.

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use super::index::Artifact;
-use super::memo::Memo;
+use super::memo::{Memo, hash_file};
 use crate::hash::Hash;
 use crate::pipeline::Kind;
 
@@ -55,6 +55,17 @@ struct Member {
     path: String,
     hash: Hash,
     size: u64,
+}
+
+/// What reading every object has shown.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// How many there are, the dropped ones among them.
+    pub objects: usize,
+    /// Their size.
+    pub bytes: u64,
+    /// Those whose content was not what their name says.
+    pub dropped: Vec<Hash>,
 }
 
 /// The objects of a store: `ab/cdef..`, read-only files named by their content.
@@ -144,6 +155,29 @@ impl Objects {
             }
             Err(_) => false,
         }
+    }
+
+    /// Reads every object and drops those that do not match their names.
+    ///
+    /// # Errors
+    /// When an object cannot be read; it stays, for nothing is known of it.
+    pub fn verify(&self) -> Result<Verified, ObjectError> {
+        let mut verified = Verified::default();
+        if !self.folder.exists() {
+            return Ok(verified);
+        }
+        for (name, path) in files_under(&self.folder)? {
+            // Not an object: what a killed process was about to rename.
+            let Ok(hash) = name.replacen('/', "", 1).parse::<Hash>() else { continue };
+            let size = fs::metadata(&path).map_err(io_error(&path))?.len();
+            verified.objects += 1;
+            verified.bytes += size;
+            if hash_file(&path, size).map_err(io_error(&path))? != hash {
+                fs::remove_file(&path).map_err(io_error(&path))?;
+                verified.dropped.push(hash);
+            }
+        }
+        Ok(verified)
     }
 
     /// Places an artifact at `to` for a job to read: linked, or copied where links do not reach.

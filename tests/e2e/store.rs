@@ -97,3 +97,21 @@ fn objects_are_read_only_and_named_by_their_content() {
         assert_eq!(object, object.parent().unwrap().with_file_name(&hash[..2]).join(&hash[2..]));
     }
 }
+
+#[test]
+fn verify_reads_everything_and_drops_and_names_what_is_damaged() {
+    let paper = tiny::paper();
+    paper.run("");
+    let fine = paper.ribbon("verify");
+    assert_eq!(fine.code, Some(0));
+    assert!(fine.out.ends_with(", 0 damaged\n"), "{}", fine.out);
+    let object = paper.object("embed");
+    let times = fs::metadata(&object).unwrap().modified().unwrap();
+    damage(&object);
+    fs::File::options().append(true).open(&object).unwrap().set_modified(times).unwrap();
+    let found = paper.ribbon("verify");
+    assert_eq!(found.code, Some(1));
+    assert!(found.out.contains("(embed."), "{}", found.out);
+    assert!(!object.exists());
+    assert_eq!(paper.run("--set title=New").made(), "embed 1, figure 1");
+}
