@@ -52,11 +52,12 @@ impl Report for Bars {
         match happening {
             Happening::Stage { stage, needed, current } => {
                 let bar = (*current < *needed).then(|| {
-                    let bar = ProgressBar::new(*needed as u64).with_position(*current as u64);
+                    // A bar draws itself where it stands: it must belong to the others before it is touched.
+                    let bar = self.all.add(ProgressBar::new(*needed as u64));
                     bar.set_style(stage_style());
                     bar.set_prefix(project.stage_name(*stage).to_owned());
+                    bar.set_position(*current as u64);
                     bar.reset_eta();
-                    let bar = self.all.add(bar);
                     // The estimate goes on while no job ends.
                     bar.enable_steady_tick(Duration::from_secs(1));
                     bar
