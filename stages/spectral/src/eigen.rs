@@ -253,7 +253,9 @@ mod tests {
                 assert!(error < 1e-10, "{order} {k}: {error}");
             }
             let products = vectors.dot(&vectors.t()) - Array2::<f64>::eye(count);
-            assert!(products.iter().all(|product| product.abs() < 1e-13 * order.max(10) as f64), "{order}");
+            // dstemr promises orthogonality to the order of n times the rounding of a number.
+            let bound = 2e-14 * order.max(50) as f64;
+            assert!(products.iter().all(|product| product.abs() < bound), "{order}");
         }
     }
 
