@@ -114,7 +114,14 @@ impl Conv {
         let Window { stride, padding, .. } = self.window;
         let weight = pass.lower(pass.weights.get(self.weight));
         let bias = pass.get(self.bias).map(|bias| pass.lower(bias));
-        pass.lower(x).conv2d(&weight, bias, [stride, stride], [padding, padding], [1, 1], self.groups)
+        let conv = |bias: Option<Tensor>| {
+            pass.lower(x).conv2d(&weight, bias, [stride, stride], [padding, padding], [1, 1], self.groups)
+        };
+        match bias {
+            // oneDNN's gradient of a depthwise bias takes as long as all else of that layer; an addition's does not.
+            Some(bias) if self.groups > 1 => conv(None).g_add_(&bias.view([1, -1, 1, 1])),
+            bias => conv(bias),
+        }
     }
 }
 
@@ -179,7 +186,11 @@ impl LayerNorm {
 
 /// Mean over height and width: [N, C, H, W] -> [N, C].
 pub(crate) fn average_pool(x: &Tensor) -> Tensor {
-    x.mean_dim([2i64, 3].as_slice(), false, None)
+    let [batch, channels, height, width] = x.size()[..] else {
+        unreachable!("a convolution's result has four axes");
+    };
+    // Not a mean: its gradient does not keep the channels last, and what comes before would run on copies.
+    x.avg_pool2d([height, width], [1, 1], [0, 0], false, true, None).view([batch, channels])
 }
 
 /// PyTorch's start of linear and convolution layers, weights and biases: uniform in plus or minus 1/sqrt(inputs).
