@@ -73,7 +73,11 @@ fn check(side: &'static str, models: &[Model], expected: (usize, usize)) -> Resu
             return Some(GeometryError::Shape { side, index, found: model.dim(), expected });
         }
         // `&` without a way out, so that the scan is done many values at a time.
-        if model.iter().fold(true, |all, &value| all & valid(value)) {
+        let all = |all: bool, value: &f32| all & valid(*value);
+        if model
+            .as_slice()
+            .map_or_else(|| model.iter().fold(true, all), |values| values.iter().fold(true, all))
+        {
             return None;
         }
         let ((sample, _), &value) = model.indexed_iter().find(|&(_, &value)| !valid(value))?;
