@@ -9,6 +9,7 @@ mod hashing;
 mod measure;
 mod workload;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -101,6 +102,13 @@ pub struct Bench {
     folder: PathBuf,
     worker: PathBuf,
     at_once: usize,
+    made: Cell<usize>,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
 }
 
 fn main() {
@@ -122,17 +130,22 @@ fn main() {
 impl Bench {
     fn new(at_once: usize) -> Bench {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peers");
+        let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
         let worker = folder.join("worker");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/worker.c");
         let built = Command::new("cc").args(["-O2", "-o"]).arg(&worker).arg(source).status();
         assert!(built.is_ok_and(|status| status.success()), "cc builds worker.c");
-        Bench { folder, worker, at_once }
+        Bench { folder, worker, at_once, made: Cell::new(0) }
     }
 
-    /// A new workload, ready to be timed.
+    /// A new workload, ready to be timed. Older ones stay until the end: ext4 gives no place of a file that was removed
+    /// in the last minutes to a new one, and searches long when there are thousands of them.
     pub fn workload(&self, tool: Tool, configurations: usize) -> Workload {
-        let folder = self.folder.join(tool.name().replace(", ", "-").replace(' ', "-"));
+        let number = self.made.get();
+        self.made.set(number + 1);
+        let folder =
+            self.folder.join(format!("{number}-{}", tool.name().replace(", ", "-").replace(' ', "-")));
         let workload = Workload::new(tool, folder, configurations, &self.worker);
         if tool == Tool::Worker {
             workload.with_one_configuration(|| {

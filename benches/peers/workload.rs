@@ -50,9 +50,6 @@ pub struct Workload {
 impl Workload {
     /// Writes a workload of so many configurations, with the program `worker` as what its jobs run.
     pub fn new(tool: Tool, folder: PathBuf, configurations: usize, worker: &Path) -> Workload {
-        if folder.exists() {
-            fs::remove_dir_all(&folder).unwrap();
-        }
         for name in ["inputs", "code", "train", "predict", "figures"] {
             fs::create_dir_all(folder.join(name)).unwrap();
         }
