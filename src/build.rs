@@ -1,4 +1,4 @@
-//! Builds stage crates and keeps their programs, each under the hash of the code it was built from.
+//! Builds stage crates and keeps their programs, each under the hash of the code it was built from and its own.
 //!
 //! A program that is kept is never built again, so cargo starts only when there is something to do. Each crate is built
 //! by a cargo of its own: built together, cargo would unite the features of their dependencies, and what a program does
@@ -191,13 +191,21 @@ impl Builder {
         Ok(programs)
     }
 
-    /// The kept program of a code, marked as used now.
+    /// The kept program of a code, marked as used now. One whose content has changed goes: it would be a stage that
+    /// computes something else.
     fn kept(&self, code: &Code) -> Option<PathBuf> {
         let folder = self.bin.join(code.hash.to_string());
-        let program = fs::read_dir(&folder).ok()?.find_map(Result::ok)?.path();
+        let first_in = |folder: &Path| Some(fs::read_dir(folder).ok()?.find_map(Result::ok)?.path());
+        let own = first_in(&folder)?;
+        let program = first_in(&own).filter(|program| {
+            hash_of(program).is_ok_and(|hash| own.file_name() == Some(OsStr::new(&hash.to_string())))
+        });
+        if program.is_none() {
+            let _ = fs::remove_dir_all(&folder);
+        }
         // Only its age depends on this.
         let _ = File::open(&folder).and_then(|folder| folder.set_modified(SystemTime::now()));
-        Some(program)
+        program
     }
 
     fn build(
@@ -272,7 +280,8 @@ impl Builder {
         built.sources.extend(code.crates.clone());
         built.write()?;
 
-        let place = self.bin.join(code.hash.to_string());
+        let content = hash_of(copy.path()).map_err(Error::file(copy.path()))?;
+        let place = self.bin.join(code.hash.to_string()).join(content.to_string());
         fs::create_dir_all(&place).map_err(Error::file(&place))?;
         let place = place.join(program.file_name().unwrap_or(OsStr::new("program")));
         copy.persist(&place).map_err(|error| Error::File { path: place.clone(), source: error.error })?;
@@ -419,6 +428,12 @@ fn lock(target: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<File, Error> {
     }
     file.lock().map_err(Error::file(&path))?;
     Ok(file)
+}
+
+fn hash_of(program: &Path) -> io::Result<Hash> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_mmap_rayon(program)?;
+    Ok(hasher.finalize().into())
 }
 
 fn each_line(stream: Option<impl io::Read>, mut line: impl FnMut(&str)) {

@@ -10,6 +10,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::explain::{self, Format};
 use crate::graph::JobId;
+use crate::hash::Hash;
 use crate::plan::{Plan, State};
 use crate::project::{self, Project, Selection};
 use crate::run::{self, Bars, Interrupts, Json, Options, Plain, Report};
@@ -244,22 +245,25 @@ fn dry_run(project: &Project, wanted: &BTreeSet<JobId>, forced: &BTreeSet<JobId>
     text + &format!("would run {stale}{perhaps}; {current} up to date\n")
 }
 
-/// Reads every object of the store.
+/// Reads all that the store keeps.
 fn verify(project: &Project) -> Result<ExitCode> {
     let verified = project.store.verify()?;
     let mut text = String::new();
-    for hash in &verified.dropped {
-        let outputs = project.lock.outputs_with(*hash);
-        let what = if outputs.is_empty() { String::new() } else { format!(" ({})", outputs.join(", ")) };
-        text.push_str(&format!("damaged, dropped: {hash}{what}\n"));
-    }
+    let mut tell = |what: &str, hash: &Hash, names: Vec<String>| {
+        let names = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+        text.push_str(&format!("damaged, dropped: {what}{hash}{names}\n"));
+    };
+    verified.dropped.iter().for_each(|hash| tell("", hash, project.lock.outputs_with(*hash)));
+    verified.records.iter().for_each(|key| tell("record ", &key.0, project.lock.jobs_with(*key)));
+    verified.code.iter().for_each(|hash| tell("list of code ", hash, Vec::new()));
     let size = indicatif::HumanBytes(verified.bytes);
-    text.push_str(&format!("{} objects, {size}, {} damaged\n", verified.objects, verified.dropped.len()));
+    let damaged = verified.dropped.len() + verified.records.len() + verified.code.len();
+    text.push_str(&format!("{} objects, {size}, {damaged} damaged\n", verified.objects));
     if !verified.dropped.is_empty() {
         text.push_str("`ribbon run` makes again what is needed of them\n");
     }
     print(&text)?;
-    Ok(if verified.dropped.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if damaged == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints a job's log: of its key as it is now, or of its line in the lock.

@@ -16,5 +16,6 @@ pub mod pipeline;
 pub mod plan;
 pub mod project;
 pub mod run;
+mod seal;
 pub mod store;
 pub mod target;

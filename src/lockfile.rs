@@ -104,6 +104,11 @@ impl Lock {
         self.lines.iter().flat_map(outputs).collect()
     }
 
+    /// The jobs with this key.
+    pub fn jobs_with(&self, key: Key) -> Vec<String> {
+        self.lines.iter().filter(|(_, line)| line.key == key).map(|(job, _)| job.clone()).collect()
+    }
+
     /// Sets a job's line.
     pub fn set(&mut self, job: &str, line: Line) {
         self.lines.insert(job.to_owned(), line);

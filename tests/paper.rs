@@ -76,11 +76,11 @@ impl Workspace {
         fs::read(self.path(&format!("outputs/tiny/figures/{name}"))).unwrap()
     }
 
-    /// The programs that were built.
+    /// The programs that were built: CODE/OWN/NAME.
     fn programs(&self) -> Vec<PathBuf> {
-        let folders = fs::read_dir(self.path(".ribbon/bin")).unwrap().map(|entry| entry.unwrap().path());
-        let programs = folders.filter(|path| path.is_dir()).flat_map(|folder| fs::read_dir(folder).unwrap());
-        programs.map(|entry| entry.unwrap().path()).collect()
+        let below = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let folders = below(self.path(".ribbon/bin")).filter(|path| path.is_dir());
+        folders.flat_map(below).flat_map(below).collect()
     }
 }
 

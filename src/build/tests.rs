@@ -158,6 +158,18 @@ fn a_kept_program_needs_no_cargo() {
 }
 
 #[test]
+fn a_kept_program_that_has_changed_is_built_again() {
+    let clone = Clone::new("one", "first");
+    let program = clone.build().unwrap();
+    let mut bytes = fs::read(&program).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::remove_file(&program).unwrap();
+    fs::write(&program, bytes).unwrap();
+    assert_eq!(clone.output(), "one first");
+    assert_eq!(clone.build().unwrap(), program, "the same content has the same place");
+}
+
+#[test]
 fn a_crate_that_does_not_build_says_which_and_shows_the_compiler() {
     let clone = Clone::new("one", "first");
     clone.write("hello/src/main.rs", "fn main() { missing() }");
@@ -188,7 +200,7 @@ fn programs_unused_for_long_are_dropped() {
     let clone = Clone::new("one", "first");
     let first = clone.build().unwrap();
     let long_ago = SystemTime::now() - super::KEPT * 2;
-    File::open(first.parent().unwrap()).unwrap().set_modified(long_ago).unwrap();
+    File::open(first.ancestors().nth(2).unwrap()).unwrap().set_modified(long_ago).unwrap();
     clone.say("one", "second");
     let second = clone.build().unwrap();
     assert!(!first.exists() && second.exists());

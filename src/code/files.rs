@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use walkdir::WalkDir;
 use super::Error;
 use super::rust::Source;
 use crate::hash::Hash;
+use crate::seal::{seal, unseal};
 
 /// Starts the file of remembered analyses; a change of [`Source`] or of how it comes to be needs another number.
 const FORMAT: u32 = 1;
@@ -37,7 +38,7 @@ impl<'a> Files<'a> {
     pub fn open(cache: &Path, raw: impl Fn(&Path) -> io::Result<Hash> + 'a) -> Files<'a> {
         let known = fs::read(cache)
             .ok()
-            .and_then(|bytes| serde_json::from_slice::<Remembered>(&bytes).ok())
+            .and_then(|bytes| serde_json::from_slice::<Remembered>(unseal(&bytes)?).ok())
             .filter(|remembered| remembered.format == FORMAT)
             .map(|remembered| remembered.sources)
             .unwrap_or_default();
@@ -52,7 +53,7 @@ impl<'a> Files<'a> {
         let remembered = Remembered { format: FORMAT, sources: self.used.clone() };
         let folder = cache.parent().unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        serde_json::to_writer(&mut file, &remembered)?;
+        file.write_all(&seal(serde_json::to_vec(&remembered)?))?;
         file.persist(cache)?;
         Ok(())
     }

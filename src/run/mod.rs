@@ -1,6 +1,7 @@
 //! A run: jobs whose keys have no artifacts are executed, as many at once as there are slots, deepest stage first.
 
 mod bars;
+mod folder;
 mod interrupts;
 mod pool;
 mod process;

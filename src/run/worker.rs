@@ -16,6 +16,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::folder::{empty, write_over};
 use super::process::{Group, Launch, Line, Process};
 use crate::graph::JobId;
 use crate::hash::Key;
@@ -276,7 +277,7 @@ impl Worker<'_> {
         let path = self.folder.join("job.json");
         let written = serde_json::to_vec(&self.job_file(job)).map_err(io::Error::from);
         written
-            .and_then(|text| fs::write(&path, text))
+            .and_then(|text| write_over(&path, &text))
             .map_err(|source| Failure::Folder { path: path.clone(), source })?;
         Ok(path)
     }
@@ -458,7 +459,10 @@ impl Worker<'_> {
         }
     }
 
-    /// Takes the job's folders away; the memo learns that links to its inputs are gone.
+    /// Empties the job's folders; the memo learns that links to its inputs are gone.
+    ///
+    /// The folders stay for the next job: a file system that is told of thousands of new and removed folders a second
+    /// comes to spend more on finding places for them than the jobs take.
     fn clear(&self, job: &Assignment) {
         for (name, input) in &job.inputs {
             for (i, placed) in input.placed().enumerate() {
@@ -469,8 +473,12 @@ impl Worker<'_> {
                 }
             }
         }
-        let _ = fs::remove_dir_all(self.inputs());
-        let _ = fs::remove_dir_all(self.outputs());
+        for folder in [self.inputs(), self.outputs()] {
+            // One that cannot be emptied goes as a whole, or the next job says what is wrong with it.
+            if empty(&folder).is_err() {
+                let _ = fs::remove_dir_all(&folder);
+            }
+        }
     }
 
     fn inputs(&self) -> PathBuf {

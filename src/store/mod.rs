@@ -3,9 +3,9 @@
 //! ```text
 //! store/objects/ab/cdef..   content, read-only (object.rs)
 //! store/index               key -> artifacts, append-only (index.rs)
-//! store/records/ab/cdef..   how they came to be, JSON (record.rs)
+//! store/records/ab/cdef..   how they came to be, JSON (record.rs) with a seal
 //! store/logs/ab/cdef..      what the job printed
-//! store/code/ab/cdef..      what a code hash is made of, JSON, for `why`
+//! store/code/ab/cdef..      what a code hash is made of, JSON with a seal, for `why`
 //! store/locks               a byte a key (locks.rs)
 //! store/tmp/                scratch folders of running processes
 //! ```
@@ -38,6 +38,7 @@ use self::locks::KeyLocks;
 use self::object::Objects;
 use crate::hash::{Hash, Key};
 use crate::pipeline::Kind;
+use crate::seal::{seal, unseal};
 
 /// What can go wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -89,12 +90,30 @@ impl Store {
         self.objects.is_whole(artifact, memo)
     }
 
-    /// Reads every object and drops the damaged ones.
+    /// Reads every object, record and list of code, and drops the damaged ones.
     ///
     /// # Errors
-    /// When an object cannot be read.
+    /// When one of them cannot be read.
     pub fn verify(&self) -> Result<Verified, StoreError> {
-        Ok(self.objects.verify()?)
+        let verified = self.objects.verify()?;
+        let records = self.drop_unsealed("records")?.into_iter().map(Key).collect();
+        Ok(Verified { records, code: self.drop_unsealed("code")?, ..verified })
+    }
+
+    /// Drops the files of a section whose seals are broken, and tells their names.
+    fn drop_unsealed(&self, section: &str) -> Result<Vec<Hash>, StoreError> {
+        let folder = self.root.join(section);
+        let mut dropped = Vec::new();
+        for (name, path) in if folder.exists() { object::files_under(&folder)? } else { Vec::new() } {
+            // Without such a name it is what a killed process was about to rename.
+            let Ok(hash) = name.replacen('/', "", 1).parse::<Hash>() else { continue };
+            let text = fs::read(&path).map_err(io_error("read", &path))?;
+            if unseal(&text).is_none() {
+                fs::remove_file(&path).map_err(io_error("remove", &path))?;
+                dropped.push(hash);
+            }
+        }
+        Ok(dropped)
     }
 
     /// Moves what a job made into the store; only [`Store::commit`] makes it count.
@@ -227,14 +246,14 @@ impl Store {
         let path = self.path(section, hash);
         let write = || {
             make_parent(&path)?;
-            write_whole(&path, &serde_json::to_vec(value)?)
+            write_whole(&path, &seal(serde_json::to_vec(value)?))
         };
         write().map_err(io_error("write", &path))
     }
 
     fn read_json<T: DeserializeOwned>(&self, section: &str, hash: Hash) -> Option<T> {
         let text = fs::read(self.path(section, hash)).ok()?;
-        serde_json::from_slice(&text).ok()
+        serde_json::from_slice(unseal(&text)?).ok()
     }
 }
 

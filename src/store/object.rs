@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::index::Artifact;
 use super::memo::{Memo, hash_file};
-use crate::hash::Hash;
+use crate::hash::{Hash, Key};
 use crate::pipeline::Kind;
 
 /// First line of a folder's listing; the number is the format.
@@ -66,6 +66,10 @@ pub struct Verified {
     pub bytes: u64,
     /// Those whose content was not what their name says.
     pub dropped: Vec<Hash>,
+    /// Keys whose records had another text than was written.
+    pub records: Vec<Key>,
+    /// Code hashes of which the same is true for what they are made of.
+    pub code: Vec<Hash>,
 }
 
 /// The objects of a store: `ab/cdef..`, read-only files named by their content.
@@ -331,7 +335,7 @@ fn check_kind(path: &Path, kind: Kind) -> Result<(), ObjectError> {
 }
 
 /// All files below a folder, with their paths in it, sorted. Links and sockets are refused: content cannot name them.
-fn files_under(folder: &Path) -> Result<Vec<(String, PathBuf)>, ObjectError> {
+pub(super) fn files_under(folder: &Path) -> Result<Vec<(String, PathBuf)>, ObjectError> {
     let mut found = Vec::new();
     let mut pending = vec![(String::new(), folder.to_owned())];
     while let Some((prefix, folder)) = pending.pop() {
