@@ -1,5 +1,7 @@
 //! What people do with `ribbon`, on tiny pipelines with the real program: a module an action.
 
+mod accept;
+mod diff;
 mod edit;
 mod explain;
 mod kill;
