@@ -51,7 +51,7 @@ pub fn accept(
             plan.resolve(id);
         }
         let previous = match plan.state(id) {
-            State::Current(..) | State::Unneeded => continue,
+            State::Current(..) | State::Kept(_) | State::Unneeded => continue,
             State::Waiting => Err(waits(project, &plan, id)),
             State::Stale(key, _) => previous(project, id).map(|(from, artifacts)| (*key, from, artifacts)),
         };

@@ -62,6 +62,9 @@ enum Command {
         /// Where a key makes other bits than pipeline.lock says, take the new ones into it.
         #[arg(long)]
         update_lock: bool,
+        /// Leave heavy stages as they are: what depends on them takes what they made before.
+        #[arg(long)]
+        light: bool,
         /// Tell events as JSON, one a line, on standard output.
         #[arg(long)]
         json: bool,
@@ -173,14 +176,19 @@ impl Cli {
                 clap_complete::generate(shell, &mut Cli::command(), "ribbon", &mut text);
                 print(&String::from_utf8_lossy(&text))
             }
-            Command::Run { targets, jobs, dry_run: false, keep_going, force, update_lock, json } => {
-                let options = Options { threads: jobs, keep_going, update_lock };
+            Command::Run { targets, jobs, dry_run: false, keep_going, force, update_lock, light, json } => {
+                let options = Options { threads: jobs, keep_going, update_lock, light };
                 run(&selection, &targets, &force, &options, json)
             }
-            Command::Run { targets, force, .. } => {
+            Command::Run { targets, force, light, .. } => {
                 let project = open(&selection)?;
-                let (wanted, forced) = (wanted(&project, &targets)?, jobs(&project, &force)?);
-                print(&dry_run(&project, &wanted, &forced))
+                let (wanted, forced) = (wanted(&project, &targets)?, forced(&project, &force, light)?);
+                let plan = match light {
+                    true => Plan::light(&project, &wanted, &forced),
+                    false => Plan::new(&project, &wanted, &forced),
+                };
+                run::check(&project, &plan)?;
+                print(&dry_run(&project, plan))
             }
             Command::Status { check } => {
                 let project = open(&selection)?;
@@ -192,7 +200,8 @@ impl Cli {
             }
             Command::Why { target } => {
                 let project = open(&selection)?;
-                print(&dry_run(&project, &jobs(&project, &[target])?, &BTreeSet::new()))
+                let targets = jobs(&project, &[target])?;
+                print(&dry_run(&project, Plan::new(&project, &targets, &BTreeSet::new())))
             }
             Command::Show { target } => {
                 let project = open(&selection)?;
@@ -243,7 +252,7 @@ fn run(
         () => Box::new(Plain),
     };
     let (mut project, _lock) = open_to_change(selection)?;
-    let (wanted, forced) = (wanted(&project, targets)?, jobs(&project, force)?);
+    let (wanted, forced) = (wanted(&project, targets)?, forced(&project, force, options.light)?);
     let interrupts = Interrupts::catch().context("cannot catch Ctrl-C")?;
     let summary = match run::run(&mut project, &wanted, &forced, options, &interrupts, report.as_mut()) {
         Ok(summary) => summary,
@@ -348,9 +357,17 @@ fn jobs(project: &Project, targets: &[String]) -> Result<BTreeSet<JobId>> {
     Ok(jobs)
 }
 
+/// The jobs that run though they are up to date.
+fn forced(project: &Project, targets: &[String], light: bool) -> Result<BTreeSet<JobId>> {
+    let forced = jobs(project, targets)?;
+    match forced.iter().find(|id| light && project.stage(**id).heavy) {
+        Some(id) => bail!("--force {} and --light: {} is heavy", project.name(*id), project.stage(*id).name),
+        None => Ok(forced),
+    }
+}
+
 /// What would run and why.
-fn dry_run(project: &Project, wanted: &BTreeSet<JobId>, forced: &BTreeSet<JobId>) -> String {
-    let mut plan = Plan::new(project, wanted, forced);
+fn dry_run(project: &Project, mut plan: Plan) -> String {
     plan.demand();
     let mut text = String::new();
     for group in explain::why(project, &plan) {
@@ -362,6 +379,9 @@ fn dry_run(project: &Project, wanted: &BTreeSet<JobId>, forced: &BTreeSet<JobId>
     let current = count(|state| matches!(state, State::Current(..)));
     let perhaps =
         if waiting > 0 { format!(", and up to {waiting} more if outputs change") } else { String::new() };
+    for left in run::left(project, &plan) {
+        text.push_str(&format!("{left}\n"));
+    }
     text + &format!("would run {stale}{perhaps}; {current} up to date\n")
 }
 
@@ -393,7 +413,7 @@ fn log(project: &Project, job: &str) -> Result<ExitCode> {
     let plan = Plan::new(project, &jobs, &BTreeSet::new());
     let now = match plan.state(id) {
         State::Stale(key, _) | State::Current(key, _) => Some(*key),
-        State::Waiting | State::Unneeded => None,
+        State::Waiting | State::Kept(_) | State::Unneeded => None,
     };
     let locked = project.lock.get(project.name(id)).map(|line| line.key);
     let keys = now.into_iter().chain(locked);

@@ -33,7 +33,7 @@ pub fn why(project: &Project, plan: &Plan) -> Vec<Group> {
     let mut groups = Groups::default();
     for id in plan.needed() {
         let (reasons, perhaps) = match plan.state(id) {
-            State::Unneeded | State::Current(..) => continue,
+            State::Unneeded | State::Current(..) | State::Kept(_) => continue,
             State::Waiting => match differences(project, plan, id) {
                 Ok(found) if found.is_empty() => (vec![waits(project, plan, id)], true),
                 Ok(found) => (told(&found), false),

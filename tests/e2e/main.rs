@@ -5,6 +5,7 @@ mod diff;
 mod edit;
 mod explain;
 mod kill;
+mod light;
 mod lock;
 mod publish;
 mod run;
