@@ -3,6 +3,7 @@
 mod compare;
 mod diff;
 mod draw;
+mod html;
 mod show;
 mod status;
 mod why;
