@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::accept;
 use crate::explain::{self, Format};
 use crate::graph::JobId;
 use crate::hash::Hash;
+use crate::lockfile::{self, Lock};
 use crate::plan::{Plan, State};
 use crate::project::{self, Project, Selection};
 use crate::run::{self, Bars, Interrupts, Json, Options, Plain, Report};
@@ -61,6 +63,9 @@ enum Command {
         /// Where a key makes other bits than pipeline.lock says, take the new ones into it.
         #[arg(long)]
         update_lock: bool,
+        /// Leave heavy stages as they are: what depends on them takes what they made before.
+        #[arg(long)]
+        light: bool,
         /// Tell events as JSON, one a line, on standard output.
         #[arg(long)]
         json: bool,
@@ -82,6 +87,39 @@ enum Command {
     Show {
         /// What to trace.
         target: String,
+    },
+    /// Keep what jobs made over changes that are cosmetic: their outputs count for the new code and parameters.
+    #[command(after_help = TARGETS)]
+    Accept {
+        /// What keeps its outputs. What depends on it needs no accepting.
+        #[arg(required = true)]
+        targets: Vec<String>,
+        /// Why the change does not matter; `ribbon show` tells it.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        because: String,
+    },
+    /// Say what differs between two versions of pipeline.lock: jobs, parameters, outputs.
+    Diff {
+        /// A git revision, as `HEAD~3`, a tag or a branch.
+        #[arg(required_unless_present = "profiles")]
+        before: Option<String>,
+        /// Another one; pipeline.lock as it is now when not given.
+        after: Option<String>,
+        /// Compare two profiles instead.
+        #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with = "before")]
+        profiles: Vec<String>,
+        /// Tell it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Merge two versions of pipeline.lock line by line into OURS; for git, as docs/PIPELINE.md says.
+    MergeLock {
+        /// What both came from (%O).
+        base: PathBuf,
+        /// The version that is replaced by the result (%A).
+        ours: PathBuf,
+        /// The other version (%B).
+        theirs: PathBuf,
     },
     /// Print what a job printed when it last ran.
     #[command(after_help = TARGETS)]
@@ -139,14 +177,19 @@ impl Cli {
                 clap_complete::generate(shell, &mut Cli::command(), "ribbon", &mut text);
                 print(&String::from_utf8_lossy(&text))
             }
-            Command::Run { targets, jobs, dry_run: false, keep_going, force, update_lock, json } => {
-                let options = Options { threads: jobs, keep_going, update_lock };
+            Command::Run { targets, jobs, dry_run: false, keep_going, force, update_lock, light, json } => {
+                let options = Options { threads: jobs, keep_going, update_lock, light };
                 run(&selection, &targets, &force, &options, json)
             }
-            Command::Run { targets, force, .. } => {
+            Command::Run { targets, force, light, .. } => {
                 let project = open(&selection)?;
-                let (wanted, forced) = (wanted(&project, &targets)?, jobs(&project, &force)?);
-                print(&dry_run(&project, &wanted, &forced))
+                let (wanted, forced) = (wanted(&project, &targets)?, forced(&project, &force, light)?);
+                let plan = match light {
+                    true => Plan::light(&project, &wanted, &forced),
+                    false => Plan::new(&project, &wanted, &forced),
+                };
+                run::check(&project, &plan)?;
+                print(&dry_run(&project, plan))
             }
             Command::Status { check } => {
                 let project = open(&selection)?;
@@ -158,7 +201,8 @@ impl Cli {
             }
             Command::Why { target } => {
                 let project = open(&selection)?;
-                print(&dry_run(&project, &jobs(&project, &[target])?, &BTreeSet::new()))
+                let targets = jobs(&project, &[target])?;
+                print(&dry_run(&project, Plan::new(&project, &targets, &BTreeSet::new())))
             }
             Command::Show { target } => {
                 let project = open(&selection)?;
@@ -166,6 +210,29 @@ impl Cli {
                 let plan = Plan::new(&project, &targets, &BTreeSet::new());
                 print(&explain::show(&project, &plan, &targets))
             }
+            Command::Accept { targets, because } => accept(&selection, &targets, &because),
+            Command::Diff { before, after, profiles, json } => {
+                let project = open(&selection)?;
+                let [before, after] = match (before, profiles.as_slice()) {
+                    (Some(before), _) => {
+                        [version(&project, Some(&before))?, version(&project, after.as_deref())?]
+                    }
+                    (None, profiles) => {
+                        let [a, b] = [0, 1].map(|place| profile(&project, &profiles[place]));
+                        [a?, b?]
+                    }
+                };
+                let stages: Vec<&str> =
+                    project.pipeline.stages.iter().map(|stage| stage.name.as_str()).collect();
+                let changes = explain::diff(&project.store, &stages, before.lines(), after.lines());
+                let lines = changes.iter().map(|change| format!("{change}\n"));
+                match () {
+                    () if json => print(&format!("{:#}\n", serde_json::to_value(&changes)?)),
+                    () if changes.is_empty() => print("no job differs\n"),
+                    () => print(&lines.collect::<String>()),
+                }
+            }
+            Command::MergeLock { base, ours, theirs } => merge_lock([&base, &ours, &theirs]),
             Command::Log { job } => log(&open(&selection)?, &job),
             Command::Verify => verify(&open(&selection)?),
             Command::Graph { format } => print(&explain::draw(&open(&selection)?, format)),
@@ -185,12 +252,8 @@ fn run(
         () if std::io::stderr().is_terminal() => Box::new(Bars::new()),
         () => Box::new(Plain),
     };
-    let path = project::find(selection)?;
-    let root = path.parent().context("pipeline.yaml stands in a folder")?;
-    let waits = || complain(&format!("waiting for another run in {}", root.display()));
-    let _lock = Project::lock_workspace(root, waits)?;
-    let mut project = open(selection)?;
-    let (wanted, forced) = (wanted(&project, targets)?, jobs(&project, force)?);
+    let (mut project, _lock) = open_to_change(selection)?;
+    let (wanted, forced) = (wanted(&project, targets)?, forced(&project, force, options.light)?);
     let interrupts = Interrupts::catch().context("cannot catch Ctrl-C")?;
     let summary = match run::run(&mut project, &wanted, &forced, options, &interrupts, report.as_mut()) {
         Ok(summary) => summary,
@@ -215,6 +278,73 @@ fn open(selection: &Selection) -> Result<Project> {
     Ok(project)
 }
 
+/// Opens a project that no other command changes while the file is held.
+fn open_to_change(selection: &Selection) -> Result<(Project, std::fs::File)> {
+    let path = project::find(selection)?;
+    let root = path.parent().context("pipeline.yaml stands in a folder")?;
+    let waits = || complain(&format!("waiting for another run in {}", root.display()));
+    let lock = Project::lock_workspace(root, waits)?;
+    Ok((open(selection)?, lock))
+}
+
+/// Accepts, and says over which changes.
+fn accept(selection: &Selection, targets: &[String], because: &str) -> Result<ExitCode> {
+    let (mut project, _lock) = open_to_change(selection)?;
+    let targets = jobs(&project, targets)?;
+    let outcome = accept::accept(&mut project, &targets, because)?;
+    let mut text = String::new();
+    for group in outcome.accepted.as_slice() {
+        text.push_str(&format!("accepted {group}\n"));
+    }
+    for group in outcome.refused.as_slice() {
+        text.push_str(&format!("not accepted {group}\n"));
+    }
+    if outcome.accepted.jobs() + outcome.refused.jobs() == 0 {
+        text.push_str("nothing to accept: up to date\n");
+    }
+    print(&text)?;
+    Ok(if outcome.refused.jobs() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The lock of the project's profile in a revision, or as it is.
+fn version(project: &Project, revision: Option<&str>) -> Result<Lock> {
+    let (path, profile) = (project.lock.path(), &project.pipeline.profile);
+    Ok(match revision {
+        Some(revision) => Lock::parse(path, profile, lockfile::at_revision(path, revision)?)?,
+        None => Lock::open(path, profile)?,
+    })
+}
+
+/// The lock of another profile.
+fn profile(project: &Project, name: &str) -> Result<Lock> {
+    let path = project.lock.path();
+    let lock = Lock::open(path, name)?;
+    if lock.lines().is_empty() {
+        bail!("{} has no lines of a profile {name}; run it first", path.display());
+    }
+    Ok(lock)
+}
+
+/// Merges locks for git, which takes any failure as a conflict and leaves the file to people.
+fn merge_lock(paths: [&Path; 3]) -> Result<ExitCode> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let [base, ours, theirs] = paths.map(read);
+    let merged = match lockfile::merge(&base?, &ours?, &theirs?) {
+        Ok(merged) => merged,
+        Err((place, error)) => bail!("cannot merge {}: {error}", paths[place].display()),
+    };
+    std::fs::write(paths[1], merged.text).with_context(|| format!("cannot write {}", paths[1].display()))?;
+    if !merged.dropped.is_empty() {
+        complain(&format!(
+            "pipeline.lock: both sides changed {}; left out, the next `ribbon run` writes them",
+            merged.dropped.join(", ")
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// The jobs of targets, or all that the pipeline is for.
 fn wanted(project: &Project, targets: &[String]) -> Result<BTreeSet<JobId>> {
     if targets.is_empty() { Ok(target::everything(project)) } else { jobs(project, targets) }
@@ -228,9 +358,17 @@ fn jobs(project: &Project, targets: &[String]) -> Result<BTreeSet<JobId>> {
     Ok(jobs)
 }
 
+/// The jobs that run though they are up to date.
+fn forced(project: &Project, targets: &[String], light: bool) -> Result<BTreeSet<JobId>> {
+    let forced = jobs(project, targets)?;
+    match forced.iter().find(|id| light && project.stage(**id).heavy) {
+        Some(id) => bail!("--force {} and --light: {} is heavy", project.name(*id), project.stage(*id).name),
+        None => Ok(forced),
+    }
+}
+
 /// What would run and why.
-fn dry_run(project: &Project, wanted: &BTreeSet<JobId>, forced: &BTreeSet<JobId>) -> String {
-    let mut plan = Plan::new(project, wanted, forced);
+fn dry_run(project: &Project, mut plan: Plan) -> String {
     plan.demand();
     let mut text = String::new();
     for group in explain::why(project, &plan) {
@@ -242,6 +380,9 @@ fn dry_run(project: &Project, wanted: &BTreeSet<JobId>, forced: &BTreeSet<JobId>
     let current = count(|state| matches!(state, State::Current(..)));
     let perhaps =
         if waiting > 0 { format!(", and up to {waiting} more if outputs change") } else { String::new() };
+    for left in run::left(project, &plan) {
+        text.push_str(&format!("{left}\n"));
+    }
     text + &format!("would run {stale}{perhaps}; {current} up to date\n")
 }
 
@@ -276,7 +417,7 @@ fn log(project: &Project, job: &str) -> Result<ExitCode> {
     let plan = Plan::new(project, &jobs, &BTreeSet::new());
     let now = match plan.state(id) {
         State::Stale(key, _) | State::Current(key, _) => Some(*key),
-        State::Waiting | State::Unneeded => None,
+        State::Waiting | State::Kept(_) | State::Unneeded => None,
     };
     let locked = project.lock.get(project.name(id)).map(|line| line.key);
     let keys = now.into_iter().chain(locked);

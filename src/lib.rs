@@ -4,6 +4,7 @@
 //! [`key`] (all that a result depends on) -> [`store`] and [`lockfile`] (what was made) -> [`plan`] (what has to run) ->
 //! [`build`] and [`run`] -> [`explain`]. docs/ARCHITECTURE.md draws the map.
 
+pub mod accept;
 pub mod build;
 pub mod cli;
 pub mod code;

@@ -3,6 +3,9 @@
 //! One line a job, sorted: profile, job, key, and `NAME=HASH:SIZE` per output (`NAME/=..` for a folder), separated by
 //! spaces; a space in a name is written `%20`, a percent sign `%25`. A run writes only its own profile's lines.
 
+mod git;
+mod merge;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -13,6 +16,9 @@ use std::path::{Path, PathBuf};
 use crate::hash::{Hash, Key};
 use crate::pipeline::Kind;
 use crate::store::Artifact;
+
+pub use git::{RevisionError, at_revision};
+pub use merge::{Merged, NotALock, merge};
 
 const HEADER: &str = "# pipeline.lock 1: every job's key and what it made. Written by ribbon; commit it.\n";
 
@@ -72,6 +78,14 @@ impl Lock {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(source) => return Err(LockError::Io { path: path.to_owned(), source }),
         };
+        Lock::parse(path, profile, text)
+    }
+
+    /// Reads a lock's text as that of the file at `path`, which may be a committed version of it.
+    ///
+    /// # Errors
+    /// When a line of this profile is none.
+    pub fn parse(path: &Path, profile: &str, text: String) -> Result<Lock, LockError> {
         let (mut lines, mut others) = (BTreeMap::new(), Vec::new());
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {
             match line.split_once(' ') {
@@ -93,6 +107,16 @@ impl Lock {
     /// A job's line.
     pub fn get(&self, job: &str) -> Option<&Line> {
         self.lines.get(job)
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The profile's lines, by job.
+    pub fn lines(&self) -> &BTreeMap<String, Line> {
+        &self.lines
     }
 
     /// The outputs, as `train[seed=42].checkpoints`, whose content this is.

@@ -8,13 +8,16 @@
 //!     +---- input is redone -- Stale <----------------------+
 //! ```
 //! `run` goes on from here: a stale job that has run is current, and its dependents learn their keys. A job whose key
-//! comes out as it was never runs (early cutoff).
+//! comes out as it was never runs (early cutoff). In a light plan a job of a heavy stage is never stale: it is current, or
+//! kept with what it made before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::graph::{JobId, Origin};
 use crate::hash::{Hash, Key};
 use crate::key::{self, Told};
+use crate::lockfile::Line;
+use crate::pipeline::Output;
 use crate::project::Project;
 use crate::store::{Artifact, Artifacts};
 
@@ -29,6 +32,8 @@ pub enum State {
     Stale(Key, Reason),
     /// Its artifacts are known.
     Current(Key, Artifacts),
+    /// It is not up to date and does not run, in a light plan: what it made before serves its dependents.
+    Kept(Artifacts),
 }
 
 /// Why a job has to run.
@@ -49,6 +54,7 @@ pub struct Plan<'a> {
     states: Vec<State>,
     wanted: BTreeSet<JobId>,
     forced: BTreeSet<JobId>,
+    light: bool,
     /// Jobs to be redone: the place of an output whose content is gone and needed.
     demanded: BTreeMap<JobId, u16>,
     /// What jobs had made that were current and are not now: the keys of their dependents still say so.
@@ -59,6 +65,15 @@ impl<'a> Plan<'a> {
     /// What is known of the jobs that `wanted` and `forced` ones depend on, and of these; `forced` ones are stale
     /// whatever their records say.
     pub fn new(project: &'a Project, wanted: &BTreeSet<JobId>, forced: &BTreeSet<JobId>) -> Plan<'a> {
+        Plan::of(project, wanted, forced, false)
+    }
+
+    /// A plan that runs no heavy stage: its dependents take what is there.
+    pub fn light(project: &'a Project, wanted: &BTreeSet<JobId>, forced: &BTreeSet<JobId>) -> Plan<'a> {
+        Plan::of(project, wanted, forced, true)
+    }
+
+    fn of(project: &'a Project, wanted: &BTreeSet<JobId>, forced: &BTreeSet<JobId>, light: bool) -> Plan<'a> {
         let graph = &project.graph;
         let mut states = vec![State::Unneeded; graph.jobs.len()];
         let mut plan = {
@@ -77,13 +92,17 @@ impl<'a> Plan<'a> {
                 states,
                 wanted: wanted.clone(),
                 forced: forced.clone(),
+                light,
                 demanded: BTreeMap::new(),
                 before: BTreeMap::new(),
             }
         };
         for id in graph.ids() {
-            if plan.states[id.index()] == State::Waiting && plan.inputs_known(id) {
-                plan.resolve(id);
+            if plan.states[id.index()] == State::Waiting {
+                match plan.inputs_known(id) {
+                    true => plan.resolve(id),
+                    false => plan.keep(id),
+                }
             }
         }
         plan
@@ -104,7 +123,7 @@ impl<'a> Plan<'a> {
         match origin {
             Origin::File(index) => Some(self.project.source(index)),
             Origin::Output(job, place) => match self.state(job) {
-                State::Current(_, artifacts) => artifacts.get(place as usize),
+                State::Current(_, artifacts) | State::Kept(artifacts) => artifacts.get(place as usize),
                 _ => None,
             },
         }
@@ -134,6 +153,48 @@ impl<'a> Plan<'a> {
             Some(artifacts) => State::Current(key, artifacts),
             None => State::Stale(key, Reason::NewKey),
         };
+        if matches!(self.state(id), State::Stale(..)) {
+            self.keep(id);
+        }
+    }
+
+    /// Whether this plan leaves a job as it is, up to date or not.
+    pub fn leaves(&self, id: JobId) -> bool {
+        self.light && self.project.stage(id).heavy
+    }
+
+    /// Whether a job's dependents need not wait for it: it is current or kept.
+    pub fn is_settled(&self, id: JobId) -> bool {
+        matches!(self.state(id), State::Current(..) | State::Kept(_))
+    }
+
+    /// Jobs that a light plan can neither run nor keep: what they made before is not known.
+    pub fn lost(&self) -> Vec<JobId> {
+        self.needed().filter(|id| self.leaves(*id) && !self.is_settled(*id)).collect()
+    }
+
+    /// Notes which kept jobs are current after all: when they were, what they depend on was to be run first.
+    pub fn recheck(&mut self) {
+        for id in self.project.graph.ids() {
+            if matches!(self.state(id), State::Kept(_)) && self.inputs_known(id) {
+                let kept = self.states[id.index()].clone();
+                self.resolve(id);
+                match (&kept, self.state(id)) {
+                    (State::Kept(made), State::Current(_, artifacts)) if made == artifacts => {}
+                    _ => self.states[id.index()] = kept,
+                }
+            }
+        }
+    }
+
+    /// In a light plan, a heavy job that is not current keeps what its line in the lock says it made, if that is all its
+    /// outputs.
+    fn keep(&mut self, id: JobId) {
+        if let Some(line) = self.project.lock.get(self.project.name(id)).filter(|_| self.leaves(id))
+            && let Some(artifacts) = self.locked(id, line)
+        {
+            self.states[id.index()] = State::Kept(artifacts);
+        }
     }
 
     /// Notes what a job made.
@@ -145,7 +206,9 @@ impl<'a> Plan<'a> {
 
     /// Whether a job that is current again made other artifacts than before. Asked once: then its dependents know.
     pub fn has_changed(&mut self, id: JobId) -> bool {
-        let State::Current(_, artifacts) = &self.states[id.index()] else { return false };
+        let (State::Current(_, artifacts) | State::Kept(artifacts)) = &self.states[id.index()] else {
+            return false;
+        };
         self.before.remove(&id).is_some_and(|before| before != *artifacts)
     }
 
@@ -194,7 +257,7 @@ impl<'a> Plan<'a> {
         if let Some(place) = self.demanded.get(&id).copied().filter(is_gone) {
             return Some(place);
         }
-        if !self.wanted.contains(&id) {
+        if !self.wanted.contains(&id) || self.leaves(id) {
             return None;
         }
         let published = self.project.graph.published(&self.project.pipeline, id);
@@ -217,7 +280,9 @@ impl<'a> Plan<'a> {
             }
             if let State::Stale(..) = self.state(id) {
                 for (producer, place) in self.gone_inputs(id) {
-                    self.redo(producer, place);
+                    if !self.leaves(producer) {
+                        self.redo(producer, place);
+                    }
                 }
             }
         }
@@ -231,8 +296,16 @@ impl<'a> Plan<'a> {
     fn known(&self, id: JobId, key: Key) -> Option<Artifacts> {
         self.project.store.artifacts(key).or_else(|| {
             let line = self.project.lock.get(self.project.name(id)).filter(|line| line.key == key)?;
-            let outputs = &self.project.stage(id).outputs;
-            outputs.keys().map(|name| line.outputs.get(name).copied()).collect()
+            self.locked(id, line)
         })
+    }
+
+    /// What a line says a job made, if it names all of its outputs.
+    fn locked(&self, id: JobId, line: &Line) -> Option<Artifacts> {
+        let outputs = &self.project.stage(id).outputs;
+        let made = |(name, output): (&String, &Output)| {
+            line.outputs.get(name).copied().filter(|artifact| artifact.kind == output.kind)
+        };
+        outputs.iter().map(made).collect()
     }
 }

@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use super::html;
 use crate::pipeline::{Source, StageId};
+use crate::plan::Plan;
 use crate::project::Project;
+use crate::target;
 
 /// For which program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -13,12 +16,15 @@ pub enum Format {
     Dot,
     /// Mermaid, as README pages show it.
     Mermaid,
+    /// A browser: a page with states, times, jobs and settings, that needs nothing else.
+    Html,
 }
 
-/// Draws stages with their numbers of jobs, and which takes outputs of which.
-pub fn draw(project: &Project, format: Format) -> String {
-    let stages = &project.pipeline.stages;
-    let edges: BTreeSet<(usize, usize)> = stages
+/// Which stage takes outputs of which: (producer, consumer), by their indices.
+pub(super) fn edges(project: &Project) -> BTreeSet<(usize, usize)> {
+    project
+        .pipeline
+        .stages
         .iter()
         .enumerate()
         .flat_map(|(to, stage)| stage.inputs.values().map(move |input| (to, input)))
@@ -27,13 +33,21 @@ pub fn draw(project: &Project, format: Format) -> String {
             Source::Jobs { stage, .. } => Some((stage.0, to)),
             Source::File(_) => None,
         })
-        .collect();
+        .collect()
+}
+
+/// Draws stages with their numbers of jobs, and which takes outputs of which.
+pub fn draw(project: &Project, format: Format) -> String {
+    let (stages, edges) = (&project.pipeline.stages, edges(project));
     let label = |index: usize| match project.graph.jobs_of(StageId(index)).count() {
         1 => stages[index].name.clone(),
         jobs => format!("{} x {jobs}", stages[index].name),
     };
     let mut text = String::new();
     match format {
+        Format::Html => {
+            return html::page(project, &Plan::new(project, &target::everything(project), &BTreeSet::new()));
+        }
         Format::Dot => {
             text.push_str(
                 "digraph pipeline {\n  rankdir = LR;\n  node [shape = box, fontname = \"sans-serif\"];\n",

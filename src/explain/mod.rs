@@ -1,11 +1,17 @@
 //! Explanations: why something runs, what is up to date, where a figure came from, what the graph looks like.
 
+mod compare;
+mod diff;
 mod draw;
+mod html;
 mod show;
 mod status;
 mod why;
 
+pub use compare::Difference;
+pub use diff::{Change, Kind, Lines, diff};
 pub use draw::{Format, draw};
 pub use show::show;
 pub use status::{Status, status};
-pub use why::{Group, why};
+pub(crate) use why::differences;
+pub use why::{Group, Groups, why};

@@ -9,7 +9,7 @@ use crate::hash::Hash;
 use crate::pipeline::StageId;
 use crate::plan::{Plan, State};
 use crate::project::Project;
-use crate::store::Record;
+use crate::store::{Accepted, Record};
 
 /// Jobs of one stage that are told one by one; of more, one stands for all.
 const EACH: usize = 2;
@@ -95,15 +95,24 @@ fn job(project: &Project, plan: &Plan, id: JobId, is_target: bool, text: &mut St
 }
 
 fn made(record: &Record, text: &mut String) {
+    if let Some(Accepted { from, at, because }) = &record.accepted {
+        let reason = if because.is_empty() { "no reason given" } else { because };
+        let _ = writeln!(text, "  accepted from key {from} on {}: {reason}", time(*at));
+    }
     let _ = writeln!(
         text,
         "  ran    {}, {:.1} s, on {} ({}, {})",
-        humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(record.ended)),
+        time(record.ended),
         record.seconds,
         record.machine.device,
         record.machine.processor,
         record.machine.system,
     );
+}
+
+/// A time in seconds since 1970, for people and programs.
+pub(crate) fn time(seconds: u64) -> impl std::fmt::Display {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 /// A hash: whole for what was asked for, else its first digits.

@@ -45,7 +45,8 @@ pub fn status(project: &Project, plan: &Plan) -> Status {
             }
             State::Stale(..) => row.stale += 1,
             State::Waiting => row.waiting += 1,
-            State::Unneeded => {}
+            // Only light runs keep jobs, and this is not about one.
+            State::Kept(_) | State::Unneeded => {}
         }
     }
     rows.retain(|row| row.jobs > 0);

@@ -2,14 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::compare::{self, Difference, Parts, compare, compare_code};
 use crate::graph::JobId;
-use crate::hash::Hash;
 use crate::pipeline::Program;
 use crate::plan::{Plan, Reason, State};
 use crate::project::Project;
-
-/// Values longer than this are cut for people.
-const WIDTH: usize = 60;
 
 /// Jobs of a stage that run for the same reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,33 +17,59 @@ pub struct Group {
     pub jobs: Vec<String>,
     /// Whether they run only if an input comes out different.
     pub perhaps: bool,
-    /// Why: at least one.
+    /// Why.
     pub reasons: Vec<String>,
+}
+
+/// Jobs by stage and reasons.
+#[derive(Debug, Default)]
+pub struct Groups {
+    groups: Vec<Group>,
+    places: BTreeMap<(usize, Vec<String>), usize>,
 }
 
 /// Why the jobs of a plan run that are not up to date: roots first.
 pub fn why(project: &Project, plan: &Plan) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
-    let mut places: BTreeMap<(usize, Vec<String>), usize> = BTreeMap::new();
+    let mut groups = Groups::default();
     for id in plan.needed() {
         let (reasons, perhaps) = match plan.state(id) {
-            State::Unneeded | State::Current(..) => continue,
+            State::Unneeded | State::Current(..) | State::Kept(_) => continue,
             State::Waiting => match differences(project, plan, id) {
-                Ok(told) if told.is_empty() => (vec![waits(project, plan, id)], true),
-                Ok(told) => (told, false),
+                Ok(found) if found.is_empty() => (vec![waits(project, plan, id)], true),
+                Ok(found) => (told(&found), false),
                 Err(why) => (vec![why], false),
             },
             State::Stale(_, reason) => (stale(project, plan, id, *reason), false),
         };
-        let stage = project.graph.job(id).stage.0;
-        let place = *places.entry((stage, reasons.clone())).or_insert_with(|| {
-            let stage = project.stage(id).name.clone();
-            groups.push(Group { stage, jobs: Vec::new(), perhaps, reasons });
-            groups.len() - 1
-        });
-        groups[place].jobs.push(project.name(id).to_owned());
+        let group = groups.add(project, id, reasons);
+        group.perhaps = perhaps;
     }
-    groups
+    groups.groups
+}
+
+impl Groups {
+    /// Adds a job to those of its stage with equal reasons.
+    pub fn add(&mut self, project: &Project, id: JobId, reasons: Vec<String>) -> &mut Group {
+        let stage = project.graph.job(id).stage.0;
+        let next = self.groups.len();
+        let place = *self.places.entry((stage, reasons.clone())).or_insert(next);
+        if place == next {
+            let stage = project.stage(id).name.clone();
+            self.groups.push(Group { stage, jobs: Vec::new(), perhaps: false, reasons });
+        }
+        self.groups[place].jobs.push(project.name(id).to_owned());
+        &mut self.groups[place]
+    }
+
+    /// The groups, in the order of their first jobs.
+    pub fn as_slice(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// How many jobs there are in all.
+    pub fn jobs(&self) -> usize {
+        self.groups.iter().map(|group| group.jobs.len()).sum()
+    }
 }
 
 impl std::fmt::Display for Group {
@@ -56,6 +79,7 @@ impl std::fmt::Display for Group {
             jobs => write!(f, "{} {} jobs", jobs.len(), self.stage)?,
         }
         match self.reasons.as_slice() {
+            [] => Ok(()),
             [reason] => write!(f, ": {reason}"),
             reasons => reasons.iter().try_for_each(|reason| write!(f, "\n    {reason}")),
         }
@@ -84,14 +108,14 @@ fn stale(project: &Project, plan: &Plan, id: JobId, reason: Reason) -> Vec<Strin
         Reason::NewKey => {}
     }
     match differences(project, plan, id) {
-        Ok(told) if told.is_empty() => vec!["what it made is not in the store".to_owned()],
-        Ok(told) => told,
+        Ok(found) if found.is_empty() => vec!["what it made is not in the store".to_owned()],
+        Ok(found) => told(&found),
         Err(why) => vec![why],
     }
 }
 
 /// What of a job's key, as far as it is known, differs from when it last ran; or why that cannot be told.
-fn differences(project: &Project, plan: &Plan, id: JobId) -> Result<Vec<String>, String> {
+pub(crate) fn differences(project: &Project, plan: &Plan, id: JobId) -> Result<Vec<Difference>, String> {
     let line = project.lock.get(project.name(id)).ok_or("it never ran")?;
     let old = project.store.record(line.key).ok_or_else(|| {
         format!(
@@ -99,76 +123,20 @@ fn differences(project: &Project, plan: &Plan, id: JobId) -> Result<Vec<String>,
             line.key.short()
         )
     })?;
-    let is_known = plan.inputs_known(id);
-    let (old, new) = (to_map(&old.ingredients), to_map(&plan.ingredients(id)));
-    let mut reasons = Vec::new();
-    let mut lists: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
-    for name in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
-        let (before, after) = (old.get(name), new.get(name));
-        let is_unknown = !is_known && name.starts_with("inputs.") && before.is_some() && after.is_some();
-        if before == after || is_unknown {
-            continue;
-        }
-        if let Some((list, _)) = name.split_once('[').filter(|_| name.starts_with("inputs.")) {
-            let kind = match (before, after) {
-                (None, _) => 0,
-                (_, None) => 1,
-                _ => 2,
+    let code = |before: Option<&str>, after: Option<&str>| {
+        let parts = before.and_then(|hash| project.store.code::<Parts>(hash.parse().ok()?));
+        let Some(parts) = parts else {
+            let what = match &project.stage(id).program {
+                Program::Crate(folder) => folder.display().to_string(),
+                Program::Command { command, .. } => command.join(" "),
             };
-            lists.entry(list).or_default()[kind] += 1;
-        } else if name == "code" {
-            reasons.extend(code(project, id, before, after));
-        } else if !before.into_iter().chain(after).any(|value| value.ends_with(" artifacts")) {
-            reasons.push(format!("{name} {} -> {}", value(before), value(after)));
-        }
-    }
-    for (list, [added, removed, changed]) in lists {
-        let told = [(added, "added"), (removed, "removed"), (changed, "changed")];
-        let told: Vec<String> = told
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{count} {what}"))
-            .collect();
-        reasons.push(format!("{list}: {}", told.join(", ")));
-    }
-    Ok(reasons)
-}
-
-/// Which files or packages of a stage's code differ.
-fn code(project: &Project, id: JobId, before: Option<&String>, after: Option<&String>) -> Vec<String> {
-    let parts =
-        |hash: Option<&String>| -> Option<BTreeMap<String, Hash>> { project.store.code(hash?.parse().ok()?) };
-    let now = &project.code[project.graph.job(id).stage.0].parts;
-    let Some(old) = parts(before) else {
-        let what = match &project.stage(id).program {
-            Program::Crate(folder) => folder.display().to_string(),
-            Program::Command { command, .. } => command.join(" "),
+            return vec![compare::changed(&format!("code of {what}"), before, after)];
         };
-        return vec![format!("code of {what} {} -> {}", value(before), value(after))];
+        compare_code(&parts, &project.code[project.graph.job(id).stage.0].parts)
     };
-    let mut told = Vec::new();
-    for name in old.keys().chain(now.keys()).collect::<BTreeSet<_>>() {
-        let what = match (old.get(name), now.get(name)) {
-            (Some(old), Some(now)) if old == now => continue,
-            (Some(_), Some(_)) => "changed",
-            (None, _) => "is new",
-            (_, None) => "is gone",
-        };
-        told.push(format!("code: {name} {what}"));
-    }
-    told
+    Ok(compare(&old.ingredients, &plan.ingredients(id), plan.inputs_known(id), code))
 }
 
-fn to_map(ingredients: &[(String, String)]) -> BTreeMap<String, String> {
-    ingredients.iter().cloned().collect()
-}
-
-/// A value for people: a hash by its first digits, a long text cut.
-fn value(value: Option<&String>) -> String {
-    match value {
-        None => "(none)".to_owned(),
-        Some(text) if text.parse::<Hash>().is_ok() => text[..10].to_owned(),
-        Some(text) if text.chars().count() > WIDTH => text.chars().take(WIDTH).collect::<String>() + "..",
-        Some(text) => text.clone(),
-    }
+fn told(differences: &[Difference]) -> Vec<String> {
+    differences.iter().map(ToString::to_string).collect()
 }

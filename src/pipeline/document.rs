@@ -140,6 +140,9 @@ pub(super) struct Stage {
     /// What a job needs to run.
     #[serde(default)]
     pub needs: Needs,
+    /// Whether its jobs take so long that `ribbon run --light` goes on from what they made before; not in the key.
+    #[serde(default)]
+    pub heavy: bool,
     /// Pin files of tools; their content is part of the key.
     #[serde(default)]
     pub tools: IndexMap<String, String>,

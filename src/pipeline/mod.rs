@@ -102,6 +102,8 @@ pub struct Stage {
     pub publish: BTreeMap<String, String>,
     /// What a job needs to run.
     pub needs: Needs,
+    /// Whether a light run leaves it as it is.
+    pub heavy: bool,
     /// Pin files of tools (relative to the root), by the tool's name; their content is part of the key.
     pub tools: BTreeMap<String, PathBuf>,
     /// Environment variables that pass, and whose values are part of the key.

@@ -60,6 +60,7 @@ pub(super) fn check(
         outputs,
         publish,
         needs: needs(&given.needs, &place.key("needs"), problems),
+        heavy: given.heavy,
         env: env(&given.env, &place.key("env"), problems),
     }
 }

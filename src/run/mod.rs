@@ -3,6 +3,7 @@
 mod bars;
 mod folder;
 mod interrupts;
+mod light;
 mod pool;
 mod process;
 mod report;
@@ -27,6 +28,7 @@ use self::scheduler::Outcome;
 
 pub use bars::Bars;
 pub use interrupts::Interrupts;
+pub use light::{Left, check, left};
 pub use report::{Happening, Json, Plain, Report};
 
 /// How to run.
@@ -38,6 +40,8 @@ pub struct Options {
     pub keep_going: bool,
     /// Take new bits into the lock where a key made others before.
     pub update_lock: bool,
+    /// Run no heavy stage; what depends on them takes what they made before.
+    pub light: bool,
 }
 
 /// How a run ended.
@@ -72,6 +76,18 @@ pub enum RunError {
     /// The lock could not be written.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// A light run has nothing to go on from.
+    #[error("{job}{} has made nothing yet that --light could go on from; run it first", and_more(.others))]
+    NeverMade {
+        /// The first heavy job without outputs.
+        job: String,
+        /// How many more there are.
+        others: usize,
+    },
+}
+
+fn and_more(others: &usize) -> String {
+    if *others > 0 { format!(", as {others} more jobs of heavy stages,") } else { String::new() }
 }
 
 impl fmt::Display for Summary {
@@ -102,9 +118,13 @@ pub fn run(
     report: &mut dyn Report,
 ) -> Result<Summary, RunError> {
     let started = Instant::now();
-    let mut plan = Plan::new(project, wanted, forced);
+    let mut plan = match options.light {
+        true => Plan::light(project, wanted, forced),
+        false => Plan::new(project, wanted, forced),
+    };
+    light::check(project, &plan)?;
     plan.demand();
-    let Outcome { plan, summary, failure } = std::thread::scope(|scope| {
+    let Outcome { mut plan, summary, failure } = std::thread::scope(|scope| {
         let (stop, stopped) = std::sync::mpsc::channel();
         let shared: &Project = project;
         scope.spawn(move || keep_safe(shared, &stopped));
@@ -112,7 +132,11 @@ pub fn run(
         drop(stop);
         ended
     })?;
+    plan.recheck();
     let lines = lock_lines(project, &plan, options, report);
+    for left in light::left(project, &plan) {
+        report.tell(project, &Happening::Left(&left));
+    }
     drop(plan);
     project.store.sync_new()?;
     for (job, line) in lines {

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::Summary;
+use super::{Left, Summary};
 use crate::graph::JobId;
 use crate::pipeline::StageId;
 use crate::project::Project;
@@ -37,6 +37,8 @@ pub enum Happening<'a> {
     Failed(JobId, &'a str, &'a [String]),
     /// Jobs made other bits than the lock says for their keys.
     Unreproduced(&'a [JobId]),
+    /// A light run left these as they were.
+    Left(&'a Left),
     /// The end.
     Summary(&'a Summary),
 }
@@ -92,6 +94,7 @@ pub fn plain(project: &Project, happening: &Happening) -> Option<String> {
             };
             format!("note    {} {others}; --update-lock takes the new bits", project.name(ids[0]))
         }
+        Happening::Left(left) => format!("note    {left}"),
         Happening::Summary(summary) => summary.to_string(),
     })
 }
@@ -116,6 +119,9 @@ impl Report for Json {
             }
             Happening::Unreproduced(ids) => {
                 json!({"event": "unreproduced", "jobs": ids.iter().map(name).collect::<Vec<_>>()})
+            }
+            Happening::Left(left) => {
+                json!({"event": "left", "stage": left.stage, "jobs": left.jobs, "results": left.results})
             }
             Happening::Summary(summary) => json!({
                 "event": "summary", "ran": summary.ran, "cached": summary.cached, "failed": summary.failed,

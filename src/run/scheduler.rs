@@ -112,10 +112,11 @@ impl<'env> Run<'_, '_, 'env> {
         let mut counts = vec![(0, 0); self.left.len()];
         for &id in &needed {
             let is_current = matches!(self.plan.state(id), State::Current(..));
+            let is_left = !self.plan.is_settled(id);
             let stage = self.stage(id).0;
-            counts[stage].0 += 1;
+            counts[stage].0 += usize::from(is_current || is_left);
             counts[stage].1 += usize::from(is_current);
-            self.left[stage] += usize::from(!is_current);
+            self.left[stage] += usize::from(is_left);
             self.waiting[id.index()] = self.missing_producers(id);
         }
         for (stage, (needed, current)) in
@@ -131,7 +132,7 @@ impl<'env> Run<'_, '_, 'env> {
                 State::Stale(..) if self.waiting[id.index()] == 0 => self.queue(id),
                 // A producer is being redone first.
                 State::Stale(..) => self.plan.wait(id),
-                State::Waiting | State::Unneeded => {}
+                State::Waiting | State::Kept(_) | State::Unneeded => {}
             }
         }
         Ok(())
@@ -223,9 +224,11 @@ impl<'env> Run<'_, '_, 'env> {
 
     /// The plan as it came out, and what was done. Ends the workers.
     fn end(mut self) -> Outcome<'env> {
-        let needed = self.plan.needed().count();
-        let current =
-            self.plan.needed().filter(|id| matches!(self.plan.state(*id), State::Current(..))).count();
+        let (mut needed, mut current) = (0, 0);
+        for id in self.plan.needed() {
+            needed += usize::from(!matches!(self.plan.state(id), State::Kept(_)));
+            current += usize::from(matches!(self.plan.state(id), State::Current(..)));
+        }
         self.summary.cached = current.saturating_sub(self.summary.ran);
         self.summary.skipped = needed - current - self.summary.failed;
         // Ctrl-C in a terminal ends cargo as well.
@@ -272,6 +275,13 @@ impl<'env> Run<'_, '_, 'env> {
     fn try_start(&mut self, id: JobId, held: &Held) -> Result<bool, RunError> {
         let State::Stale(key, reason) = *self.plan.state(id) else { return Ok(false) };
         let gone = self.plan.gone_inputs(id);
+        if let Some((producer, _)) = gone.iter().find(|(producer, _)| self.plan.leaves(*producer)) {
+            let name = self.project.name(*producer);
+            let what =
+                format!("it needs what {name} made, which is not in the store; --light does not run it");
+            self.fail(id, &what, &[]);
+            return Ok(false);
+        }
         if !gone.is_empty() {
             self.plan.wait(id);
             gone.into_iter().for_each(|(producer, place)| self.redo(producer, place));
@@ -471,11 +481,14 @@ impl<'env> Run<'_, '_, 'env> {
         if let Some(place) = self.plan.lacks(id) {
             self.plan.redo(id, place);
         }
-        if matches!(self.plan.state(id), State::Current(..)) {
-            self.tell(&Happening::Spared(id));
-            self.settling.insert(id);
-        } else {
-            self.queue(id);
+        match self.plan.state(id) {
+            State::Current(..) => {
+                self.tell(&Happening::Spared(id));
+                self.settling.insert(id);
+            }
+            State::Kept(_) => drop(self.settling.insert(id)),
+            _ if self.plan.leaves(id) => self.fail(id, "it never ran, and --light does not run it", &[]),
+            _ => self.queue(id),
         }
     }
 
@@ -538,8 +551,7 @@ impl<'env> Run<'_, '_, 'env> {
     }
 
     fn missing_producers(&self, id: JobId) -> usize {
-        let is_current = |id: &JobId| matches!(self.plan.state(*id), State::Current(..));
-        let is_missing = |id: &JobId| !is_current(id) || self.settling.contains(id);
+        let is_missing = |id: &JobId| !self.plan.is_settled(*id) || self.settling.contains(id);
         self.project.graph.producers(id).iter().filter(|id| is_missing(id)).count()
     }
 

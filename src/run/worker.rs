@@ -456,6 +456,7 @@ impl Worker<'_> {
             ended: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             seconds: started.elapsed().as_secs_f64(),
             machine: Machine { device: job.device.clone(), ..Machine::clone(&self.machine) },
+            accepted: None,
         }
     }
 

@@ -31,7 +31,7 @@ pub use index::{Artifact, Artifacts};
 pub use locks::Scratch;
 pub use memo::Memo;
 pub use object::{ObjectError, Verified, link_source, measure, unlink_source};
-pub use record::{Machine, Record, RecordedOutput};
+pub use record::{Accepted, Machine, Record, RecordedOutput};
 
 use self::index::Index;
 use self::locks::KeyLocks;

@@ -31,6 +31,20 @@ pub struct Record {
     pub seconds: f64,
     /// What it ran on. Equal bits are promised for equal machines only.
     pub machine: Machine,
+    /// Set when no job ran under this key: its outputs are another key's, kept over a change that was called cosmetic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Accepted>,
+}
+
+/// That outputs were accepted rather than made. By whom is not noted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The key whose outputs these are.
+    pub from: Key,
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// Why, in the words of who did it; may be empty.
+    pub because: String,
 }
 
 /// An artifact in a record.
@@ -66,6 +80,12 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// One of which nothing is known any more.
+    pub fn unknown() -> Machine {
+        let unknown = || "unknown".to_owned();
+        Machine { device: unknown(), processor: unknown(), features: Vec::new(), system: unknown() }
+    }
+
     /// This machine; the device is its processor.
     pub fn here() -> Machine {
         let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -137,6 +137,36 @@ fn the_graph_is_drawn_for_two_programs() {
 }
 
 #[test]
+fn the_graph_is_a_page_with_states_that_needs_nothing_else() {
+    let paper = tiny::paper();
+    paper.run("");
+    paper.edit("pipeline.yaml", "title: Networks", "title: \"</script>{{data}}\"");
+    let page = paper.ribbon("graph --format html").out;
+    assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"), "{page}");
+    assert!(page.contains("6 stages, 14 jobs, 13 up to date, "), "{page}");
+    for outside in ["http:", "https:", "src=", "@import", "{{style}}", "{{drawing}}"] {
+        assert!(!page.contains(outside), "{outside} in\n{page}");
+    }
+    assert_eq!(page.matches("class=\"stage\"").count(), 6);
+    assert_eq!(page.matches("class=\"edge\"").count(), 5);
+    let data = page.split("id=\"data\">").nth(1).unwrap().split("</script>").next().unwrap();
+    let stages: Value = serde_json::from_str(data).unwrap();
+    let (train, figure) = (&stages[1], &stages[5]);
+    assert_eq!((&train["name"], &train["jobs"][0]["name"]), (&"train".into(), &"arch=fc,seed=1".into()));
+    assert_eq!(train["jobs"][0]["state"], "current");
+    assert!(train["jobs"][0]["seconds"].as_f64().unwrap() > 0.0);
+    assert!(
+        train["settings"].as_array().unwrap().contains(&serde_json::json!(["inputs.data", "prepare.data"]))
+    );
+    assert_eq!(figure["jobs"][0]["state"], "stale");
+    assert_eq!(figure["files"], serde_json::json!(["outputs/quick/figures/figure.svg"]));
+    assert_eq!(
+        figure["why"],
+        serde_json::json!(["figure: params.title \"Networks\" -> \"</script>{{data}}\""])
+    );
+}
+
+#[test]
 fn the_schema_is_json_and_knows_the_words_of_a_stage() {
     let schema: Value = serde_json::from_str(&tiny::paper().ribbon("schema").out).unwrap();
     assert!(schema["$schema"].is_string());

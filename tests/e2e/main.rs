@@ -1,8 +1,11 @@
 //! What people do with `ribbon`, on tiny pipelines with the real program: a module an action.
 
+mod accept;
+mod diff;
 mod edit;
 mod explain;
 mod kill;
+mod light;
 mod lock;
 mod publish;
 mod run;

@@ -1,0 +1,236 @@
+//! The graph of stages as one HTML page that needs nothing else: a drawing, and of each stage its jobs and settings.
+
+mod layout;
+mod settings;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use self::layout::{Layout, layout};
+use super::draw::edges;
+use super::show::time;
+use super::why::why;
+use crate::graph::{JobId, join};
+use crate::pipeline::StageId;
+use crate::plan::{Plan, State};
+use crate::project::Project;
+
+const PAGE: &str = include_str!("html/page.html");
+const STYLE: &str = include_str!("html/page.css");
+const SCRIPT: &str = include_str!("html/page.js");
+
+/// A box, and the room of one with what is around it, in pixels.
+const BOX: (f64, f64) = (184.0, 64.0);
+const ROOM: (f64, f64) = (234.0, 84.0);
+
+/// Letters of a name that fit a box, and those that do when they are squeezed.
+const LETTERS: (usize, usize) = (19, 26);
+
+/// A stage as the page's script reads it.
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    name: &'a str,
+    about: &'a str,
+    settings: Vec<(String, String)>,
+    why: Vec<String>,
+    /// Published paths, relative to the project's folder.
+    files: Vec<String>,
+    jobs: Vec<Job>,
+}
+
+#[derive(Debug, Serialize)]
+struct Job {
+    /// Labels; the stage's name where there are none.
+    name: String,
+    state: &'static str,
+    /// How long it ran, or when it is not up to date, how long it ran last; if a record is here.
+    seconds: Option<f64>,
+    /// When and on what it ran.
+    note: String,
+}
+
+/// Draws the graph with what a plan knows of all jobs. Links to published files are relative to the project's folder.
+pub fn page(project: &Project, plan: &Plan) -> String {
+    let stages = stages(project, plan);
+    let jobs: Vec<&Job> = stages.iter().flat_map(|stage| &stage.jobs).collect();
+    let current = jobs.iter().filter(|job| job.state == "current").count();
+    let summary = format!(
+        "{} stages, {} jobs, {current} up to date, {} of computing",
+        stages.len(),
+        jobs.len(),
+        duration(jobs.iter().filter_map(|job| job.seconds).sum())
+    );
+    // A script ends at the first `</`, whatever it is part of.
+    let data = serde_json::to_string(&stages).expect("text and numbers").replace('<', "\\u003c");
+    let title = format!("Pipeline, profile {}", project.pipeline.profile);
+    // What may hold braces of its own comes last.
+    PAGE.replace("{{title}}", &title)
+        .replace("{{summary}}", &summary)
+        .replace("{{style}}", STYLE)
+        .replace("{{script}}", SCRIPT)
+        .replace("{{drawing}}", &drawing(project, &stages))
+        .replace("{{data}}", &data)
+}
+
+fn stages<'a>(project: &'a Project, plan: &Plan) -> Vec<Told<'a>> {
+    let why = why(project, plan);
+    let stages = project.pipeline.stages.iter().enumerate();
+    let told = stages.map(|(index, stage)| {
+        let jobs: Vec<JobId> = project.graph.jobs_of(StageId(index)).collect();
+        let published = jobs.iter().flat_map(|id| project.graph.published(&project.pipeline, *id));
+        Told {
+            name: &stage.name,
+            about: &stage.about,
+            settings: settings::settings(project, stage, &project.code[index]),
+            why: why.iter().filter(|group| group.stage == stage.name).map(ToString::to_string).collect(),
+            files: published
+                .map(|(_, path)| format!("outputs/{}/{path}", project.pipeline.profile))
+                .collect(),
+            jobs: jobs.iter().map(|id| job(project, plan, *id)).collect(),
+        }
+    });
+    told.collect()
+}
+
+fn job(project: &Project, plan: &Plan, id: JobId) -> Job {
+    let labels = join(&project.graph.job(id).labels);
+    let before = project.lock.get(project.name(id)).map(|line| line.key);
+    let (state, key) = match plan.state(id) {
+        State::Current(key, _) => ("current", Some(*key)),
+        State::Stale(..) => ("stale", before),
+        State::Waiting | State::Kept(_) | State::Unneeded => ("waiting", before),
+    };
+    let record = key.and_then(|key| project.store.record(key));
+    let note = record.as_ref().map_or(String::new(), |record| {
+        let accepted = if record.accepted.is_some() { ", accepted" } else { "" };
+        format!("{} on {}{accepted}", time(record.ended), record.machine.device)
+    });
+    let name = if labels.is_empty() { project.stage(id).name.clone() } else { labels };
+    Job { name, state, seconds: record.map(|record| record.seconds), note }
+}
+
+fn drawing(project: &Project, stages: &[Told]) -> String {
+    let edges: Vec<(usize, usize)> = edges(project).into_iter().collect();
+    let Layout { nodes, routes, layers, lowest } = layout(stages.len(), &edges);
+    let (width, height) = (layers as f64 * ROOM.0, (lowest + 1.0) * ROOM.1);
+    let at = |(layer, row): (f64, f64)| ((layer + 0.5) * ROOM.0, (row + 0.5) * ROOM.1);
+    let mut svg = format!("<svg viewBox=\"0 0 {width:.0} {height:.0}\" style=\"max-width: {width:.0}px\">\n");
+    svg.push_str(
+        "<defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" \
+         markerUnits=\"userSpaceOnUse\" orient=\"auto\"><path d=\"M0 0.5 8 4 0 7.5z\"/></marker></defs>\n",
+    );
+    for ((from, to), route) in edges.iter().zip(routes) {
+        let points: Vec<(f64, f64)> = route.into_iter().map(at).collect();
+        let _ = writeln!(
+            svg,
+            "<path class=\"edge\" data-from=\"{from}\" data-to=\"{to}\" marker-end=\"url(#tip)\" d=\"{}\"/>",
+            curve(&points)
+        );
+    }
+    for (index, (stage, node)) in stages.iter().zip(nodes).enumerate() {
+        boxed(index, stage, at(node), &mut svg);
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// Flat where it passes a layer, so that it meets boxes at right angles and passes between others straight.
+fn curve(points: &[(f64, f64)]) -> String {
+    let mut path = String::new();
+    for (i, (x, y)) in points.iter().enumerate() {
+        let half = BOX.0 / 2.0;
+        let (left, right) = (x - half, x + half);
+        if i == 0 {
+            let _ = write!(path, "M{right:.1} {y:.1}");
+            continue;
+        }
+        let (from, above) = (points[i - 1].0 + half, points[i - 1].1);
+        let middle = f64::midpoint(from, left);
+        let _ = write!(path, "C{middle:.1} {above:.1} {middle:.1} {y:.1} {left:.1} {y:.1}");
+        if i + 1 < points.len() {
+            let _ = write!(path, "H{right:.1}");
+        }
+    }
+    path
+}
+
+/// A stage's box: its name, its jobs and their time, a bar of their states.
+fn boxed(index: usize, stage: &Told, (x, y): (f64, f64), svg: &mut String) {
+    let (left, top) = (x - BOX.0 / 2.0, y - BOX.1 / 2.0);
+    let seconds: Vec<f64> = stage.jobs.iter().filter_map(|job| job.seconds).collect();
+    let jobs = match stage.jobs.len() {
+        1 => "1 job".to_owned(),
+        jobs => format!("{jobs} jobs"),
+    };
+    let time =
+        if seconds.is_empty() { String::new() } else { format!(" · {}", duration(seconds.iter().sum())) };
+    let name = stage.name;
+    let squeezed = format!(" textLength=\"{}\" lengthAdjust=\"spacingAndGlyphs\"", BOX.0 - 24.0);
+    let _ = writeln!(
+        svg,
+        "<g class=\"stage\" data-stage=\"{index}\" tabindex=\"0\" role=\"button\" aria-label=\"{name}, {jobs}\">\
+         <rect class=\"box\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{}\" height=\"{}\" rx=\"6\"/>\
+         <text class=\"name\" x=\"{:.1}\" y=\"{:.1}\"{}>{}</text>\
+         <text class=\"about\" x=\"{:.1}\" y=\"{:.1}\">{jobs}{time}</text>",
+        BOX.0,
+        BOX.1,
+        left + 12.0,
+        top + 23.0,
+        if name.len() > LETTERS.0 { squeezed.as_str() } else { "" },
+        shortened(name),
+        left + 12.0,
+        top + 42.0,
+    );
+    let (mut from, room) = (left + 12.0, BOX.0 - 24.0);
+    for state in ["current", "stale", "waiting"] {
+        let part = stage.jobs.iter().filter(|job| job.state == state).count() as f64;
+        let width = room * part / stage.jobs.len().max(1) as f64;
+        if width > 0.0 {
+            let _ = write!(
+                svg,
+                "<rect class=\"{state}\" x=\"{from:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"5\"/>",
+                top + 50.0
+            );
+        }
+        from += width;
+    }
+    svg.push_str("</g>\n");
+}
+
+/// A name that fits its box; names have no letters of several bytes.
+fn shortened(name: &str) -> String {
+    match name.len() > LETTERS.1 {
+        true => name.chars().take(LETTERS.1 - 1).collect::<String>() + "…",
+        false => name.to_owned(),
+    }
+}
+
+/// A time for people: `20 ms`, `3.4 s`, `12 min`, `2 h 5 min`.
+fn duration(seconds: f64) -> String {
+    if seconds < 0.1 {
+        return format!("{:.0} ms", seconds * 1000.0);
+    }
+    if seconds < 100.0 {
+        return format!("{seconds:.1} s");
+    }
+    let minutes = (Duration::from_secs_f64(seconds).as_secs() + 30) / 60;
+    if minutes < 100 { format!("{minutes} min") } else { format!("{} h {} min", minutes / 60, minutes % 60) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_the_unit_that_people_use() {
+        assert_eq!([0.02, 3.44, 130.0, 7500.0].map(duration), ["20 ms", "3.4 s", "2 min", "2 h 5 min"]);
+    }
+
+    #[test]
+    fn a_curve_leaves_and_meets_boxes_at_their_sides() {
+        let path = curve(&[(100.0, 50.0), (300.0, 90.0)]);
+        assert_eq!(path, "M186.0 50.0C200.0 50.0 200.0 90.0 214.0 90.0");
+    }
+}
