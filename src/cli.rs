@@ -60,6 +60,9 @@ enum Command {
         /// Run these though they are up to date.
         #[arg(long, value_name = "TARGET")]
         force: Vec<String>,
+        /// Let jobs open every file and reach the network, whatever the pipeline declares.
+        #[arg(long)]
+        no_sandbox: bool,
         /// Where a key makes other bits than pipeline.lock says, take the new ones into it.
         #[arg(long)]
         update_lock: bool,
@@ -137,6 +140,9 @@ enum Command {
     },
     /// Print the JSON schema of pipeline.yaml, for editors.
     Schema,
+    /// Start processes for a run, which asks for them through standard input.
+    #[command(hide = true)]
+    Launch,
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -171,14 +177,25 @@ impl Cli {
             paranoid: self.paranoid,
         };
         match self.command {
+            Command::Launch => Ok(run::launch()),
             Command::Schema => print(&format!("{:#}\n", crate::pipeline::schema())),
             Command::Completions { shell } => {
                 let mut text = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "ribbon", &mut text);
                 print(&String::from_utf8_lossy(&text))
             }
-            Command::Run { targets, jobs, dry_run: false, keep_going, force, update_lock, light, json } => {
-                let options = Options { threads: jobs, keep_going, update_lock, light };
+            Command::Run {
+                targets,
+                jobs,
+                dry_run: false,
+                keep_going,
+                force,
+                no_sandbox,
+                update_lock,
+                light,
+                json,
+            } => {
+                let options = Options { threads: jobs, keep_going, no_sandbox, update_lock, light };
                 run(&selection, &targets, &force, &options, json)
             }
             Command::Run { targets, force, light, .. } => {

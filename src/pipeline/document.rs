@@ -149,6 +149,17 @@ pub(super) struct Stage {
     /// Environment variables that pass, and whose values are part of the key.
     #[serde(default)]
     pub env: Vec<String>,
+    /// Folders that jobs may read beside their inputs, like a virtual environment; `~` is the home. Not in the key.
+    #[serde(default)]
+    pub reads: Vec<String>,
+    /// Whether jobs may reach the network; not, if not told. Not in the key.
+    #[serde(default)]
+    pub network: bool,
+    /// How long a job may take, as `90s` or `2h 30m`; a longer one is ended and fails. Not in the key.
+    pub timeout: Option<String>,
+    /// How often a job runs again that was ended by a signal or for lack of memory; 0 if not told. Not in the key.
+    #[serde(default)]
+    pub retries: u32,
 }
 
 /// What a job needs to run.

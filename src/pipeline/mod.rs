@@ -19,6 +19,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -108,6 +109,14 @@ pub struct Stage {
     pub tools: BTreeMap<String, PathBuf>,
     /// Environment variables that pass, and whose values are part of the key.
     pub env: Vec<String>,
+    /// Folders that jobs may read beside their inputs, absolute; they need not be there.
+    pub reads: Vec<PathBuf>,
+    /// Whether jobs may reach the network.
+    pub network: bool,
+    /// How long a job may take.
+    pub timeout: Option<Duration>,
+    /// How often a job runs again that was killed.
+    pub retries: u32,
 }
 
 /// What runs a stage's jobs.

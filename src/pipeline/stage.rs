@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -62,6 +63,10 @@ pub(super) fn check(
         needs: needs(&given.needs, &place.key("needs"), problems),
         heavy: given.heavy,
         env: env(&given.env, &place.key("env"), problems),
+        reads: reads(&given.reads, &place.key("reads"), scope.root, problems),
+        network: given.network,
+        timeout: timeout(given.timeout.as_deref(), &place.key("timeout"), problems),
+        retries: given.retries,
     }
 }
 
@@ -320,6 +325,32 @@ fn needs(given: &document::Needs, place: &Place, problems: &mut Problems) -> Nee
         document::Gpu::Require => Gpu::Require,
     };
     Needs { threads: given.threads.unwrap_or(1), memory, gpu, per_gpu: given.per_gpu.unwrap_or(1) }
+}
+
+/// Folders as given, made absolute. Whether they are there is seen when a job needs them: who only looks at results has
+/// no virtual environment.
+fn reads(given: &[String], place: &Place, root: &Path, problems: &mut Problems) -> Vec<PathBuf> {
+    let mut reads = Vec::new();
+    for (i, text) in given.iter().enumerate() {
+        let in_home = text.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        match (in_home, std::env::home_dir()) {
+            (Some(rest), Some(home)) => reads.push(home.join(rest.trim_start_matches('/'))),
+            (Some(_), None) => problems.value(&place.index(i), format!("`{text}`: there is no home folder")),
+            (None, _) if text.is_empty() => problems.value(&place.index(i), "the folder has no name"),
+            (None, _) => reads.push(root.join(text.strip_prefix("./").unwrap_or(text))),
+        }
+    }
+    reads
+}
+
+fn timeout(given: Option<&str>, place: &Place, problems: &mut Problems) -> Option<Duration> {
+    let text = given?;
+    match humantime::parse_duration(text) {
+        Ok(timeout) if !timeout.is_zero() => return Some(timeout),
+        Ok(_) => problems.value(place, format!("`{text}`: no job is done in no time")),
+        Err(_) => problems.value(place, format!("`{text}` is no duration: write it as `90s` or `2h 30m`")),
+    }
+    None
 }
 
 fn env(names: &[String], place: &Place, problems: &mut Problems) -> Vec<String> {

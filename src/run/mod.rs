@@ -3,14 +3,20 @@
 mod bars;
 mod folder;
 mod interrupts;
+mod launcher;
 mod light;
+mod lines;
+mod memory;
 mod pool;
 mod process;
+mod program;
 mod report;
+mod sandbox;
 mod scheduler;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod wire;
 mod worker;
 
 use std::collections::BTreeSet;
@@ -28,6 +34,7 @@ use self::scheduler::Outcome;
 
 pub use bars::Bars;
 pub use interrupts::Interrupts;
+pub use launcher::serve as launch;
 pub use light::{Left, check, left};
 pub use report::{Happening, Json, Plain, Report};
 
@@ -38,6 +45,8 @@ pub struct Options {
     pub threads: Option<u32>,
     /// After a failure, go on with what does not depend on it.
     pub keep_going: bool,
+    /// Let jobs open every file and reach the network.
+    pub no_sandbox: bool,
     /// Take new bits into the lock where a key made others before.
     pub update_lock: bool,
     /// Run no heavy stage; what depends on them takes what they made before.

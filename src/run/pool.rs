@@ -7,7 +7,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::Scope;
 
 use super::process::{Group, Launch};
-use super::worker::{Assignment, Program, Told, Worker};
+use super::worker::{Assignment, Told, Worker};
 use crate::project::Project;
 use crate::store::Machine;
 
@@ -43,7 +43,7 @@ impl<'scope, 'env> Pool<'scope, 'env> {
 
     /// Gives a job to an idle worker of its program, or to a new one.
     pub fn give(&mut self, assignment: Assignment) {
-        let (Program::Worker(launch) | Program::Command(launch)) = &assignment.program;
+        let launch = assignment.program.launch();
         let idle = self.idle.get_mut(launch).and_then(Vec::pop);
         let number = idle.unwrap_or_else(|| self.add(launch.clone()));
         if let Some(assignments) = &self.workers[number].assignments {
@@ -81,6 +81,7 @@ impl<'scope, 'env> Pool<'scope, 'env> {
             machine: self.machine.clone(),
             group: group.clone(),
             told: self.told.clone(),
+            begun: 0,
         };
         self.scope.spawn(move || worker.work(inbox));
         self.workers.push(Member { launch, group, assignments: Some(assignments) });

@@ -1,21 +1,26 @@
-//! A stage's process: started in its own group with a cleaned environment, read from without ever blocking on one pipe.
+//! The processes of a worker: started through its launcher in a cleaned environment, read from without ever blocking
+//! on one pipe.
 
-use std::ffi::OsString;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::process::CommandExt;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, PipeWriter, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::prctl;
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, getppid};
+use nix::unistd::Pid;
+
+use super::launcher::{self, GRACE};
+use super::lines::Pipe;
+use super::sandbox::{Reach, Rules};
+use super::wire::{self, Answer, Ask};
 
 /// Variables that pass to every job, and are not part of any key: where things are, not what to compute.
 const PASSED: [&str; 22] = [
@@ -47,15 +52,6 @@ const PASSED: [&str; 22] = [
 const THREADS: [&str; 4] =
     ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"];
 
-/// A running job stops within this time after it is asked to, or is killed.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// How often to look whether a process whose pipes a grandchild holds open has ended.
-const TICK: u16 = 50;
-
-/// Bytes of a pipe that are held at once, and the length at which a line is cut.
-const HELD: usize = 1 << 20;
-
 /// What to start.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Launch {
@@ -65,70 +61,77 @@ pub struct Launch {
     pub threads: u32,
     /// Declared environment variables.
     pub env: Vec<(String, Option<String>)>,
+    /// What it may reach beside its own folder and the system's; none puts it in no sandbox.
+    pub reach: Option<Reach>,
 }
 
 /// A handle by which another thread can end a process, also one that is only about to start.
 #[derive(Debug, Clone, Default)]
-pub struct Group(Arc<Ending>);
+pub struct Group(Arc<Mutex<Ending>>);
 
 #[derive(Debug, Default)]
 struct Ending {
-    /// The group's number; 0 while there is none.
-    number: AtomicI32,
-    /// When it was asked to end.
-    asked: OnceLock<Instant>,
+    /// To the launcher, while there is one.
+    socket: Option<UnixStream>,
+    was_asked: bool,
 }
 
-/// A line that a process printed.
+/// What a process has told.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line {
-    /// On standard output.
+    /// A line on standard output.
     Out(String),
-    /// On standard error.
+    /// A line on standard error.
     Err(String),
-    /// Both are closed, or the process has ended.
+    /// No more comes: it has ended, or closed what it tells by.
     End,
+    /// Nothing until the deadline.
+    Late,
 }
 
-/// A process.
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit status, or the signal.
+    pub status: ExitStatus,
+    /// How many processes that it had started it left running; they are killed.
+    pub left: u32,
+    /// Whether it had to be killed, for it did not end by itself.
+    pub was_killed: bool,
+}
+
+/// What starts processes in a folder, one after the other, and the one that runs.
 #[derive(Debug)]
-pub struct Process {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    pipes: [Pipe; 2],
+pub struct Processes {
+    launcher: Child,
+    socket: UnixStream,
     group: Group,
-}
-
-/// One of a process's pipes and what has been read of it.
-#[derive(Debug)]
-struct Pipe {
-    end: Option<ReadEnd>,
-    buffer: Vec<u8>,
-    /// Where in the buffer the next line starts.
-    start: usize,
-    /// Up to where from there no line ends.
-    searched: usize,
+    running: Option<Running>,
 }
 
 #[derive(Debug)]
-enum ReadEnd {
-    Out(std::process::ChildStdout),
-    Err(std::process::ChildStderr),
+struct Running {
+    number: Pid,
+    /// A process that takes jobs cannot tell of their ends when its standard output is closed.
+    takes_jobs: bool,
+    stdin: Option<PipeWriter>,
+    /// Standard output and error.
+    pipes: [Pipe; 2],
+    ended: Option<Ended>,
 }
 
-impl Process {
-    /// Starts a process in a folder.
+impl Processes {
+    /// Makes ready to start processes. They work in `tmp` of the folder and write there and in `out`.
     ///
     /// # Errors
-    /// When the program cannot be started, or the group was asked to end.
-    pub fn start(launch: &Launch, folder: &Path, group: &Group) -> io::Result<Process> {
-        if group.0.asked.get().is_some() {
-            return Err(io::Error::new(io::ErrorKind::Interrupted, "the run was ended"));
-        }
-        let mut command = Command::new(&launch.command[0]);
-        command.args(&launch.command[1..]).current_dir(folder).process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.env_clear().env("LANG", "C.UTF-8").env("TZ", "UTC").env("TMPDIR", folder);
+    /// When the folder cannot be used, the sandbox cannot be set up, or the group was asked to end.
+    pub fn new(launch: &Launch, folder: &Path, group: &Group) -> io::Result<Processes> {
+        let (work, made) = (folder.join("tmp"), folder.join("out"));
+        fs::create_dir_all(&work)?;
+        fs::create_dir_all(&made)?;
+        let mut command = Command::new("/proc/self/exe");
+        command.args(launcher::WORDS).current_dir(&work).process_group(0);
+        command.env_clear().env("LANG", "C.UTF-8").env("TZ", "UTC").env("TMPDIR", &work);
         for name in PASSED {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
@@ -143,25 +146,77 @@ impl Process {
                 None => command.env_remove(name),
             };
         }
-        let runner = Pid::this();
-        // SAFETY: between fork and exec the closure makes two system calls and allocates nothing.
-        unsafe {
-            command.pre_exec(move || {
-                // A runner that is killed takes its jobs with it; the signal is sent when the thread that started the
-                // process ends, which is the worker's that keeps it.
-                prctl::set_pdeathsig(Signal::SIGKILL)?;
-                // It may have been killed before this.
-                if getppid() == runner { Ok(()) } else { Err(Errno::ESRCH.into()) }
-            });
+        let (socket, theirs) = UnixStream::pair()?;
+        command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null());
+        let launcher = command.spawn()?;
+        group.reach(socket.try_clone()?);
+        // From here on dropping it ends the launcher.
+        let processes = Processes { launcher, socket, group: group.clone(), running: None };
+        if let Some(reach) = &launch.reach {
+            let words = Rules::new(reach, folder, &[work, made]).words();
+            let words: Vec<&OsStr> = words.iter().map(OsString::as_os_str).collect();
+            wire::send(&processes.socket, Ask::Enter, &words, &[])?;
+            match Answer::receive(&processes.socket)? {
+                Answer::Entered(0) => {}
+                answer => {
+                    let what =
+                        format!("the sandbox cannot be set up ({answer:?}); --no-sandbox does without");
+                    return Err(io::Error::other(what));
+                }
+            }
         }
-        let mut child = command.spawn()?;
-        let (out, err) = (child.stdout.take().map(ReadEnd::Out), child.stderr.take().map(ReadEnd::Err));
-        let pipes = [Pipe::new(out)?, Pipe::new(err)?];
-        group.0.number.store(child.id() as i32, Ordering::SeqCst);
-        if group.0.asked.get().is_some() {
-            group.signal(Signal::SIGTERM);
+        Ok(processes)
+    }
+
+    /// Whether there is a process that has not been seen to end.
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Starts a process that takes jobs from its standard input, by [`Processes::write_line`].
+    ///
+    /// # Errors
+    /// When the program cannot be started, or the group was asked to end.
+    pub fn start_worker(&mut self, command: &[OsString]) -> io::Result<()> {
+        self.start(command, None)
+    }
+
+    /// Starts a process that does one job, whose file is told in `RIBBON_JOB`.
+    ///
+    /// # Errors
+    /// As [`Processes::start_worker`].
+    pub fn start_command(&mut self, command: &[OsString], job: &Path) -> io::Result<()> {
+        self.start(command, Some(job))
+    }
+
+    fn start(&mut self, command: &[OsString], job: Option<&Path>) -> io::Result<()> {
+        let ((out, out_there), (err, err_there)) = (io::pipe()?, io::pipe()?);
+        let (stdin, stdin_there) = match job {
+            Some(_) => (None, OwnedFd::from(File::open("/dev/null")?)),
+            None => io::pipe().map(|(there, here)| (Some(here), OwnedFd::from(there)))?,
+        };
+        let mut words = vec![job.map_or(OsStr::new(""), Path::as_os_str)];
+        words.extend(command.iter().map(OsString::as_os_str));
+        {
+            // Either the group is asked to end before this, and nothing starts; or after it, and the launcher knows
+            // what to end.
+            let ending = self.group.ending();
+            if ending.was_asked {
+                return Err(io::Error::new(io::ErrorKind::Interrupted, "the run was ended"));
+            }
+            let files = [stdin_there.as_fd(), out_there.as_fd(), err_there.as_fd()];
+            wire::send(&self.socket, Ask::Start, &words, &files)?;
         }
-        Ok(Process { stdin: child.stdin.take(), child, pipes, group: group.clone() })
+        match Answer::receive(&self.socket)? {
+            Answer::Started(number) => {
+                let pipes = [Pipe::new(out)?, Pipe::new(err)?];
+                let (number, takes_jobs) = (Pid::from_raw(number), job.is_none());
+                self.running = Some(Running { number, takes_jobs, stdin, pipes, ended: None });
+                Ok(())
+            }
+            Answer::NotStarted(error) => Err(io::Error::from_raw_os_error(error)),
+            Answer::Entered(_) | Answer::Ended(..) => Err(io::ErrorKind::InvalidData.into()),
+        }
     }
 
     /// Writes a line to the process's standard input.
@@ -169,47 +224,49 @@ impl Process {
     /// # Errors
     /// When the process does not read any more.
     pub fn write_line(&mut self, line: &str) -> io::Result<()> {
-        match &mut self.stdin {
-            Some(stdin) => writeln!(stdin, "{line}").and_then(|()| stdin.flush()),
+        match self.running.as_mut().and_then(|running| running.stdin.as_mut()) {
+            Some(stdin) => stdin.write_all(format!("{line}\n").as_bytes()),
             None => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
 
-    /// Says that no more input comes: a worker then ends.
-    pub fn close_input(&mut self) {
-        self.stdin = None;
-    }
-
-    /// The next line of either pipe, standard error first; waits for one.
+    /// The next line of either pipe, standard error first; waits for one until the deadline.
     ///
     /// # Errors
-    /// When the pipes cannot be read.
-    pub fn next_line(&mut self) -> io::Result<Line> {
+    /// When the pipes cannot be read, or the launcher is gone.
+    pub fn next_line(&mut self, deadline: Option<Instant>) -> io::Result<Line> {
         loop {
-            self.group.insist();
-            if let Some(line) = self.buffered(false) {
+            let Some(running) = &mut self.running else { return Ok(Line::End) };
+            if let Some(line) = running.buffered(false) {
                 return Ok(line);
             }
-            let mut open: Vec<PollFd> = self.pipes.iter().filter_map(Pipe::poll_fd).collect();
-            if open.is_empty() {
-                return Ok(self.buffered(true).unwrap_or(Line::End));
+            if running.ended.is_some() || running.is_silent() {
+                let [out, err] = &mut running.pipes;
+                out.fill()?;
+                err.fill()?;
+                return Ok(running.buffered(true).unwrap_or_else(|| {
+                    // What a grandchild may still print is nobody's.
+                    running.pipes.iter_mut().for_each(Pipe::close);
+                    Line::End
+                }));
             }
-            let ready = match poll(&mut open, PollTimeout::from(TICK)) {
-                Ok(ready) => ready,
+            let mut events: Vec<PollFd> = running.pipes.iter().filter_map(Pipe::poll_fd).collect();
+            events.push(PollFd::new(self.socket.as_fd(), PollFlags::POLLIN));
+            match poll(&mut events, until(deadline)) {
+                Ok(0) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                    return Ok(Line::Late);
+                }
+                Ok(_) => {}
                 // A signal that this process caught.
                 Err(Errno::EINTR) => continue,
                 Err(error) => return Err(error.into()),
-            };
-            let ended = ready == 0 && self.child.try_wait()?.is_some();
-            for pipe in &mut self.pipes {
+            }
+            let has_ended = events.last().and_then(PollFd::any).unwrap_or(false);
+            for pipe in &mut running.pipes {
                 pipe.fill()?;
             }
-            if ended {
-                // What a grandchild may still print is nobody's.
-                return Ok(self.buffered(true).unwrap_or_else(|| {
-                    self.pipes.iter_mut().for_each(|pipe| pipe.end = None);
-                    Line::End
-                }));
+            if has_ended {
+                self.take_end()?;
             }
         }
     }
@@ -220,171 +277,178 @@ impl Process {
     /// When the pipes cannot be read.
     pub fn drain(&mut self) -> io::Result<Vec<String>> {
         let mut lines = Vec::new();
-        for pipe in &mut self.pipes {
+        for pipe in self.running.iter_mut().flat_map(|running| &mut running.pipes) {
             pipe.fill()?;
             lines.extend(std::iter::from_fn(|| pipe.line(true)));
         }
         Ok(lines)
     }
 
-    /// Waits for the end of a process that ends by itself, however long that takes.
+    /// Waits until the deadline for the end of a process that ends by itself; none if it does not.
     ///
     /// # Errors
-    /// When the system cannot tell.
-    pub fn join(&mut self) -> io::Result<ExitStatus> {
-        self.reap(None)
+    /// When the launcher is gone.
+    pub fn join(&mut self, deadline: Option<Instant>) -> io::Result<Option<Ended>> {
+        loop {
+            if let Some(ended) = self.running.as_ref().and_then(|running| running.ended) {
+                self.running = None;
+                return Ok(Some(ended));
+            }
+            let mut events = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut events, until(deadline)) {
+                Ok(0) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => return Ok(None),
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => self.take_end()?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Asks the process to end; if it does not, it is killed.
+    ///
+    /// # Errors
+    /// When the launcher is gone.
+    pub fn stop(&mut self) -> io::Result<()> {
+        let _order = self.group.ending();
+        wire::send(&self.socket, Ask::End, &[], &[])
     }
 
     /// Says that no more input comes, and waits for the end; a process that does not heed this is killed.
     ///
     /// # Errors
-    /// When the system cannot tell.
-    pub fn end(&mut self) -> io::Result<ExitStatus> {
-        self.close_input();
-        self.reap(Some(Instant::now() + GRACE))
-    }
-
-    fn reap(&mut self, deadline: Option<Instant>) -> io::Result<ExitStatus> {
-        // Most processes whose pipes are closed end at once.
-        let mut pause = Duration::from_micros(50);
-        let status = loop {
-            match self.child.try_wait()? {
-                Some(status) => break status,
-                None if deadline.is_some_and(|deadline| Instant::now() > deadline) => {
-                    self.group.signal(Signal::SIGKILL);
-                    break self.child.wait()?;
-                }
-                None => {
-                    self.group.insist();
-                    std::thread::sleep(pause);
-                    pause = (2 * pause).min(Duration::from_millis(TICK.into()));
-                }
+    /// When the launcher is gone.
+    pub fn end(&mut self) -> io::Result<Ended> {
+        if let Some(running) = &mut self.running {
+            running.stdin = None;
+        }
+        match self.join(Some(Instant::now() + GRACE))? {
+            Some(ended) => Ok(ended),
+            None => {
+                let order = self.group.ending();
+                wire::send(&self.socket, Ask::Kill, &[], &[])?;
+                drop(order);
+                let ended = self.join(None)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+                Ok(Ended { was_killed: true, ..ended })
             }
-        };
-        // What it started goes with it.
-        self.group.signal(Signal::SIGKILL);
-        self.group.0.number.store(0, Ordering::SeqCst);
-        Ok(status)
+        }
     }
 
-    fn buffered(&mut self, last: bool) -> Option<Line> {
-        let err = self.pipes[1].line(last).map(Line::Err);
-        err.or_else(|| self.pipes[0].line(last).map(Line::Out))
+    /// Takes the launcher's word of the process's end.
+    fn take_end(&mut self) -> io::Result<()> {
+        let Some(running) = &mut self.running else { return Err(io::ErrorKind::UnexpectedEof.into()) };
+        match Answer::receive(&self.socket) {
+            Ok(Answer::Ended(status, left)) => {
+                let status = ExitStatus::from_raw(status);
+                running.ended = Some(Ended { status, left, was_killed: false });
+                Ok(())
+            }
+            _ => {
+                // Nobody else looks after it now.
+                let _ = killpg(running.number, Signal::SIGKILL);
+                self.running = None;
+                Err(io::Error::other("the launcher of the process was killed"))
+            }
+        }
     }
 }
 
-impl Drop for Process {
+impl Drop for Processes {
     fn drop(&mut self) {
-        let _ = self.end();
+        if self.running.is_some() {
+            let _ = self.end();
+        }
+        // The launcher ends when nobody can ask it anything any more.
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        let _ = self.launcher.wait();
+    }
+}
+
+impl Running {
+    fn buffered(&mut self, last: bool) -> Option<Line> {
+        let [out, err] = &mut self.pipes;
+        let err = err.line(last).map(Line::Err);
+        err.or_else(|| out.line(last).map(Line::Out))
+    }
+
+    /// Whether nothing can come that anybody waits for.
+    fn is_silent(&self) -> bool {
+        let [out, err] = &self.pipes;
+        !out.is_open() && (self.takes_jobs || !err.is_open())
     }
 }
 
 impl Group {
     /// Asks the process and its children to end. Those that do not are killed after a while.
     pub fn end(&self) {
-        // Said before it is done: a process that starts just now looks here once it has its number.
-        let _ = self.0.asked.set(Instant::now());
-        self.signal(Signal::SIGTERM);
-    }
-
-    /// Kills what was asked to end and had time to.
-    fn insist(&self) {
-        if self.0.asked.get().is_some_and(|asked| asked.elapsed() > GRACE) {
-            self.signal(Signal::SIGKILL);
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        let id = self.0.number.load(Ordering::SeqCst);
-        if id > 0 {
+        let mut ending = self.ending();
+        ending.was_asked = true;
+        if let Some(socket) = &ending.socket {
             // It may have ended by itself.
-            let _ = killpg(Pid::from_raw(id), signal);
+            let _ = wire::send(socket, Ask::End, &[], &[]);
         }
+    }
+
+    /// Whether it was asked to end.
+    pub fn was_asked(&self) -> bool {
+        self.ending().was_asked
+    }
+
+    fn reach(&self, socket: UnixStream) {
+        self.ending().socket = Some(socket);
+    }
+
+    fn ending(&self) -> MutexGuard<'_, Ending> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Pipe {
-    fn new(end: Option<ReadEnd>) -> io::Result<Pipe> {
-        if let Some(end) = &end {
-            fcntl(end.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        }
-        Ok(Pipe { end, buffer: Vec::new(), start: 0, searched: 0 })
-    }
-
-    fn poll_fd(&self) -> Option<PollFd<'_>> {
-        self.end.as_ref().map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN))
-    }
-
-    /// Reads what is there.
-    fn fill(&mut self) -> io::Result<()> {
-        // Lines that were taken go now, all at once, not each when it was taken.
-        self.buffer.drain(..self.start);
-        self.searched -= self.start;
-        self.start = 0;
-        let mut chunk = [0; 8192];
-        // Not to the end of a flood: lines are taken in between.
-        while let Some(end) = &mut self.end
-            && self.buffer.len() < HELD
-        {
-            match end.read(&mut chunk) {
-                Ok(0) => self.end = None,
-                Ok(length) => self.buffer.extend(&chunk[..length]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes a line out of the buffer; with `last`, also what stands there without a line end.
-    fn line(&mut self, last: bool) -> Option<String> {
-        let found = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
-        let left = self.buffer.len() - self.start;
-        let (end, next) = match found {
-            Some(at) => (self.searched + at, self.searched + at + 1),
-            // A line that never ends is cut.
-            None if left > 0 && (last || left >= HELD) => (self.buffer.len(), self.buffer.len()),
-            None => {
-                self.searched = self.buffer.len();
-                return None;
-            }
-        };
-        let line = String::from_utf8_lossy(&self.buffer[self.start..end]).into_owned();
-        (self.start, self.searched) = (next, next);
-        Some(line)
-    }
-}
-
-impl ReadEnd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            ReadEnd::Out(pipe) => pipe.as_fd(),
-            ReadEnd::Err(pipe) => pipe.as_fd(),
-        }
-    }
-
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            ReadEnd::Out(pipe) => pipe.read(into),
-            ReadEnd::Err(pipe) => pipe.read(into),
-        }
-    }
+/// How long to wait for a deadline.
+fn until(deadline: Option<Instant>) -> PollTimeout {
+    let Some(deadline) = deadline else { return PollTimeout::NONE };
+    // Rounded up, so that it has passed when the wait is over; a wait that is too long for the system is cut.
+    let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn shell(script: &str) -> Process {
-        let command = ["sh", "-c", script].map(OsString::from).to_vec();
-        let launch =
-            Launch { command, threads: 3, env: vec![("DECLARED".to_owned(), Some("yes".to_owned()))] };
-        Process::start(&launch, Path::new("/"), &Group::default()).unwrap()
+    /// Processes of a folder that goes with them.
+    struct Shell {
+        processes: Processes,
+        _folder: tempfile::TempDir,
     }
 
-    fn all(process: &mut Process) -> Vec<Line> {
-        let lines = std::iter::from_fn(|| Some(process.next_line().unwrap()));
+    impl std::ops::Deref for Shell {
+        type Target = Processes;
+        fn deref(&self) -> &Processes {
+            &self.processes
+        }
+    }
+
+    impl std::ops::DerefMut for Shell {
+        fn deref_mut(&mut self) -> &mut Processes {
+            &mut self.processes
+        }
+    }
+
+    fn start(script: &str, group: &Group) -> io::Result<Shell> {
+        let command: Vec<OsString> = ["sh", "-c", script].map(OsString::from).to_vec();
+        let env = vec![("DECLARED".to_owned(), Some("yes".to_owned()))];
+        let launch = Launch { command, threads: 3, env, reach: None };
+        let folder = tempfile::tempdir()?;
+        let mut processes = Processes::new(&launch, folder.path(), group)?;
+        processes.start_command(&launch.command, Path::new("/job"))?;
+        Ok(Shell { processes, _folder: folder })
+    }
+
+    fn shell(script: &str) -> Shell {
+        start(script, &Group::default()).unwrap()
+    }
+
+    fn all(process: &mut Processes) -> Vec<Line> {
+        let lines = std::iter::from_fn(|| Some(process.next_line(None).unwrap()));
         lines.take_while(|line| *line != Line::End).collect()
     }
 
@@ -395,56 +459,101 @@ mod tests {
         lines.sort_by_key(|line| format!("{line:?}"));
         let expected = [Line::Err("two".into()), Line::Out("one".into()), Line::Out("three".into())];
         assert_eq!(lines, expected);
-        assert!(process.end().unwrap().success());
+        assert!(process.end().unwrap().status.success());
     }
 
     #[test]
     fn only_fixed_and_declared_variables_pass() {
-        let mut process = shell("echo $DECLARED $OMP_NUM_THREADS ${CARGO_MANIFEST_DIR:-cleaned}");
-        assert_eq!(process.next_line().unwrap(), Line::Out("yes 3 cleaned".into()));
+        let mut process = shell("echo $DECLARED $OMP_NUM_THREADS ${CARGO_MANIFEST_DIR:-cleaned} $RIBBON_JOB");
+        assert_eq!(process.next_line(None).unwrap(), Line::Out("yes 3 cleaned /job".into()));
     }
 
     #[test]
     fn a_grandchild_that_holds_the_pipes_does_not_hold_the_job() {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let mut process = shell("sleep 30 & echo done");
         assert_eq!(all(&mut process), [Line::Out("done".into())]);
-        process.end().unwrap();
+        assert_eq!(process.end().unwrap().left, 1);
         assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_grandchild_that_left_the_group_is_found_and_killed() {
+        let mut process = shell("(setsid sh -c 'echo $$; exec sleep 30 >&- 2>&-' &) ; sleep 0.2");
+        let Line::Out(number) = process.next_line(None).unwrap() else { panic!("no number") };
+        assert_eq!(all(&mut process), []);
+        assert_eq!(process.end().unwrap().left, 1);
+        assert!(!Path::new("/proc").join(number).exists());
+    }
+
+    #[test]
+    fn one_launcher_starts_a_process_after_the_other() {
+        let mut process = shell("echo one");
+        assert_eq!(all(&mut process), [Line::Out("one".into())]);
+        assert!(process.join(None).unwrap().unwrap().status.success());
+        assert!(!process.is_running());
+        let command = ["sh", "-c", "read line; echo got $line; exit 3"].map(OsString::from);
+        process.start_worker(&command).unwrap();
+        process.write_line("two").unwrap();
+        assert_eq!(all(&mut process), [Line::Out("got two".into())]);
+        assert_eq!(process.end().unwrap().status.code(), Some(3));
+        let error = process.start_worker(&["no-such-program".into()]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]
     fn a_process_can_be_ended_from_elsewhere() {
         let group = Group::default();
-        let command = ["sleep", "30"].map(OsString::from).to_vec();
-        let launch = Launch { command, threads: 1, env: Vec::new() };
-        let mut process = Process::start(&launch, Path::new("/"), &group).unwrap();
+        let mut process = start("sleep 30", &group).unwrap();
         group.end();
-        assert_eq!(process.next_line().unwrap(), Line::End);
-        assert!(!process.end().unwrap().success());
+        assert_eq!(process.next_line(None).unwrap(), Line::End);
+        assert!(!process.end().unwrap().status.success());
     }
 
     #[test]
     fn what_does_not_heed_is_killed_and_nothing_starts_after() {
         let started = Instant::now();
         let group = Group::default();
-        let command = ["sh", "-c", "trap '' TERM; while :; do echo on; done"].map(OsString::from).to_vec();
-        let launch = Launch { command, threads: 1, env: Vec::new() };
-        let mut process = Process::start(&launch, Path::new("/"), &group).unwrap();
-        assert_eq!(process.next_line().unwrap(), Line::Out("on".into()));
+        let mut process = start("trap '' TERM; while :; do echo on; done", &group).unwrap();
+        assert_eq!(process.next_line(None).unwrap(), Line::Out("on".into()));
         group.end();
         assert!(all(&mut process).contains(&Line::Out("on".into())), "it went on for a while");
-        assert!(!process.join().unwrap().success());
+        assert!(!process.join(None).unwrap().unwrap().status.success());
         assert!(started.elapsed() < 2 * GRACE + Duration::from_secs(5));
-        let error = Process::start(&launch, Path::new("/"), &group).unwrap_err();
+        let error = start("true", &group).map(drop).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+    }
+
+    #[test]
+    fn a_deadline_passes_while_nothing_comes() {
+        let mut process = shell("echo one; sleep 30");
+        assert_eq!(process.next_line(None).unwrap(), Line::Out("one".into()));
+        let deadline = Some(Instant::now() + Duration::from_millis(50));
+        assert_eq!(process.next_line(deadline).unwrap(), Line::Late);
+        assert_eq!(process.join(deadline).unwrap(), None);
+        process.stop().unwrap();
+        assert_eq!(process.join(None).unwrap().unwrap().status.signal(), Some(15));
     }
 
     #[test]
     fn a_process_that_has_closed_its_output_may_take_its_time() {
         let mut process = shell("exec >&- 2>&-; sleep 3");
-        assert_eq!(process.next_line().unwrap(), Line::End);
-        assert!(process.join().unwrap().success());
+        assert_eq!(process.next_line(None).unwrap(), Line::End);
+        assert!(process.join(None).unwrap().unwrap().status.success());
+    }
+
+    #[test]
+    fn when_a_job_kills_its_launcher_that_is_an_error_and_nothing_is_left() {
+        let mut process = shell("echo $$; kill -9 $PPID; sleep 30");
+        let Line::Out(number) = process.next_line(None).unwrap() else { panic!("no number") };
+        let ended = std::iter::from_fn(|| Some(process.next_line(None)))
+            .find(|line| !matches!(line, Ok(Line::Out(_))));
+        assert!(ended.unwrap().unwrap_err().to_string().contains("launcher"));
+        let is_gone =
+            || std::fs::read_to_string(format!("/proc/{number}/stat")).map_or(true, |it| it.contains(" Z "));
+        while !is_gone() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]

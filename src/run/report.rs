@@ -23,6 +23,8 @@ pub enum Happening<'a> {
     },
     /// A line that the build of a stage's program prints.
     Build(&'a str),
+    /// Something to know of the whole run.
+    Note(&'a str),
     /// Waiting for another run, for this reason.
     Waiting(&'a str),
     /// A job began.
@@ -73,6 +75,7 @@ pub fn plain(project: &Project, happening: &Happening) -> Option<String> {
             return None;
         }
         Happening::Build(line) => (*line).to_owned(),
+        Happening::Note(text) => format!("note    {text}"),
         Happening::Waiting(why) => format!("waiting: {why}"),
         Happening::Done(id, seconds) => format!("done    {} ({seconds:.1} s)", project.name(*id)),
         Happening::Failed(id, what, tail) => {
@@ -107,6 +110,7 @@ impl Report for Json {
                 json!({"event": "stage", "stage": project.stage_name(*stage), "needed": needed, "current": current})
             }
             Happening::Build(line) => json!({"event": "build", "text": line}),
+            Happening::Note(text) => json!({"event": "note", "text": text}),
             Happening::Waiting(why) => json!({"event": "waiting", "for": why}),
             Happening::Started(id) => json!({"event": "started", "job": name(id)}),
             Happening::Progress(id, done, of, note) => {

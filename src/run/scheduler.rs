@@ -1,16 +1,15 @@
 //! The scheduler: which job starts next, and what its end means for others. One thread; constant work per event and edge.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::Duration;
 
 use super::pool::Pool;
-use super::process::Launch;
+use super::program;
 use super::report::{Happening, Report};
+use super::sandbox;
 use super::slots::{Full, Held, Slots};
 use super::worker::{AssignedInput, Assignment, Failure, Placed, Program, Told};
 use super::{Interrupts, Options, RunError, Summary};
@@ -125,6 +124,11 @@ impl<'env> Run<'_, '_, 'env> {
             self.tell(&Happening::Stage { stage: StageId(stage), needed, current });
         }
         let stages: Vec<usize> = (0..self.left.len()).filter(|stage| self.left[*stage] > 0).collect();
+        if !stages.is_empty() && !self.options.no_sandbox && !sandbox::guards_files() {
+            self.tell(&Happening::Note(
+                "this system has no Landlock (Linux 5.13 or later has it): jobs can open files that they do not declare",
+            ));
+        }
         self.build(&stages)?;
         for id in needed {
             match self.plan.state(id) {
@@ -161,18 +165,8 @@ impl<'env> Run<'_, '_, 'env> {
             binaries = builder.binaries(&crates, &mut |folder| project.code_now(folder), &say)?;
         }
         for &index in stages {
-            let stage = &project.pipeline.stages[index];
-            let env = project.facts[index].env.clone().into_iter().collect();
-            let launch = |command| Launch { command, threads: stage.needs.threads, env };
-            self.programs[index] = Some(match &stage.program {
-                pipeline::Program::Crate(folder) => {
-                    let binary = &binaries[folder.to_string_lossy().as_ref()];
-                    Program::Worker(launch(vec![binary.clone().into_os_string()]))
-                }
-                pipeline::Program::Command { command, code } => {
-                    Program::Command(launch(place_code(&project.root, command, code)))
-                }
-            });
+            let is_guarded = !self.options.no_sandbox;
+            self.programs[index] = Some(program::of_stage(project, index, &binaries, is_guarded));
         }
         Ok(())
     }
@@ -386,6 +380,8 @@ impl<'env> Run<'_, '_, 'env> {
             outputs: stage.outputs.iter().map(|(name, output)| (name.clone(), output.clone())).collect(),
             device: held.device.clone(),
             threads: stage.needs.threads,
+            timeout: stage.timeout,
+            retries: stage.retries,
             ingredients: self.plan.ingredients(id),
             program: self.programs[job.stage.0].clone()?,
         })
@@ -562,15 +558,4 @@ impl<'env> Run<'_, '_, 'env> {
     fn tell(&mut self, happening: &Happening) {
         self.report.tell(self.project, happening);
     }
-}
-
-/// A command whose words that are code files, or files in code folders, are replaced by their place in the project.
-fn place_code(root: &Path, command: &[String], code: &[PathBuf]) -> Vec<OsString> {
-    let place = |word: &String| {
-        let path = Path::new(word);
-        let path = path.strip_prefix("./").unwrap_or(path);
-        let is_code = code.iter().any(|code| path.starts_with(code));
-        if is_code { root.join(path).into_os_string() } else { word.into() }
-    };
-    command.iter().map(place).collect()
 }

@@ -7,17 +7,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::folder::{empty, write_over};
-use super::process::{Group, Launch, Line, Process};
+use super::memory::OutOfMemory;
+use super::process::{Ended, Group, Launch, Line, Processes};
 use crate::graph::JobId;
 use crate::hash::Key;
 use crate::pipeline::{Labels, Output};
@@ -57,6 +59,10 @@ pub struct Assignment {
     pub threads: u32,
     /// What its key is made of, for the record.
     pub ingredients: Vec<(String, String)>,
+    /// How long it may take.
+    pub timeout: Option<Duration>,
+    /// How often it runs again when it was killed.
+    pub retries: u32,
     /// What runs it.
     pub program: Program,
 }
@@ -97,8 +103,24 @@ pub enum Failure {
     #[error("{0}")]
     Said(String),
     /// The program ended in the middle of the job.
-    #[error("{}", died(.0))]
-    Died(ExitStatus),
+    #[error("{}", died(*status, *out_of_memory))]
+    Died {
+        /// How.
+        status: ExitStatus,
+        /// Whether the system killed something meanwhile, for there was no memory.
+        out_of_memory: bool,
+    },
+    /// The program closed its standard output in the middle of the job, and went on.
+    #[error(
+        "it closed its standard output in the middle of the job, so that nobody can know when it is done"
+    )]
+    Closed,
+    /// It took longer than it may.
+    #[error("it was ended after {}, the stage's `timeout`", humantime::format_duration(*.0))]
+    TimedOut(Duration),
+    /// A declared folder is not there.
+    #[error("{} of the stage's `reads` is not there; make it first", .0.display())]
+    NoReads(PathBuf),
     /// The program cannot be started.
     #[error("cannot start `{program}`: {source}")]
     Start {
@@ -137,15 +159,32 @@ pub enum Failure {
     },
 }
 
-fn died(status: &ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
+fn died(status: ExitStatus, out_of_memory: bool) -> String {
     match (status.signal(), status.code()) {
+        (Some(9), _) if out_of_memory => "it was killed (signal 9): the system ran out of memory".to_owned(),
         (Some(9), _) => {
             "it was killed (signal 9); if nobody did that, the system ran out of memory".to_owned()
         }
         (Some(signal), _) => format!("it was ended by signal {signal}"),
         (None, Some(code)) => format!("it ended with exit status {code}"),
         (None, None) => "it ended".to_owned(),
+    }
+}
+
+impl Failure {
+    /// Whether something from outside ended the program, so that it may do better when it runs again.
+    fn came_from_outside(&self) -> bool {
+        // A shell ends with 128 and the signal's number when what it ran was ended by one.
+        let is_of_signal = |status: &ExitStatus| {
+            status.signal().is_some() || status.code().is_some_and(|code| (129..160).contains(&code))
+        };
+        matches!(self, Failure::Died { status, out_of_memory } if *out_of_memory || is_of_signal(status))
+    }
+
+    /// Whether it is, or may come from, something that the sandbox refused.
+    fn is_of_the_sandbox(&self, tail: &[String]) -> bool {
+        let tells = |text: &str| text.contains("Permission denied") || text.contains("EACCES");
+        tells(&self.to_string()) || tail.iter().any(|line| tells(line))
     }
 }
 
@@ -196,6 +235,11 @@ enum Event {
     },
 }
 
+/// What is said of a failure in which something was refused.
+const REFUSED: &str = "hint: the sandbox lets a job open its inputs, its outputs and its scratch folder (TMPDIR), and the \
+system's programs and libraries. Declare what else it needs: `inputs`, `code`, `reads` for folders like a virtual \
+environment, `network: true`. `ribbon run --no-sandbox` shows whether this is it.";
+
 /// A worker's thread.
 pub struct Worker<'a> {
     /// Its number in the run.
@@ -212,6 +256,8 @@ pub struct Worker<'a> {
     pub group: Group,
     /// Where it reports to.
     pub told: Sender<Told>,
+    /// How many jobs it has begun.
+    pub begun: u64,
 }
 
 /// A job's log: a file that is made with the first line, and the last lines.
@@ -225,15 +271,18 @@ struct Log<'a> {
 
 impl Worker<'_> {
     /// Does jobs until there are no more.
-    pub fn work(self, assignments: Receiver<Assignment>) {
-        let mut process = None;
+    pub fn work(mut self, assignments: Receiver<Assignment>) {
+        let mut processes = None;
         for assignment in assignments {
             let started = Instant::now();
             let mut log = Log::new(self.store, assignment.key);
-            let result = self.perform(&assignment, &mut process, &mut log, started);
+            let result = self.perform(&assignment, &mut processes, &mut log, started);
             let result = result.map_err(|failure| {
-                let tail = std::mem::take(&mut log.tail).into();
+                let mut tail: Vec<String> = std::mem::take(&mut log.tail).into();
                 log.line(&format!("failed: {failure}"));
+                if assignment.program.launch().reach.is_some() && failure.is_of_the_sandbox(&tail) {
+                    tail.push(REFUSED.to_owned());
+                }
                 (failure, tail)
             });
             let (id, worker, seconds) = (assignment.id, self.number, started.elapsed().as_secs_f64());
@@ -242,22 +291,60 @@ impl Worker<'_> {
         }
     }
 
+    /// Does a job, again if it was killed and may be tried again.
     fn perform(
-        &self,
+        &mut self,
         job: &Assignment,
-        process: &mut Option<Process>,
+        processes: &mut Option<Processes>,
         log: &mut Log,
         started: Instant,
     ) -> Result<Artifacts, Failure> {
-        let ran = self.prepare(job).and_then(|file| {
-            match &job.program {
-                Program::Worker(launch) => self.hand_over(job.id, launch, &file, process, log),
-                Program::Command(launch) => self.run_command(job, launch, &file, log),
-            }?;
-            self.collect(job, started)
-        });
-        self.clear(job);
-        ran
+        let mut retries = 0;
+        loop {
+            self.begun += 1;
+            let ran = self.attempt(job, processes, log, started);
+            self.clear(job);
+            match ran {
+                Err(failure)
+                    if retries < job.retries && failure.came_from_outside() && !self.group.was_asked() =>
+                {
+                    retries += 1;
+                    log.line(&format!("[{failure}; running again, {retries} of {} retries]", job.retries));
+                }
+                ran => return ran,
+            }
+        }
+    }
+
+    fn attempt(
+        &self,
+        job: &Assignment,
+        processes: &mut Option<Processes>,
+        log: &mut Log,
+        started: Instant,
+    ) -> Result<Artifacts, Failure> {
+        let file = self.prepare(job)?;
+        let memory = OutOfMemory::watch();
+        let deadline = job.timeout.map(|timeout| Instant::now() + timeout);
+        let mut ready = match processes.take() {
+            Some(ready) => ready,
+            None => self.processes(job.program.launch())?,
+        };
+        let ran = match &job.program {
+            Program::Worker(launch) => self.hand_over(job, launch, &file, &mut ready, deadline, log),
+            Program::Command(launch) => self.run_command(job, launch, &file, &mut ready, deadline, log),
+        };
+        // One whose launcher was killed is of no more use.
+        if !matches!(ran, Err(Failure::Folder { .. })) {
+            *processes = Some(ready);
+        }
+        match ran {
+            Ok(()) => self.collect(job, started),
+            Err(Failure::Died { status, .. }) => {
+                Err(Failure::Died { status, out_of_memory: memory.killed_something() })
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Makes the job's folders, links its inputs and writes its job file.
@@ -314,35 +401,40 @@ impl Worker<'_> {
     /// Gives the job to the stage's process, which is started if there is none.
     fn hand_over(
         &self,
-        id: JobId,
+        job: &Assignment,
         launch: &Launch,
         file: &Path,
-        process: &mut Option<Process>,
+        processes: &mut Processes,
+        deadline: Option<Instant>,
         log: &mut Log,
     ) -> Result<(), Failure> {
         let request = json!({"job": file}).to_string();
-        // A process that ended after its last job gets a successor; one that ends during this job does not.
-        let kept = process.take().and_then(|mut kept| {
+        if processes.is_running() {
             // What it said after its last job's end is no answer to this one.
-            kept.drain().unwrap_or_default().iter().for_each(|line| log.line(line));
-            kept.write_line(&request).is_ok().then_some(kept)
-        });
-        let mut running = match kept {
-            Some(running) => running,
-            None => {
-                let mut running = self.start(launch)?;
-                let _ = running.write_line(&request);
-                running
+            processes.drain().unwrap_or_default().iter().for_each(|line| log.line(line));
+            // A process that ended after its last job gets a successor; one that ends during this job does not.
+            if processes.write_line(&request).is_err() {
+                processes.end().map_err(self.folder_error())?;
             }
-        };
-        let ended = self.listen(id, &mut running, log)?;
-        match ended {
+        }
+        if !processes.is_running() {
+            let _ = empty(&self.folder.join("tmp"));
+            self.started(launch, processes.start_worker(&launch.command))?;
+            let _ = processes.write_line(&request);
+        }
+        match self.listen(job, processes, deadline, log)? {
             Some(result) => {
-                running.drain().unwrap_or_default().iter().for_each(|line| log.line(line));
-                *process = Some(running);
+                processes.drain().unwrap_or_default().iter().for_each(|line| log.line(line));
                 result
             }
-            None => Err(Failure::Died(running.end().map_err(self.folder_error())?)),
+            None => {
+                let ended = processes.end().map_err(self.folder_error())?;
+                self.note_left(ended, log);
+                match ended.was_killed {
+                    true => Err(Failure::Closed),
+                    false => Err(Failure::Died { status: ended.status, out_of_memory: false }),
+                }
+            }
         }
     }
 
@@ -352,27 +444,40 @@ impl Worker<'_> {
         job: &Assignment,
         launch: &Launch,
         file: &Path,
+        processes: &mut Processes,
+        deadline: Option<Instant>,
         log: &mut Log,
     ) -> Result<(), Failure> {
-        let mut launch = launch.clone();
-        launch.command = self.fill_in(job, &launch.command)?;
-        launch.env.push(("RIBBON_JOB".to_owned(), Some(file.to_string_lossy().into_owned())));
-        let mut running = self.start(&launch)?;
-        running.close_input();
-        let said = loop {
-            match self.listen(job.id, &mut running, log)? {
-                None => break Ok(()),
-                Some(Ok(())) => {}
-                Some(Err(failure)) => break Err(failure),
-            }
+        let command = self.fill_in(job, &launch.command)?;
+        let _ = empty(&self.folder.join("tmp"));
+        self.started(launch, processes.start_command(&command, file))?;
+        let mut said = Ok(());
+        while let Some(result) = self.listen(job, processes, deadline, log)? {
+            said = said.and(result);
+        }
+        let ended = match processes.join(deadline).map_err(self.folder_error())? {
+            Some(ended) => ended,
+            None => return Err(self.time_out(job, processes, log)),
         };
-        let status = running.join().map_err(self.folder_error())?;
-        said.and_then(|()| if status.success() { Ok(()) } else { Err(Failure::Died(status)) })
+        self.note_left(ended, log);
+        let status = ended.status;
+        said.and_then(|()| match status.success() {
+            true => Ok(()),
+            false => Err(Failure::Died { status, out_of_memory: false }),
+        })
     }
 
-    fn start(&self, launch: &Launch) -> Result<Process, Failure> {
-        let program = launch.command[0].to_string_lossy().into_owned();
-        Process::start(launch, &self.folder, &self.group).map_err(|source| Failure::Start { program, source })
+    fn processes(&self, launch: &Launch) -> Result<Processes, Failure> {
+        if let Some(gone) = launch.reach.iter().flat_map(|reach| &reach.declared).find(|path| !path.exists())
+        {
+            return Err(Failure::NoReads(gone.clone()));
+        }
+        self.started(launch, Processes::new(launch, &self.folder, &self.group))
+    }
+
+    fn started<T>(&self, launch: &Launch, started: io::Result<T>) -> Result<T, Failure> {
+        let program = || launch.command[0].to_string_lossy().into_owned();
+        started.map_err(|source| Failure::Start { program: program(), source })
     }
 
     fn folder_error(&self) -> impl FnOnce(io::Error) -> Failure {
@@ -380,32 +485,57 @@ impl Worker<'_> {
         |source| Failure::Folder { path, source }
     }
 
+    /// Ends a job that took too long.
+    fn time_out(&self, job: &Assignment, processes: &mut Processes, log: &mut Log) -> Failure {
+        let ended = processes.stop().and_then(|()| {
+            loop {
+                match processes.next_line(None)? {
+                    Line::Out(text) | Line::Err(text) => log.line(&text),
+                    Line::End | Line::Late => return processes.join(None),
+                }
+            }
+        });
+        match ended {
+            Ok(_) => Failure::TimedOut(job.timeout.unwrap_or_default()),
+            Err(error) => self.folder_error()(error),
+        }
+    }
+
+    fn note_left(&self, ended: Ended, log: &mut Log) {
+        match ended.left {
+            0 => {}
+            1 => log.line("[it left a process running, which was killed]"),
+            left => log.line(&format!("[it left {left} processes running, which were killed]")),
+        }
+    }
+
     /// Reads until the job's end as the stage tells it, or none when the process ends first.
     fn listen(
         &self,
-        id: JobId,
-        running: &mut Process,
+        job: &Assignment,
+        processes: &mut Processes,
+        deadline: Option<Instant>,
         log: &mut Log,
     ) -> Result<Option<Result<(), Failure>>, Failure> {
         loop {
-            let line = running.next_line();
-            let line = line.map_err(self.folder_error())?;
-            let text = match line {
+            let text = match processes.next_line(deadline).map_err(self.folder_error())? {
                 Line::End => return Ok(None),
+                Line::Late => return Err(self.time_out(job, processes, log)),
                 Line::Err(text) => {
                     log.line(&text);
                     continue;
                 }
                 Line::Out(text) => text,
             };
-            match serde_json::from_str(&text) {
-                Ok(Event::Progress { done, of, note }) => {
-                    let _ = self.told.send(Told::Progress { id, done, of, note });
+            let event = if text.starts_with('{') { serde_json::from_str(&text).ok() } else { None };
+            match event {
+                Some(Event::Progress { done, of, note }) => {
+                    let _ = self.told.send(Told::Progress { id: job.id, done, of, note });
                 }
-                Ok(Event::Log { text }) => log.line(&text),
-                Ok(Event::Done) => return Ok(Some(Ok(()))),
-                Ok(Event::Error { what }) => return Ok(Some(Err(Failure::Said(what)))),
-                Err(_) => log.line(&text),
+                Some(Event::Log { text }) => log.line(&text),
+                Some(Event::Done) => return Ok(Some(Ok(()))),
+                Some(Event::Error { what }) => return Ok(Some(Err(Failure::Said(what)))),
+                None => log.line(&text),
             }
         }
     }
@@ -475,10 +605,9 @@ impl Worker<'_> {
             }
         }
         for folder in [self.inputs(), self.outputs()] {
-            // One that cannot be emptied goes as a whole, or the next job says what is wrong with it.
-            if empty(&folder).is_err() {
-                let _ = fs::remove_dir_all(&folder);
-            }
+            // The folders stay: the sandbox of a process that runs knows them. What is left in one, the next job's end
+            // tells of.
+            let _ = empty(&folder);
         }
     }
 
@@ -491,7 +620,8 @@ impl Worker<'_> {
     }
 
     fn input_path(&self, name: &str, i: usize, placed: &Placed) -> PathBuf {
-        self.inputs().join(format!("{name}.{i}.{}", placed.file))
+        // No two jobs of a worker have an input by the same path: who keeps one finds nothing there, not another's.
+        self.inputs().join(format!("{}.{name}.{i}.{}", self.begun, placed.file))
     }
 
     /// A command's words with `{inputs.NAME}`, `{outputs.NAME}` and `{params.NAME}` replaced. A word that is nothing
@@ -552,6 +682,14 @@ impl Worker<'_> {
             _ => return None,
         };
         Some(path.to_string_lossy().into_owned())
+    }
+}
+
+impl Program {
+    /// What to start.
+    pub fn launch(&self) -> &Launch {
+        let (Program::Worker(launch) | Program::Command(launch)) = self;
+        launch
     }
 }
 

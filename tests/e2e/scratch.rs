@@ -20,6 +20,8 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// of any key, and shared by all clones.
 pub struct Scratch {
     folder: Rc<TempDir>,
+    /// In shared memory, where jobs may write that are in a sandbox.
+    home: Rc<TempDir>,
     root: PathBuf,
     variables: BTreeMap<String, String>,
     started: Cell<u32>,
@@ -29,9 +31,9 @@ impl Scratch {
     /// A project of these files: (path, text).
     pub fn new(files: &[(&str, &str)]) -> Scratch {
         let folder = Rc::new(tempfile::tempdir().unwrap());
-        fs::create_dir(folder.path().join("home")).unwrap();
+        let home = Rc::new(tempfile::tempdir_in("/dev/shm").unwrap());
         let root = folder.path().join("project");
-        let scratch = Scratch { folder, root, variables: BTreeMap::new(), started: Cell::new(0) };
+        let scratch = Scratch { folder, home, root, variables: BTreeMap::new(), started: Cell::new(0) };
         files.iter().for_each(|(path, text)| scratch.write(path, text));
         scratch
     }
@@ -41,7 +43,8 @@ impl Scratch {
         let root = self.folder.path().join(name);
         copy_committed(&self.root, &root);
         let variables = self.variables.clone();
-        Scratch { folder: self.folder.clone(), root, variables, started: Cell::new(0) }
+        let (folder, home) = (self.folder.clone(), self.home.clone());
+        Scratch { folder, home, root, variables, started: Cell::new(0) }
     }
 
     /// Sets a variable for the commands that follow.
@@ -61,7 +64,7 @@ impl Scratch {
 
     /// A path in the home that jobs see.
     pub fn home(&self, path: &str) -> PathBuf {
-        self.folder.path().join("home").join(path)
+        self.home.path().join(path)
     }
 
     /// Whether there is such a file or folder in the project.

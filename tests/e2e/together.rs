@@ -23,7 +23,7 @@ fn a_second_run_in_a_workspace_waits_and_says_so() {
 #[test]
 fn two_clones_that_share_a_store_run_each_job_once() {
     let mut one = tiny::slow();
-    one.set("RIBBON_STORE", one.home("store").to_str().unwrap());
+    one.set("RIBBON_STORE", one.path("../store").to_str().unwrap());
     let two = one.clone_as("two");
     let running = [one.start("run --json -j 2"), two.start("run --json -j 2")];
     let [first, second] = running.map(|run| run.end());
@@ -50,7 +50,7 @@ fn two_profiles_at_once_run_what_they_share_once_and_both_write_their_lines() {
 #[test]
 fn a_job_that_another_run_loses_is_taken_over() {
     let mut one = tiny::slow();
-    one.set("RIBBON_STORE", one.home("store").to_str().unwrap());
+    one.set("RIBBON_STORE", one.path("../store").to_str().unwrap());
     let two = one.clone_as("two");
     fs::write(one.home("hold-1"), "").unwrap();
     let first = one.start("run --json -j 1");
@@ -70,7 +70,7 @@ fn a_job_that_another_run_loses_is_taken_over() {
 #[test]
 fn two_clones_with_one_store_and_other_code_do_not_mix() {
     let mut one = tiny::slow();
-    one.set("RIBBON_STORE", one.home("store").to_str().unwrap());
+    one.set("RIBBON_STORE", one.path("../store").to_str().unwrap());
     let two = one.clone_as("two");
     two.edit("slow.sh", "number $1", "other $1");
     let running = [one.start("run --json"), two.start("run --json")];

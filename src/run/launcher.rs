@@ -1,0 +1,219 @@
+//! The launcher: a small process between a worker's thread and the processes it starts, one after the other.
+//!
+//! It is this program, started again with [`WORDS`]. Three things a thread cannot do by itself come from it:
+//!
+//! * It enters the sandbox once, and all it starts is in it; nothing has to be done between a fork and a program's
+//!   begin, so that starting one is as cheap as the system can make it, however large the run has become.
+//! * It takes over what a process leaves behind, also what has left its group, and kills it when the process has ended.
+//! * It sees the end of the run, however that came, and then kills what it has started.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::Pid;
+
+use super::sandbox::Rules;
+use super::wire::{Answer, Ask, Frame, receive};
+
+/// The words by which this program is a launcher. In unit tests it is the program of the tests, and one of them.
+#[cfg(not(test))]
+pub const WORDS: &[&str] = &["launch"];
+#[cfg(test)]
+pub const WORDS: &[&str] =
+    &["run::launcher::tests::the_launcher_of_other_tests", "--exact", "--nocapture", "--test-threads=1"];
+
+/// A process stops within this time after it is asked to, or is killed.
+pub const GRACE: Duration = Duration::from_secs(2);
+
+/// What is killed is gone within this time; what the system cannot end is not waited for.
+const KILLED: Duration = Duration::from_secs(2);
+
+/// Starts processes for the run whose socket is this process's standard input, until that is closed.
+pub fn serve() -> ExitCode {
+    match Launcher::new().and_then(|mut launcher| launcher.serve()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Said by the run, which sees this process's end.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+struct Launcher {
+    socket: UnixStream,
+    /// Gets a byte when a child has ended.
+    children: UnixStream,
+    /// The process that was started and has not ended; the number of its group as well.
+    running: Option<Pid>,
+    /// When it is killed, for it was asked to end.
+    patience: Option<Instant>,
+}
+
+impl Launcher {
+    fn new() -> io::Result<Launcher> {
+        let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+        prctl::set_child_subreaper(true)?;
+        let (children, told) = UnixStream::pair()?;
+        children.set_nonblocking(true)?;
+        signal_hook::low_level::pipe::register(Signal::SIGCHLD as i32, told)?;
+        Ok(Launcher { socket, children, running: None, patience: None })
+    }
+
+    fn serve(&mut self) -> io::Result<()> {
+        loop {
+            let patience = self.patience.map(|until| until.saturating_duration_since(Instant::now()));
+            // Rounded up, so that it has passed when poll says so.
+            let patience = patience.map(|left| PollTimeout::try_from(left + Duration::from_millis(1)));
+            let patience = patience.map_or(PollTimeout::NONE, |left| left.unwrap_or(PollTimeout::MAX));
+            let mut events = [self.socket.as_fd(), self.children.as_fd()];
+            let mut events = events.each_mut().map(|fd| PollFd::new(*fd, PollFlags::POLLIN));
+            match poll(&mut events, patience) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let [is_asked, has_ended] = events.map(|event| event.any().unwrap_or(false));
+            if has_ended {
+                let _ = self.children.read(&mut [0; 64]);
+                self.look()?;
+            }
+            if self.patience.is_some_and(|until| until <= Instant::now()) {
+                self.signal(Signal::SIGKILL);
+                self.patience = None;
+            }
+            if is_asked {
+                match receive(&self.socket) {
+                    Ok(Some(frame)) => self.act(frame)?,
+                    // The run is over, or was killed.
+                    Ok(None) | Err(_) => {
+                        self.signal(Signal::SIGKILL);
+                        self.running = None;
+                        clear();
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn act(&mut self, frame: Frame) -> io::Result<()> {
+        match frame.ask {
+            Ask::Enter => {
+                let entered = Rules::from_words(&frame.words).enter();
+                let number = |error: io::Error| error.raw_os_error().unwrap_or(Errno::EPERM as i32);
+                Answer::Entered(entered.err().map_or(0, number)).send(&self.socket)
+            }
+            Ask::Start => {
+                match start(frame) {
+                    Ok(number) => {
+                        self.running = Some(number);
+                        Answer::Started(number.as_raw()).send(&self.socket)?;
+                    }
+                    Err(error) => {
+                        let number = error.raw_os_error().unwrap_or(Errno::EINVAL as i32);
+                        Answer::NotStarted(number).send(&self.socket)?;
+                    }
+                }
+                Ok(())
+            }
+            Ask::End => {
+                self.signal(Signal::SIGTERM);
+                self.patience = self.running.map(|_| Instant::now() + GRACE);
+                Ok(())
+            }
+            Ask::Kill => {
+                self.signal(Signal::SIGKILL);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells of the process's end, if it has ended, after whatever it left is gone too.
+    fn look(&mut self) -> io::Result<()> {
+        let Some(number) = self.running else { return Ok(()) };
+        // Reaped last: while it is there, so is its group's number.
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        if waitid(Id::Pid(number), flags)? == WaitStatus::StillAlive {
+            return Ok(());
+        }
+        let _ = killpg(number, Signal::SIGKILL);
+        let status = match waitpid(number, None)? {
+            WaitStatus::Exited(_, code) => code << 8,
+            WaitStatus::Signaled(_, signal, _) => signal as i32,
+            // Only asked for when a child is traced or may be continued.
+            _ => 0,
+        };
+        (self.running, self.patience) = (None, None);
+        Answer::Ended(status, clear()).send(&self.socket)
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(number) = self.running {
+            // It may be ending just now.
+            let _ = killpg(number, signal);
+        }
+    }
+}
+
+/// Starts a process in a group of its own.
+fn start(frame: Frame) -> io::Result<Pid> {
+    let mut words = frame.words.into_iter();
+    let (job, program) = (words.next(), words.next());
+    let (Some(job), Some(program)) = (job, program) else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let [stdin, stdout, stderr] = <[_; 3]>::try_from(frame.files).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut command = Command::new(program);
+    command.args(words).process_group(0).stdin(stdin).stdout(stdout).stderr(stderr);
+    if !job.is_empty() {
+        command.env("RIBBON_JOB", job);
+    }
+    Ok(Pid::from_raw(command.spawn()?.id() as i32))
+}
+
+/// Kills all children, and theirs, until there are none; how many that were.
+fn clear() -> u32 {
+    let (mut killed, begun) = (0, Instant::now());
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Signaled(_, Signal::SIGKILL, _)) => killed += 1,
+            Ok(WaitStatus::StillAlive) if begun.elapsed() > KILLED => return killed,
+            Ok(WaitStatus::StillAlive) => {
+                // Those that left the group of the process.
+                for child in children() {
+                    let _ = kill(child, Signal::SIGKILL);
+                }
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return killed,
+        }
+    }
+}
+
+/// This process's children, as far as the system tells.
+fn children() -> Vec<Pid> {
+    let own = std::process::id();
+    let text = std::fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|number| number.parse().ok()).map(Pid::from_raw).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileTypeExt;
+
+    /// Not a test: other tests start this program with its name, see [`super::WORDS`].
+    #[test]
+    fn the_launcher_of_other_tests() {
+        let stdin = std::fs::metadata("/proc/self/fd/0");
+        if std::env::args().any(|word| word == "--exact") && stdin.is_ok_and(|it| it.file_type().is_socket())
+        {
+            super::serve();
+            std::process::exit(0);
+        }
+    }
+}

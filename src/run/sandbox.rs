@@ -1,0 +1,287 @@
+//! The sandbox of a stage's processes: which files they open, and that they reach no network.
+//!
+//! Files: Landlock, which any process may put on itself, also in containers. Its rules allow folders and what lies
+//! below; everything else is refused, but not hidden. A process has them for its life: so a worker's folder is allowed
+//! as a whole, and inputs of its jobs are placed in it.
+//!
+//! Network: a seccomp filter that lets programs make sockets of no kind but Unix's. Landlock knows TCP only, and an
+//! empty network namespace needs rights that containers and some distributions do not give.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    Scope, path_beneath_rules,
+};
+use nix::libc;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
+
+/// Where systems keep programs, libraries, fonts and what is told of the machine.
+const SYSTEM: [&str; 16] = [
+    "/bin",
+    "/etc",
+    "/gnu/store",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/nix/store",
+    "/opt",
+    "/proc",
+    "/sbin",
+    "/sys",
+    "/usr",
+    "/var/cache/fontconfig",
+    "/var/lib/texmf",
+    "/dev/pts",
+];
+
+/// Devices that hold nothing of anybody, and shared memory.
+const DEVICES: [&str; 8] = [
+    "/dev/full",
+    "/dev/null",
+    "/dev/ptmx",
+    "/dev/random",
+    "/dev/shm",
+    "/dev/tty",
+    "/dev/urandom",
+    "/dev/zero",
+];
+
+/// What the names of GPUs' devices begin with: NVIDIA, direct rendering, AMD, Windows' subsystem for Linux.
+const GPUS: [&str; 4] = ["nvidia", "dri", "kfd", "dxg"];
+
+/// Variables that name files or folders which every job may read: libraries.
+const LIBRARIES: [&str; 2] = ["LD_LIBRARY_PATH", "CUDA_HOME"];
+
+/// Variables that name files or folders which a job with a network may read: certificates, given data.
+const NETWORK: [&str; 5] =
+    ["SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "RIBBON_DATA"];
+
+/// The newest rights this file knows of; of them, those the kernel knows are refused where no rule gives them.
+const NEWEST: ABI = ABI::V6;
+
+/// What a stage's processes may reach beside their own folder and the system's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Reach {
+    /// Files and folders to read, so far as they are there: the program, its code.
+    pub reads: Vec<PathBuf>,
+    /// The stage's `reads`: folders that have to be there.
+    pub declared: Vec<PathBuf>,
+    /// Folders that hold other people's work: of a system's folder that lies above one, only what is beside it is read.
+    pub closed: Vec<PathBuf>,
+    /// Whether they reach the network, and may write to the cache folder what they get there.
+    pub network: bool,
+}
+
+/// What a process may do, once it has entered.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    reads: Vec<PathBuf>,
+    writes: Vec<PathBuf>,
+    network: bool,
+}
+
+/// Whether the kernel has what files are guarded with.
+pub fn guards_files() -> bool {
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    ruleset.handle_access(AccessFs::from_all(ABI::V1)).and_then(Ruleset::create).is_ok()
+}
+
+/// The folder for what is kept between runs and projects: libtorch, downloads.
+fn cache() -> Option<PathBuf> {
+    let path = |name| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    path("RIBBON_CACHE")
+        .or_else(|| Some(path("XDG_CACHE_HOME")?.join("hyperribbon")))
+        .or_else(|| Some(path("HOME")?.join(".cache/hyperribbon")))
+}
+
+/// What has to be readable for a program to start: itself, and the folder it is installed in, with and without links
+/// followed: `/home/me/envs/paper` of `/home/me/envs/paper/bin/python`. `closed` folders and what is above are not.
+pub fn installation(program: &Path, closed: &[PathBuf]) -> Vec<PathBuf> {
+    let real = fs::canonicalize(program).unwrap_or_else(|_| program.to_owned());
+    let mut reads = Vec::new();
+    for program in [program.to_owned(), real] {
+        let folder = program.parent();
+        let is_bin = |folder: &&Path| folder.ends_with("bin") || folder.ends_with("shims");
+        let installed = folder.filter(is_bin).and_then(Path::parent);
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let is_closed = |folder: &Path| closed.iter().chain(&home).any(|closed| closed.starts_with(folder));
+        reads.extend(installed.filter(|folder| !is_closed(folder)).map(Path::to_owned));
+        reads.push(program);
+    }
+    reads
+}
+
+impl Rules {
+    /// The rules for processes that work in a folder, of which they write `writes`.
+    pub fn new(reach: &Reach, folder: &Path, writes: &[PathBuf]) -> Rules {
+        let named = |names: &[&str]| -> Vec<PathBuf> {
+            let values = names.iter().filter_map(std::env::var_os);
+            values.flat_map(|value| std::env::split_paths(&value).collect::<Vec<_>>()).collect()
+        };
+        let open = |folders: Vec<PathBuf>| -> Vec<PathBuf> {
+            folders
+                .into_iter()
+                .filter(|folder| folder.is_absolute())
+                .flat_map(|folder| beside(folder, &reach.closed))
+                .collect()
+        };
+        let is_gpu = |name: &OsStr| GPUS.iter().any(|gpu| name.to_string_lossy().starts_with(gpu));
+        let devices = fs::read_dir("/dev").into_iter().flatten().flatten();
+        let gpus = devices.filter(|entry| is_gpu(&entry.file_name())).map(|entry| entry.path());
+
+        let mut reads: Vec<PathBuf> = SYSTEM.map(PathBuf::from).into();
+        reads.extend(named(&LIBRARIES));
+        reads.extend(cache());
+        let mut written: Vec<PathBuf> = DEVICES.map(PathBuf::from).into();
+        if reach.network {
+            reads.extend(named(&NETWORK));
+            // Often a link to a folder of what the system is doing.
+            reads.extend(fs::canonicalize("/etc/resolv.conf"));
+            written.extend(cache());
+        }
+        let mut reads = open(reads);
+        reads.extend(reach.reads.iter().chain(&reach.declared).cloned());
+        reads.push(folder.to_owned());
+        let mut written = open(written);
+        written.extend(gpus);
+        written.extend(writes.iter().cloned());
+        Rules { reads, writes: written, network: reach.network }
+    }
+
+    /// The rules as words for [`Rules::from_words`].
+    pub fn words(&self) -> Vec<OsString> {
+        let word = |sign: &str, path: &Path| {
+            let mut word = OsString::from(sign);
+            word.push(path);
+            word
+        };
+        let reads = self.reads.iter().map(|path| word("r", path));
+        let writes = self.writes.iter().map(|path| word("w", path));
+        reads.chain(writes).chain(self.network.then(|| "n".into())).collect()
+    }
+
+    /// The rules from their words.
+    pub fn from_words(words: &[OsString]) -> Rules {
+        use std::os::unix::ffi::OsStrExt;
+        let mut rules = Rules::default();
+        for word in words {
+            let path = || OsStr::from_bytes(&word.as_bytes()[1..]).into();
+            match word.as_bytes().first() {
+                Some(b'r') => rules.reads.push(path()),
+                Some(b'w') => rules.writes.push(path()),
+                _ => rules.network = true,
+            }
+        }
+        rules
+    }
+
+    /// Puts the rules on this process, and all it will start, for good. What the kernel does not have is left out.
+    ///
+    /// # Errors
+    /// When the kernel has it and refuses.
+    pub fn enter(&self) -> io::Result<()> {
+        // Nobody needs to make device files, by which a privileged user could reach everything.
+        let write = AccessFs::from_all(NEWEST) & !(AccessFs::MakeChar | AccessFs::MakeBlock);
+        let read: BitFlags<AccessFs> = AccessFs::from_read(NEWEST);
+        Ruleset::default()
+            .handle_access(AccessFs::from_all(NEWEST))
+            .and_then(|ruleset| ruleset.scope(Scope::from_all(NEWEST)))
+            .and_then(Ruleset::create)
+            .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(&self.reads, read)))
+            .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(&self.writes, write)))
+            .and_then(|ruleset| ruleset.restrict_self())
+            .map_err(io::Error::other)?;
+        if !self.network {
+            let filter = no_network().map_err(io::Error::other)?;
+            match seccompiler::apply_filter(&filter) {
+                Err(seccompiler::Error::Seccomp(error) | seccompiler::Error::Prctl(error))
+                    // A kernel without filters.
+                    if !matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) =>
+                {
+                    return Err(error);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Of a folder that lies above closed ones, what is beside these; another folder is itself.
+fn beside(folder: PathBuf, closed: &[PathBuf]) -> Vec<PathBuf> {
+    if closed.contains(&folder) {
+        return Vec::new();
+    }
+    if !closed.iter().any(|closed| closed.starts_with(&folder)) {
+        return vec![folder];
+    }
+    let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+    entries.flat_map(|entry| beside(entry.path(), closed)).collect()
+}
+
+/// Refuses sockets that are not Unix's; and rings of system calls, by which a program could ask for one unseen.
+fn no_network() -> Result<BpfProgram, seccompiler::BackendError> {
+    let is_other = SeccompCondition::new(
+        0,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::Ne,
+        libc::AF_UNIX.unsigned_abs().into(),
+    )?;
+    let refused =
+        [(libc::SYS_socket, vec![SeccompRule::new(vec![is_other])?]), (libc::SYS_io_uring_setup, Vec::new())];
+    SeccompFilter::new(
+        refused.into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EACCES.unsigned_abs()),
+        std::env::consts::ARCH.try_into()?,
+    )?
+    .try_into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_come_back_from_their_words() {
+        let reach = Reach { reads: vec!["/srv/a b".into()], network: true, ..Reach::default() };
+        let rules = Rules::new(&reach, Path::new("/w0"), &["/w0/out".into()]);
+        assert_eq!(Rules::from_words(&rules.words()), rules);
+        assert!(rules.reads.contains(&PathBuf::from("/srv/a b")) && rules.network);
+        assert!(rules.writes.contains(&PathBuf::from("/w0/out")));
+    }
+
+    #[test]
+    fn of_a_system_folder_above_a_project_only_what_is_beside_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        ["tool", "me/project", "me/notes"].iter().for_each(|path| fs::create_dir_all(at(path)).unwrap());
+        let mut open = beside(folder.path().to_owned(), &[at("me/project")]);
+        open.sort();
+        assert_eq!(open, [at("me/notes"), at("tool")]);
+        assert_eq!(beside(at("tool"), &[at("me/project")]), [at("tool")]);
+        assert_eq!(beside(at("me/project"), &[at("me/project")]), [PathBuf::new(); 0]);
+    }
+
+    #[test]
+    fn a_program_is_read_with_what_it_is_installed_in_but_no_home_or_project() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        let at = |path: &str| folder.join(path);
+        ["env/bin", "real/bin", "project/bin"].iter().for_each(|path| fs::create_dir_all(at(path)).unwrap());
+        fs::write(at("real/bin/python"), "").unwrap();
+        std::os::unix::fs::symlink(at("real/bin/python"), at("env/bin/python")).unwrap();
+        let reads = installation(&at("env/bin/python"), &[]);
+        assert_eq!(reads, [at("env"), at("env/bin/python"), at("real"), at("real/bin/python")]);
+        fs::write(at("project/bin/tool"), "").unwrap();
+        let reads = installation(&at("project/bin/tool"), &[at("project/store")]);
+        assert_eq!(reads, [at("project/bin/tool"), at("project/bin/tool")]);
+    }
+}
