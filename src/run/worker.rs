@@ -183,7 +183,7 @@ impl Failure {
 
     /// Whether it is, or may come from, something that the sandbox refused.
     fn is_of_the_sandbox(&self, tail: &[String]) -> bool {
-        let tells = |text: &str| text.contains("Permission denied") || text.contains("EACCES");
+        let tells = |text: &str| ["Permission denied", "PermissionDenied"].iter().any(|it| text.contains(it));
         tells(&self.to_string()) || tail.iter().any(|line| tells(line))
     }
 }

@@ -224,8 +224,8 @@ fn set_changes_a_parameter_for_this_run() {
     assert!(paper.read("outputs/quick/figures/figure.svg").starts_with("Networks\n"));
 }
 
-/// A stage with one output, a file or a folder, that runs this script.
-fn stage(output: &str, script: &str) -> Scratch {
+/// A stage `make` with one output, a file or a folder, that runs this script.
+pub fn stage(output: &str, script: &str) -> Scratch {
     let pipeline = format!(
         "version: 1\nprofile: quick\nprofiles: {{quick: {{about: one stage}}}}\nstages:\n  make:\n    \
          run: [sh, make.sh, '{{outputs.made}}']\n    code: [make.sh]\n    outputs: {{made: {output}}}\n    \
@@ -234,7 +234,8 @@ fn stage(output: &str, script: &str) -> Scratch {
     Scratch::new(&[("pipeline.yaml", &pipeline), ("make.sh", script)])
 }
 
-fn why_it_failed(run: &Run) -> String {
+/// What is said of the one job that failed.
+pub fn why_it_failed(run: &Run) -> String {
     assert_eq!(run.code, Some(1));
     run.events_of("failed")[0]["what"].as_str().unwrap().to_owned()
 }

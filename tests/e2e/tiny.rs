@@ -168,3 +168,38 @@ fn tell(number: u64) {
     file.write_all(format!("{} {number}\n", std::process::id()).as_bytes()).unwrap();
 }
 "##;
+
+/// The squares, with their numbers in files. A job keeps the path of its input and of its output, and looks through all
+/// paths that its process has kept whether they can be opened; it also leaves something in its scratch folder.
+pub fn keepers() -> Scratch {
+    let keepers = squares();
+    keepers.edit("pipeline.yaml", "  square:\n", NUMBER);
+    keepers.edit(
+        "pipeline.yaml",
+        "    outputs: {square",
+        "    inputs: {number: number.n}\n    outputs: {square",
+    );
+    keepers.edit(
+        "stages/square/src/main.rs",
+        "    for line in",
+        "    let mut kept: Vec<String> = Vec::new();\n    for line in",
+    );
+    keepers.edit("stages/square/src/main.rs", "        let squared = number * number;\n", KEEP);
+    keepers.edit("stages/square/src/main.rs", "{WORD} {squared}\\n", "{WORD} {squared} {read} {others}\\n");
+    keepers
+}
+
+const NUMBER: &str = "  number:
+    run: [sh, -c, 'echo {params.n} > {outputs.n}']
+    each: number in numbers
+    params: {n: $number.n}
+    outputs: {n: n.txt}
+  square:
+";
+
+const KEEP: &str = r#"        let squared = number * number;
+        let input = field(job.split_once("\"inputs\"").unwrap().1, "path").to_owned();
+        let read = std::fs::read_to_string(&input).unwrap().trim().to_owned();
+        let others = kept.iter().filter(|path| std::fs::read(path).is_ok()).count();
+        kept.extend([input, field(&job, "square").to_owned()]);
+"#;

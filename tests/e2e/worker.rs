@@ -84,3 +84,21 @@ fn a_stage_that_only_commands_need_is_not_built() {
     assert_eq!(built.code, Some(1));
     assert!(built.err.contains("cannot start cargo"), "{}", built.err);
 }
+
+#[test]
+fn a_worker_that_keeps_paths_of_its_jobs_finds_nothing_there_and_its_results_are_equal_in_any_order() {
+    let forth = tiny::keepers();
+    let run = forth.run("-j 1");
+    assert_eq!((run.code, run.made().as_str()), (Some(0), "number 3, square 3, total 1"), "{run:?}");
+    assert_eq!(processes(&forth.told()).len(), 1);
+    assert_eq!(forth.read("outputs/quick/total.txt"), "square 1 1 0\nsquare 4 2 0\nsquare 9 3 0\n");
+
+    // The other way round: the sweep's last number comes first.
+    let back = tiny::keepers();
+    back.edit("pipeline.yaml", "n: [1, 2, 3]", "n: [3, 2, 1]");
+    assert_eq!(back.run("-j 1").code, Some(0));
+    let told = back.told_so_far();
+    let order: Vec<&str> = told.iter().map(|line| line.split_once(' ').unwrap().1).collect();
+    assert_eq!((order.as_slice(), processes(&told).len()), (["3", "2", "1"].as_slice(), 1));
+    assert_eq!(back.read("pipeline.lock"), forth.read("pipeline.lock"));
+}

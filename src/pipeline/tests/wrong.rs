@@ -350,6 +350,12 @@ fn files_and_variables_are_checked() {
         "41:11: `CUBLAS-CONFIG` cannot be the name of an environment variable",
     );
     refused("[CUBLAS_WORKSPACE_CONFIG]", "[A, A]", "41:14: `A` is here twice");
+    let instead =
+        |settings: &str, expected: &str| refused("env: [CUBLAS_WORKSPACE_CONFIG]", settings, expected);
+    instead("reads: [lib, '']", "41:18: the folder has no name");
+    instead("timeout: soon", "41:14: `soon` is no duration: write it as `90s` or `2h 30m`");
+    instead("timeout: 0s", "41:14: `0s`: no job is done in no time");
+    instead("retries: -1", "41:14: -1 is too small; it must be at least 0");
 }
 
 #[test]

@@ -1,0 +1,150 @@
+//! Stages that misbehave: that job fails with a clear word, and all else is kept.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::run::{stage, why_it_failed};
+use crate::tiny;
+
+#[test]
+fn a_link_out_of_an_output_folder_is_refused_by_its_name() {
+    let project = stage("made/", "mkdir $1; echo > $1/fine; ln -s /etc/hostname $1/link");
+    let what = why_it_failed(&project.run(""));
+    assert!(what.contains("made/link is a symbolic link"), "{what}");
+    assert!(!project.exists("outputs"));
+}
+
+#[test]
+fn what_a_job_leaves_running_is_killed_and_its_log_says_so() {
+    let leave = "setsid sh -c 'echo $$ > \"$HOME/pids\"; exec sleep 300' & while [ ! -s \"$HOME/pids\" ]; do sleep 0.01; done";
+    let project = stage("made.txt", &format!("{leave}\necho > $1"));
+    let started = Instant::now();
+    assert_eq!(project.run("").code, Some(0));
+    assert!(started.elapsed() < Duration::from_secs(60));
+    let left = fs::read_to_string(project.home("pids")).unwrap();
+    assert!(!Path::new("/proc").join(left.trim()).exists());
+    let log = project.ribbon("log make").out;
+    assert_eq!(log, "[it left a process running, which was killed]\n");
+}
+
+#[test]
+fn a_flood_of_output_is_read_quickly_and_its_log_is_cut() {
+    let project = stage(
+        "made.txt",
+        "yes 'it goes on and on' | head -c 300000000; echo > $1; echo; echo the end; exit 3",
+    );
+    let started = Instant::now();
+    let run = project.run("");
+    assert_eq!(why_it_failed(&run), "it ended with exit status 3");
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    let tail = run.events_of("failed")[0]["log"].as_array().unwrap().clone();
+    assert_eq!(tail.last().unwrap(), "the end");
+    let logs = walkdir::WalkDir::new(project.path(".ribbon/store/logs"));
+    let size: u64 = logs
+        .into_iter()
+        .map(|entry| entry.unwrap().metadata().unwrap())
+        .filter(|it| it.is_file())
+        .map(|it| it.len())
+        .sum();
+    assert!((16 << 20..17 << 20).contains(&size), "{size}");
+}
+
+#[test]
+fn a_job_that_takes_longer_than_it_may_is_ended_with_all_it_started() {
+    let script = "trap '' TERM; sh -c 'echo $$ > \"$HOME/pids\"; trap \"\" TERM; sleep 300; sleep 300' & echo begun; wait; sleep 300";
+    let project = stage("made.txt", script);
+    project.edit("pipeline.yaml", "  make:\n", "  fine: {run: [touch, '{outputs.o}'], outputs: {o: o.txt}}\n  make:\n    timeout: 300ms\n    retries: 5\n");
+    let started = Instant::now();
+    let run = project.run("--keep-going");
+    assert_eq!(why_it_failed(&run), "it was ended after 300ms, the stage's `timeout`");
+    assert_eq!(
+        (run.made().as_str(), run.events_of("failed")[0]["log"][0].as_str()),
+        ("fine 1", Some("begun"))
+    );
+    assert!(started.elapsed() < Duration::from_secs(30));
+    let left = fs::read_to_string(project.home("pids")).unwrap();
+    assert!(!Path::new("/proc").join(left.trim()).exists());
+}
+
+/// A job that is killed the first three times: the script's first words decide how.
+fn unlucky(end: &str, retries: u32) -> crate::scratch::Scratch {
+    let count = "echo ran >> \"$HOME/ran\"; [ $(wc -l < \"$HOME/ran\") -gt 3 ]";
+    let project = stage("made.txt", &format!("{count} || {end}; echo > $1"));
+    project.edit("pipeline.yaml", "  make:\n", &format!("  make:\n    retries: {retries}\n"));
+    project
+}
+
+#[test]
+fn a_job_that_was_killed_runs_again_as_often_as_it_may() {
+    let project = unlucky("kill -KILL $$", 3);
+    assert_eq!(project.run("").code, Some(0));
+    assert_eq!(project.told().len(), 4);
+    let log = project.ribbon("log make").out;
+    assert!(
+        log.contains("it was killed (signal 9)") && log.contains("running again, 3 of 3 retries]"),
+        "{log}"
+    );
+
+    let project = unlucky("kill -SEGV $$", 2);
+    assert_eq!(why_it_failed(&project.run("")), "it was ended by signal 11");
+    assert_eq!(project.told().len(), 3);
+}
+
+#[test]
+fn a_job_of_which_a_part_was_killed_runs_again_and_one_that_failed_by_itself_does_not() {
+    let project = unlucky("{ sh -c 'kill -KILL $$'; exit $?; }", 3);
+    assert_eq!(project.run("").code, Some(0));
+    assert_eq!(project.told().len(), 4);
+
+    let project = unlucky("exit 1", 3);
+    assert_eq!(why_it_failed(&project.run("")), "it ended with exit status 1");
+    assert_eq!(project.told().len(), 1);
+}
+
+/// Three squares, of which the second job does this; what is said of it.
+fn second_square(what_it_does: &str, settings: &str) -> String {
+    let squares = tiny::squares();
+    let code = format!("    tell(number);\n    if number == 2 {{ {what_it_does} }}\n");
+    squares.edit("stages/square/src/main.rs", "    tell(number);\n", &code);
+    squares.edit(
+        "pipeline.yaml",
+        "    each: number in numbers\n",
+        &format!("    each: number in numbers\n{settings}"),
+    );
+    let run = squares.run("-j 1 --keep-going");
+    assert_eq!((run.made().as_str(), run.count("skipped")), ("square 2", 1), "{run:?}");
+    why_it_failed(&run)
+}
+
+#[test]
+fn a_worker_that_closes_its_output_is_told_from_one_that_was_killed_or_ended() {
+    let close = "use std::os::fd::FromRawFd; drop(unsafe { std::fs::File::from_raw_fd(1) }); loop { std::thread::sleep(std::time::Duration::from_secs(9)) }";
+    let what = second_square(close, "");
+    assert!(what.starts_with("it closed its standard output in the middle of the job"), "{what}");
+    let kill = "std::process::Command::new(\"sh\").args([\"-c\", \"kill -KILL $PPID\"]).status().unwrap();";
+    let what = second_square(kill, "");
+    assert!(what.starts_with("it was killed (signal 9)"), "{what}");
+    assert_eq!(second_square("std::process::exit(0)", ""), "it ended with exit status 0");
+}
+
+#[test]
+fn a_worker_that_hangs_is_ended_and_another_goes_on() {
+    let hang = "loop { std::thread::sleep(std::time::Duration::from_secs(9)) }";
+    assert_eq!(second_square(hang, "    timeout: 1s\n"), "it was ended after 1s, the stage's `timeout`");
+}
+
+#[test]
+fn a_worker_that_was_killed_is_started_again_for_its_job() {
+    let squares = tiny::squares();
+    let kill = "    if number == 2 && std::fs::create_dir(std::env::var(\"HOME\").unwrap() + \"/once\").is_ok() { std::process::abort() }\n";
+    squares.edit("stages/square/src/main.rs", "    tell(number);\n", &format!("    tell(number);\n{kill}"));
+    squares.edit(
+        "pipeline.yaml",
+        "    each: number in numbers\n",
+        "    each: number in numbers\n    retries: 1\n",
+    );
+    let run = squares.run("-j 1");
+    assert_eq!((run.code, run.made().as_str()), (Some(0), "square 3, total 1"), "{run:?}");
+    assert_eq!(squares.told().len(), 4);
+}
