@@ -1,6 +1,8 @@
 //! A run: jobs whose keys have no artifacts are executed, as many at once as there are slots, deepest stage first.
 
+mod assignment;
 mod bars;
+mod failure;
 mod folder;
 mod interrupts;
 mod launcher;

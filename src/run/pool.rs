@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::Scope;
 
+use super::assignment::Assignment;
 use super::process::{Group, Launch};
-use super::worker::{Assignment, Told, Worker};
+use super::worker::{Told, Worker};
 use crate::project::Project;
 use crate::store::Machine;
 

@@ -544,7 +544,7 @@ mod tests {
 
     #[test]
     fn when_a_job_kills_its_launcher_that_is_an_error_and_nothing_is_left() {
-        let mut process = shell("echo $$; kill -9 $PPID; sleep 30");
+        let mut process = shell("echo $$; sleep 0.2; kill -9 $PPID; sleep 30");
         let Line::Out(number) = process.next_line(None).unwrap() else { panic!("no number") };
         let ended = std::iter::from_fn(|| Some(process.next_line(None)))
             .find(|line| !matches!(line, Ok(Line::Out(_))));

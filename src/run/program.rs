@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::assignment::Program;
 use super::process::Launch;
 use super::sandbox::{self, Reach};
-use super::worker::Program;
 use crate::pipeline::{self, Stage};
 use crate::project::Project;
 

@@ -6,12 +6,14 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::Duration;
 
+use super::assignment::{AssignedInput, Assignment, Placed, Program};
+use super::failure::Failure;
 use super::pool::Pool;
 use super::program;
 use super::report::{Happening, Report};
 use super::sandbox;
 use super::slots::{Full, Held, Slots};
-use super::worker::{AssignedInput, Assignment, Failure, Placed, Program, Told};
+use super::worker::Told;
 use super::{Interrupts, Options, RunError, Summary};
 use crate::build::Builder;
 use crate::code::Code;

@@ -7,25 +7,23 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::assignment::{AssignedInput, Assignment, Placed, Program};
+use super::failure::{Failure, REFUSED};
 use super::folder::{empty, write_over};
 use super::memory::OutOfMemory;
 use super::process::{Ended, Group, Launch, Line, Processes};
 use crate::graph::JobId;
 use crate::hash::Key;
-use crate::pipeline::{Labels, Output};
 use crate::store::{
-    Artifact, Artifacts, Machine, Memo, Record, RecordedOutput, Store, StoreError, link_source, measure,
-    unlink_source,
+    Artifacts, Machine, Memo, Record, RecordedOutput, Store, StoreError, link_source, measure, unlink_source,
 };
 
 /// Lines of a failed job's log that are shown with its failure.
@@ -33,160 +31,6 @@ const TAIL: usize = 20;
 
 /// Bytes of a job's log that are kept.
 const LOG: u64 = 16 << 20;
-
-/// A job as a worker gets it: everything resolved.
-#[derive(Debug)]
-pub struct Assignment {
-    /// Which job.
-    pub id: JobId,
-    /// Its name, for the record.
-    pub name: String,
-    /// Its stage's name.
-    pub stage: String,
-    /// Its labels, for the record.
-    pub labels: Labels,
-    /// Its key.
-    pub key: Key,
-    /// Parameters.
-    pub params: Map<String, Value>,
-    /// Inputs by name.
-    pub inputs: Vec<(String, AssignedInput)>,
-    /// Outputs by name, sorted.
-    pub outputs: Vec<(String, Output)>,
-    /// `cpu` or `cuda:N`.
-    pub device: String,
-    /// Threads.
-    pub threads: u32,
-    /// What its key is made of, for the record.
-    pub ingredients: Vec<(String, String)>,
-    /// How long it may take.
-    pub timeout: Option<Duration>,
-    /// How often it runs again when it was killed.
-    pub retries: u32,
-    /// What runs it.
-    pub program: Program,
-}
-
-/// What runs a job.
-#[derive(Debug, Clone)]
-pub enum Program {
-    /// A process that takes job after job.
-    Worker(Launch),
-    /// A process a job; `{inputs.NAME}` and the like in its arguments are replaced.
-    Command(Launch),
-}
-
-/// An input of an assignment.
-#[derive(Debug)]
-pub enum AssignedInput {
-    /// One artifact.
-    One(Placed),
-    /// A list, with labels.
-    Many(Vec<(Placed, Labels)>),
-}
-
-/// An artifact, and where to take it from.
-#[derive(Debug)]
-pub struct Placed {
-    /// What it is.
-    pub artifact: Artifact,
-    /// The file's name.
-    pub file: String,
-    /// A file or folder of the project; otherwise it is in the store.
-    pub source: Option<PathBuf>,
-}
-
-/// Why a job failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The stage says so.
-    #[error("{0}")]
-    Said(String),
-    /// The program ended in the middle of the job.
-    #[error("{}", died(*status, *out_of_memory))]
-    Died {
-        /// How.
-        status: ExitStatus,
-        /// Whether the system killed something meanwhile, for there was no memory.
-        out_of_memory: bool,
-    },
-    /// The program closed its standard output in the middle of the job, and went on.
-    #[error(
-        "it closed its standard output in the middle of the job, so that nobody can know when it is done"
-    )]
-    Closed,
-    /// It took longer than it may.
-    #[error("it was ended after {}, the stage's `timeout`", humantime::format_duration(*.0))]
-    TimedOut(Duration),
-    /// A declared folder is not there.
-    #[error("{} of the stage's `reads` is not there; make it first", .0.display())]
-    NoReads(PathBuf),
-    /// The program cannot be started.
-    #[error("cannot start `{program}`: {source}")]
-    Start {
-        /// Its name or path.
-        program: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// An output is not there.
-    #[error("it ended without making its output `{name}` ({file})")]
-    Missing {
-        /// The output.
-        name: String,
-        /// Its file.
-        file: String,
-    },
-    /// Something is there that is no output.
-    #[error("it made `{0}`, which pipeline.yaml does not declare as an output")]
-    Undeclared(String),
-    /// A source file changed while the job read it.
-    #[error("{0} changed while the job ran; run again")]
-    Changed(PathBuf),
-    /// A placeholder of a command names nothing.
-    #[error("the command's `{0}` names no input, output or parameter, or a list inside a longer word")]
-    Placeholder(String),
-    /// The store cannot take or give something.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The job's folder cannot be used.
-    #[error("{path}: {source}")]
-    Folder {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-fn died(status: ExitStatus, out_of_memory: bool) -> String {
-    match (status.signal(), status.code()) {
-        (Some(9), _) if out_of_memory => "it was killed (signal 9): the system ran out of memory".to_owned(),
-        (Some(9), _) => {
-            "it was killed (signal 9); if nobody did that, the system ran out of memory".to_owned()
-        }
-        (Some(signal), _) => format!("it was ended by signal {signal}"),
-        (None, Some(code)) => format!("it ended with exit status {code}"),
-        (None, None) => "it ended".to_owned(),
-    }
-}
-
-impl Failure {
-    /// Whether something from outside ended the program, so that it may do better when it runs again.
-    fn came_from_outside(&self) -> bool {
-        // A shell ends with 128 and the signal's number when what it ran was ended by one.
-        let is_of_signal = |status: &ExitStatus| {
-            status.signal().is_some() || status.code().is_some_and(|code| (129..160).contains(&code))
-        };
-        matches!(self, Failure::Died { status, out_of_memory } if *out_of_memory || is_of_signal(status))
-    }
-
-    /// Whether it is, or may come from, something that the sandbox refused.
-    fn is_of_the_sandbox(&self, tail: &[String]) -> bool {
-        let tells = |text: &str| ["Permission denied", "PermissionDenied"].iter().any(|it| text.contains(it));
-        tells(&self.to_string()) || tail.iter().any(|line| tells(line))
-    }
-}
 
 /// What a worker tells the run.
 #[derive(Debug)]
@@ -234,11 +78,6 @@ enum Event {
         what: String,
     },
 }
-
-/// What is said of a failure in which something was refused.
-const REFUSED: &str = "hint: the sandbox lets a job open its inputs, its outputs and its scratch folder (TMPDIR), and the \
-system's programs and libraries. Declare what else it needs: `inputs`, `code`, `reads` for folders like a virtual \
-environment, `network: true`. `ribbon run --no-sandbox` shows whether this is it.";
 
 /// A worker's thread.
 pub struct Worker<'a> {
@@ -682,23 +521,6 @@ impl Worker<'_> {
             _ => return None,
         };
         Some(path.to_string_lossy().into_owned())
-    }
-}
-
-impl Program {
-    /// What to start.
-    pub fn launch(&self) -> &Launch {
-        let (Program::Worker(launch) | Program::Command(launch)) = self;
-        launch
-    }
-}
-
-impl AssignedInput {
-    fn placed(&self) -> Box<dyn Iterator<Item = &Placed> + '_> {
-        match self {
-            AssignedInput::One(placed) => Box::new(std::iter::once(placed)),
-            AssignedInput::Many(list) => Box::new(list.iter().map(|(placed, _)| placed)),
-        }
     }
 }
 

@@ -1,0 +1,106 @@
+//! Why a job failed, in words for people, and whether it may do better when it runs again.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::store::StoreError;
+
+/// What is said of a failure in which something was refused.
+pub const REFUSED: &str = "hint: the sandbox lets a job open its inputs, its outputs and its scratch folder (TMPDIR), and the \
+system's programs and libraries. Declare what else it needs: `inputs`, `code`, `reads` for folders like a virtual \
+environment, `network: true`. `ribbon run --no-sandbox` shows whether this is it.";
+
+/// Why a job failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The stage says so.
+    #[error("{0}")]
+    Said(String),
+    /// The program ended in the middle of the job.
+    #[error("{}", died(*status, *out_of_memory))]
+    Died {
+        /// How.
+        status: ExitStatus,
+        /// Whether the system killed something meanwhile, for there was no memory.
+        out_of_memory: bool,
+    },
+    /// The program closed its standard output in the middle of the job, and went on.
+    #[error(
+        "it closed its standard output in the middle of the job, so that nobody can know when it is done"
+    )]
+    Closed,
+    /// It took longer than it may.
+    #[error("it was ended after {}, the stage's `timeout`", humantime::format_duration(*.0))]
+    TimedOut(Duration),
+    /// A declared folder is not there.
+    #[error("{} of the stage's `reads` is not there; make it first", .0.display())]
+    NoReads(PathBuf),
+    /// The program cannot be started.
+    #[error("cannot start `{program}`: {source}")]
+    Start {
+        /// Its name or path.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// An output is not there.
+    #[error("it ended without making its output `{name}` ({file})")]
+    Missing {
+        /// The output.
+        name: String,
+        /// Its file.
+        file: String,
+    },
+    /// Something is there that is no output.
+    #[error("it made `{0}`, which pipeline.yaml does not declare as an output")]
+    Undeclared(String),
+    /// A source file changed while the job read it.
+    #[error("{0} changed while the job ran; run again")]
+    Changed(PathBuf),
+    /// A placeholder of a command names nothing.
+    #[error("the command's `{0}` names no input, output or parameter, or a list inside a longer word")]
+    Placeholder(String),
+    /// The store cannot take or give something.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The job's folder cannot be used.
+    #[error("{path}: {source}")]
+    Folder {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn died(status: ExitStatus, out_of_memory: bool) -> String {
+    match (status.signal(), status.code()) {
+        (Some(9), _) if out_of_memory => "it was killed (signal 9): the system ran out of memory".to_owned(),
+        (Some(9), _) => {
+            "it was killed (signal 9); if nobody did that, the system ran out of memory".to_owned()
+        }
+        (Some(signal), _) => format!("it was ended by signal {signal}"),
+        (None, Some(code)) => format!("it ended with exit status {code}"),
+        (None, None) => "it ended".to_owned(),
+    }
+}
+
+impl Failure {
+    /// Whether something from outside ended the program, so that it may do better when it runs again.
+    pub fn came_from_outside(&self) -> bool {
+        // A shell ends with 128 and the signal's number when what it ran was ended by one.
+        let is_of_signal = |status: &ExitStatus| {
+            status.signal().is_some() || status.code().is_some_and(|code| (129..160).contains(&code))
+        };
+        matches!(self, Failure::Died { status, out_of_memory } if *out_of_memory || is_of_signal(status))
+    }
+
+    /// Whether it is, or may come from, something that the sandbox refused.
+    pub fn is_of_the_sandbox(&self, tail: &[String]) -> bool {
+        let tells = |text: &str| ["Permission denied", "PermissionDenied"].iter().any(|it| text.contains(it));
+        tells(&self.to_string()) || tail.iter().any(|line| tells(line))
+    }
+}
