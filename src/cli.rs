@@ -15,6 +15,7 @@ use crate::hash::Hash;
 use crate::lockfile::{self, Lock};
 use crate::plan::{Plan, State};
 use crate::project::{self, Project, Selection};
+use crate::ro_crate;
 use crate::run::{self, Bars, Interrupts, Json, Options, Plain, Report};
 use crate::target;
 
@@ -135,6 +136,17 @@ enum Command {
         #[arg(long, value_enum, default_value = "mermaid")]
         format: Format,
     },
+    /// Write published outputs, and where they came from, for other tools and for archives.
+    #[command(after_help = TARGETS)]
+    Export {
+        /// In which form.
+        #[arg(value_enum)]
+        form: Form,
+        /// A folder that is empty or not there yet.
+        folder: PathBuf,
+        /// Whose published outputs; everything when not given.
+        targets: Vec<String>,
+    },
     /// Print the JSON schema of pipeline.yaml, for editors.
     Schema,
     /// Print completions for a shell.
@@ -142,6 +154,13 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// What published outputs are exported as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// A Workflow Run RO-Crate: the files, and provenance as JSON-LD.
+    RoCrate,
 }
 
 /// Runs the command line of this process.
@@ -235,6 +254,11 @@ impl Cli {
             Command::MergeLock { base, ours, theirs } => merge_lock([&base, &ours, &theirs]),
             Command::Log { job } => log(&open(&selection)?, &job),
             Command::Verify => verify(&open(&selection)?),
+            Command::Export { form: Form::RoCrate, folder, targets } => {
+                let project = open(&selection)?;
+                let published = ro_crate::export(&project, &wanted(&project, &targets)?, &folder)?;
+                print(&format!("{published} published outputs in {}\n", folder.display()))
+            }
             Command::Graph { format } => print(&explain::draw(&open(&selection)?, format)),
         }
     }

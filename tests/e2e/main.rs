@@ -4,6 +4,7 @@ mod accept;
 mod diff;
 mod edit;
 mod explain;
+mod export;
 mod kill;
 mod light;
 mod lock;
