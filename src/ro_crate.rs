@@ -171,7 +171,7 @@ impl<'a> Crate<'a> {
         let project = self.project;
         let name = project.root.file_name().unwrap_or_default().to_string_lossy();
         let profile = &project.pipeline.profile;
-        let parts = self.own_files().map(encode).chain(self.published.iter().map(|(at, _)| self.id(at)));
+        let parts = self.own_files().map(encode).chain(self.published.keys().map(|at| self.id(at)));
         let profiles = refs(PROFILES.iter().map(|(id, _)| id.to_string()));
         let actions = self.jobs.iter().map(|(id, ..)| self.job_id(*id));
         let mut entities = vec![
@@ -433,7 +433,8 @@ fn blake3(hash: Hash) -> String {
 
 fn time(seconds: f64) -> String {
     let time = UNIX_EPOCH + Duration::from_secs_f64(seconds.max(0.0));
-    humantime::format_rfc3339_millis(time).to_string()
+    // Some readers know no `Z`.
+    humantime::format_rfc3339_millis(time).to_string().replace('Z', "+00:00")
 }
 
 fn now() -> f64 {
@@ -467,6 +468,6 @@ mod tests {
 
     #[test]
     fn times_are_told_to_the_millisecond_in_utc() {
-        assert_eq!(time(0.5), "1970-01-01T00:00:00.500Z");
+        assert_eq!(time(0.5), "1970-01-01T00:00:00.500+00:00");
     }
 }

@@ -56,7 +56,7 @@ fn a_crate_holds_published_files_and_every_job_that_led_to_them() {
     let figure = find(&all, "#job/figure");
     assert_eq!(refs(&figure["result"]), ["outputs/quick/figures/figure.svg"]);
     assert_eq!(figure["identifier"], format!("ribbon key {}", paper.locked("figure")[2]));
-    assert_eq!(figure["endTime"].as_str().unwrap().len(), "2026-01-01T00:00:00.000Z".len());
+    assert_eq!(figure["endTime"].as_str().unwrap().len(), "2026-01-01T00:00:00.000+00:00".len());
     let inputs = refs(&figure["object"]);
     assert!(inputs.contains(&"outputs/quick/tables/points.txt"), "{inputs:?}");
     let title = inputs.iter().find(|id| id.starts_with("#setting/params.title/")).unwrap();

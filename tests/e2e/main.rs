@@ -3,6 +3,7 @@
 mod accept;
 mod diff;
 mod edit;
+mod example;
 mod explain;
 mod export;
 mod kill;
