@@ -1,20 +1,21 @@
 //! The command line: what people type, and what each command does with a project.
 
+mod lock;
+
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::accept;
 use crate::explain::{self, Format};
 use crate::graph::JobId;
 use crate::hash::Hash;
-use crate::lockfile::{self, Lock};
 use crate::plan::{Plan, State};
 use crate::project::{self, Project, Selection};
+use crate::ro_crate;
 use crate::run::{self, Bars, Interrupts, Json, Options, Plain, Report};
 use crate::target;
 
@@ -138,6 +139,17 @@ enum Command {
         #[arg(long, value_enum, default_value = "mermaid")]
         format: Format,
     },
+    /// Write published outputs, and where they came from, for other tools and for archives.
+    #[command(after_help = TARGETS)]
+    Export {
+        /// In which form.
+        #[arg(value_enum)]
+        form: Form,
+        /// A folder that is empty or not there yet.
+        folder: PathBuf,
+        /// Whose published outputs; everything when not given.
+        targets: Vec<String>,
+    },
     /// Print the JSON schema of pipeline.yaml, for editors.
     Schema,
     /// Start processes for a run, which asks for them through standard input.
@@ -148,6 +160,13 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// What published outputs are exported as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// A Workflow Run RO-Crate: the files, and provenance as JSON-LD.
+    RoCrate,
 }
 
 /// Runs the command line of this process.
@@ -227,31 +246,18 @@ impl Cli {
                 let plan = Plan::new(&project, &targets, &BTreeSet::new());
                 print(&explain::show(&project, &plan, &targets))
             }
-            Command::Accept { targets, because } => accept(&selection, &targets, &because),
+            Command::Accept { targets, because } => lock::accept(&selection, &targets, &because),
             Command::Diff { before, after, profiles, json } => {
-                let project = open(&selection)?;
-                let [before, after] = match (before, profiles.as_slice()) {
-                    (Some(before), _) => {
-                        [version(&project, Some(&before))?, version(&project, after.as_deref())?]
-                    }
-                    (None, profiles) => {
-                        let [a, b] = [0, 1].map(|place| profile(&project, &profiles[place]));
-                        [a?, b?]
-                    }
-                };
-                let stages: Vec<&str> =
-                    project.pipeline.stages.iter().map(|stage| stage.name.as_str()).collect();
-                let changes = explain::diff(&project.store, &stages, before.lines(), after.lines());
-                let lines = changes.iter().map(|change| format!("{change}\n"));
-                match () {
-                    () if json => print(&format!("{:#}\n", serde_json::to_value(&changes)?)),
-                    () if changes.is_empty() => print("no job differs\n"),
-                    () => print(&lines.collect::<String>()),
-                }
+                lock::diff(&open(&selection)?, before.as_deref(), after.as_deref(), &profiles, json)
             }
-            Command::MergeLock { base, ours, theirs } => merge_lock([&base, &ours, &theirs]),
+            Command::MergeLock { base, ours, theirs } => lock::merge([&base, &ours, &theirs]),
             Command::Log { job } => log(&open(&selection)?, &job),
             Command::Verify => verify(&open(&selection)?),
+            Command::Export { form: Form::RoCrate, folder, targets } => {
+                let project = open(&selection)?;
+                let published = ro_crate::export(&project, &wanted(&project, &targets)?, &folder)?;
+                print(&format!("{published} published outputs in {}\n", folder.display()))
+            }
             Command::Graph { format } => print(&explain::draw(&open(&selection)?, format)),
         }
     }
@@ -302,64 +308,6 @@ fn open_to_change(selection: &Selection) -> Result<(Project, std::fs::File)> {
     let waits = || complain(&format!("waiting for another run in {}", root.display()));
     let lock = Project::lock_workspace(root, waits)?;
     Ok((open(selection)?, lock))
-}
-
-/// Accepts, and says over which changes.
-fn accept(selection: &Selection, targets: &[String], because: &str) -> Result<ExitCode> {
-    let (mut project, _lock) = open_to_change(selection)?;
-    let targets = jobs(&project, targets)?;
-    let outcome = accept::accept(&mut project, &targets, because)?;
-    let mut text = String::new();
-    for group in outcome.accepted.as_slice() {
-        text.push_str(&format!("accepted {group}\n"));
-    }
-    for group in outcome.refused.as_slice() {
-        text.push_str(&format!("not accepted {group}\n"));
-    }
-    if outcome.accepted.jobs() + outcome.refused.jobs() == 0 {
-        text.push_str("nothing to accept: up to date\n");
-    }
-    print(&text)?;
-    Ok(if outcome.refused.jobs() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The lock of the project's profile in a revision, or as it is.
-fn version(project: &Project, revision: Option<&str>) -> Result<Lock> {
-    let (path, profile) = (project.lock.path(), &project.pipeline.profile);
-    Ok(match revision {
-        Some(revision) => Lock::parse(path, profile, lockfile::at_revision(path, revision)?)?,
-        None => Lock::open(path, profile)?,
-    })
-}
-
-/// The lock of another profile.
-fn profile(project: &Project, name: &str) -> Result<Lock> {
-    let path = project.lock.path();
-    let lock = Lock::open(path, name)?;
-    if lock.lines().is_empty() {
-        bail!("{} has no lines of a profile {name}; run it first", path.display());
-    }
-    Ok(lock)
-}
-
-/// Merges locks for git, which takes any failure as a conflict and leaves the file to people.
-fn merge_lock(paths: [&Path; 3]) -> Result<ExitCode> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-    };
-    let [base, ours, theirs] = paths.map(read);
-    let merged = match lockfile::merge(&base?, &ours?, &theirs?) {
-        Ok(merged) => merged,
-        Err((place, error)) => bail!("cannot merge {}: {error}", paths[place].display()),
-    };
-    std::fs::write(paths[1], merged.text).with_context(|| format!("cannot write {}", paths[1].display()))?;
-    if !merged.dropped.is_empty() {
-        complain(&format!(
-            "pipeline.lock: both sides changed {}; left out, the next `ribbon run` writes them",
-            merged.dropped.join(", ")
-        ));
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The jobs of targets, or all that the pipeline is for.

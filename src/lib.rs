@@ -16,6 +16,7 @@ pub mod lockfile;
 pub mod pipeline;
 pub mod plan;
 pub mod project;
+pub mod ro_crate;
 pub mod run;
 mod seal;
 pub mod store;

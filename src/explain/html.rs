@@ -231,6 +231,6 @@ mod tests {
     #[test]
     fn a_curve_leaves_and_meets_boxes_at_their_sides() {
         let path = curve(&[(100.0, 50.0), (300.0, 90.0)]);
-        assert_eq!(path, "M186.0 50.0C200.0 50.0 200.0 90.0 214.0 90.0");
+        assert_eq!(path, "M192.0 50.0C200.0 50.0 200.0 90.0 208.0 90.0");
     }
 }

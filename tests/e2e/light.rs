@@ -76,6 +76,36 @@ fn a_heavy_job_whose_inputs_come_out_equal_is_not_called_out_of_date() {
 }
 
 #[test]
+fn a_heavy_job_whose_inputs_come_out_different_stays_as_it_is() {
+    let paper = paper();
+    paper.write("images.txt", "horse\n");
+    let run = paper.run("--light");
+    assert_eq!((run.code, run.made().as_str()), (Some(0), "prepare 1"));
+    assert_eq!(run.events_of("left")[0]["jobs"].as_array().unwrap().len(), 4);
+    assert!(!paper.read("outputs/quick/figures/figure.svg").contains("horse"));
+    assert_eq!(paper.run("").made(), "train 4, predict 4, distance 3, embed 1, figure 1");
+    assert!(paper.read("outputs/quick/figures/figure.svg").contains("horse"));
+}
+
+#[test]
+fn a_heavy_stage_below_a_kept_one_is_kept_too_only_if_it_changed_itself() {
+    let paper = paper();
+    paper.edit("pipeline.yaml", "  predict:\n", "  predict:\n    heavy: true\n");
+    paper.edit("train.sh", "trained at", "TRAINED at");
+    let left = |run: &crate::scratch::Run| -> Vec<String> {
+        run.events_of("left").iter().map(|event| event["stage"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(left(&paper.run("--light")), ["train"]);
+    paper.edit("pipeline.yaml", "s/trained/predicts/", "s/TRAINED/predicts/");
+    paper.edit("embed.sh", "sort -u", "sort  -u");
+    let run = paper.run("--light");
+    assert_eq!(
+        (left(&run), run.made()),
+        (vec!["train".to_owned(), "predict".to_owned()], "embed 1".to_owned())
+    );
+}
+
+#[test]
 fn a_heavy_job_that_made_nothing_or_whose_outputs_are_gone_is_named() {
     let fresh = tiny::paper();
     fresh.edit("pipeline.yaml", "  train:\n", "  train:\n    heavy: true\n");

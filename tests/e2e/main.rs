@@ -3,7 +3,9 @@
 mod accept;
 mod diff;
 mod edit;
+mod example;
 mod explain;
+mod export;
 mod kill;
 mod light;
 mod lock;
