@@ -199,3 +199,9 @@ fn lock_lines(
     }
     lines
 }
+
+/// Reads what a stage printed, as a run does. For the fuzz targets.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_event(line: &str) -> Option<String> {
+    serde_json::from_str::<worker::Event>(line).ok().map(|event| format!("{event:?}"))
+}
