@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -189,6 +189,11 @@ impl Graph {
         name
     }
 
+    /// All jobs' names, by id.
+    pub fn names(&self, pipeline: &Pipeline) -> Vec<String> {
+        self.ids().map(|id| self.name(pipeline, id)).collect()
+    }
+
     /// A job's parameters: the stage's, with references to its configuration replaced.
     pub fn params(&self, pipeline: &Pipeline, id: JobId) -> Map<String, Value> {
         let job = self.job(id);
@@ -217,7 +222,7 @@ impl Graph {
     }
 
     fn check_names(&self, pipeline: &Pipeline, jobs: Range<u32>) -> Result<(), GraphError> {
-        let mut seen = BTreeSet::new();
+        let mut seen = HashSet::new();
         for id in jobs.map(JobId) {
             if !seen.insert(&self.job(id).labels) {
                 let stage = pipeline.stages[self.job(id).stage.0].name.clone();

@@ -2,13 +2,14 @@
 //!
 //! The targets in `fuzz/` call these; the tests below do so with right inputs that were mutated, in seconds.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use tempfile::TempDir;
 
 use crate::graph::Graph;
 use crate::hash::{Hash, Key};
-use crate::lockfile::Lock;
+use crate::lockfile::{Line, Lock};
 use crate::pipeline::Pipeline;
 use crate::store::Store;
 
@@ -60,9 +61,13 @@ pub fn lock(text: &[u8]) {
     let path = folder.path().join("pipeline.lock");
     fs::write(&path, text).expect("the folder is ours");
     let Ok(mut first) = Lock::open(&path, "quick") else { return };
+    let line = Line { key: Key(Hash([7; 32])), outputs: BTreeMap::new() };
+    first.set("a job", line.clone());
     first.save().expect("the folder is ours");
     let written = fs::read(&path).expect("it was written");
     let mut second = Lock::open(&path, "quick").expect("what was written can be read");
+    assert_eq!(second.get("a job"), Some(&line));
+    second.set("a job", line);
     second.save().expect("the folder is ours");
     assert_eq!(fs::read(&path).expect("it was written"), written);
 }

@@ -13,7 +13,7 @@ mod slots;
 mod tests;
 mod worker;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -142,7 +142,7 @@ pub fn run(
     for (job, line) in lines {
         project.lock.set(&job, line);
     }
-    let names: BTreeSet<&str> = project.names.iter().map(String::as_str).collect();
+    let names: HashSet<&str> = project.names.iter().map(String::as_str).collect();
     project.lock.retain(|job| names.contains(job));
     project.lock.save()?;
     // Only speed is lost when this cannot be written.
