@@ -278,7 +278,10 @@ fn run(
     let (mut project, _lock) = open_to_change(selection)?;
     let (wanted, forced) = (wanted(&project, targets)?, forced(&project, force, options.light)?);
     let interrupts = Interrupts::catch().context("cannot catch Ctrl-C")?;
-    let summary = match run::run(&mut project, &wanted, &forced, options, &interrupts, report.as_mut()) {
+    let ended = run::run(&mut project, &wanted, &forced, options, &interrupts, report.as_mut());
+    // The process ends here; to take thousands of jobs apart takes longer than to find that none has to run.
+    std::mem::forget(project);
+    let summary = match ended {
         Ok(summary) => summary,
         Err(error) => {
             // What was finished is in the store; this run did not come to its end.

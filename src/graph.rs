@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -13,6 +13,9 @@ use serde_json::{Map, Value};
 use crate::pipeline::{
     Each, Input, Labels, Param, Pipeline, Select, Source, Stage, StageId, Sweep, SweepId, group_name,
 };
+
+/// A stage with more jobs is taken for a mistake: it would fill the memory before anybody sees it.
+const MOST: usize = 10_000_000;
 
 /// Index of a job in [`Graph::jobs`]. Inputs always come from lower indices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +94,12 @@ pub enum GraphError {
         /// How many jobs match.
         found: usize,
     },
+    /// A stage's clauses multiply to more jobs than anybody can want.
+    #[error("stage {stage} has more than {MOST} jobs; take a smaller sweep, or a clause less")]
+    TooMany {
+        /// The stage.
+        stage: String,
+    },
     /// Two jobs publish the same file.
     #[error(
         "outputs/{profile}/{path} is published by both {first} and {second}; put a {{label}} in the path"
@@ -126,6 +135,9 @@ impl Graph {
         let mut sources = HashMap::new();
         for (index, stage) in pipeline.stages.iter().enumerate() {
             let first = graph.jobs.len();
+            if count(stage, &pipeline.sweeps) > MOST {
+                return Err(GraphError::TooMany { stage: stage.name.clone() });
+            }
             for bindings in fan_out(stage, &pipeline.sweeps) {
                 let labels = labels_of(&bindings, &pipeline.sweeps);
                 graph.jobs.push(Job { stage: StageId(index), labels, inputs: Vec::new(), bindings });
@@ -177,6 +189,11 @@ impl Graph {
         name
     }
 
+    /// All jobs' names, by id.
+    pub fn names(&self, pipeline: &Pipeline) -> Vec<String> {
+        self.ids().map(|id| self.name(pipeline, id)).collect()
+    }
+
     /// A job's parameters: the stage's, with references to its configuration replaced.
     pub fn params(&self, pipeline: &Pipeline, id: JobId) -> Map<String, Value> {
         let job = self.job(id);
@@ -205,7 +222,7 @@ impl Graph {
     }
 
     fn check_names(&self, pipeline: &Pipeline, jobs: Range<u32>) -> Result<(), GraphError> {
-        let mut seen = BTreeSet::new();
+        let mut seen = HashSet::new();
         for id in jobs.map(JobId) {
             if !seen.insert(&self.job(id).labels) {
                 let stage = pipeline.stages[self.job(id).stage.0].name.clone();
@@ -374,6 +391,19 @@ impl Job {
 /// `a=1,b=2`: labels as people write them in brackets.
 pub fn join(labels: &Labels) -> String {
     labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+}
+
+/// How many combinations there are of what the stage's clauses give.
+fn count(stage: &Stage, sweeps: &[Sweep]) -> usize {
+    let choices = |each: &Each| match each {
+        Each::Configuration { sweep, .. } => sweeps[sweep.0].configurations.len(),
+        Each::Group { sweep, by, .. } => groups(&sweeps[sweep.0], by).len(),
+        Each::Pairs { sweep, by, .. } => {
+            let groups = groups(&sweeps[sweep.0], by).len();
+            groups.saturating_mul(groups + 1) / 2
+        }
+    };
+    stage.each.iter().fold(1, |all: usize, each| all.saturating_mul(choices(each)))
 }
 
 /// Every combination of what the stage's clauses give.

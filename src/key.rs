@@ -137,6 +137,7 @@ fn flatten(name: &mut String, value: &Value, to: &mut impl Ingredients) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -174,5 +175,41 @@ mod tests {
         assert_ne!(hashed(&json!({"a": {}})), hashed(&json!({})));
         assert_ne!(hashed(&json!({"a.b": 1})), hashed(&json!({"a": {"b": 1}})));
         assert_ne!(hashed(&json!({"\"a.b\"": 1})), hashed(&json!({"a.b": 1})));
+    }
+
+    /// JSON with names that look like paths, and texts that look like numbers.
+    fn json() -> impl Strategy<Value = Value> {
+        let name = "[ab.\"]{0,3}";
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (-2..3i32).prop_map(Value::from),
+            "[ab1.]{0,2}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 3, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::vec((name, inner), 0..3)
+                    .prop_map(|entries| Value::Object(entries.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn parameters_have_one_hash_exactly_if_they_are_equal(one in json(), two in json()) {
+            prop_assert_eq!(hashed(&one) == hashed(&two), one == two);
+        }
+
+        #[test]
+        fn the_order_of_entries_is_no_part_of_the_hash(
+            entries in prop::collection::btree_map("[ab.]{0,3}", json(), 0..5),
+        ) {
+            let forth: Value = entries.clone().into_iter().collect();
+            let back: Value = entries.into_iter().rev().collect();
+            prop_assert_eq!(hashed(&forth), hashed(&back));
+        }
     }
 }

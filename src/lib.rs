@@ -11,6 +11,8 @@ pub mod code;
 pub mod explain;
 pub mod graph;
 pub mod hash;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 pub mod key;
 pub mod lockfile;
 pub mod pipeline;

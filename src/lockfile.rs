@@ -6,6 +6,7 @@
 mod git;
 mod merge;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -65,6 +66,8 @@ pub struct Lock {
     others: Vec<String>,
     /// The file's text, so that an equal one is not written again.
     text: String,
+    /// Whether a line was set or removed since.
+    changed: bool,
 }
 
 impl Lock {
@@ -101,7 +104,7 @@ impl Lock {
                 _ => others.push(line.to_owned()),
             }
         }
-        Ok(Lock { path: path.to_owned(), profile: profile.to_owned(), lines, others, text })
+        Ok(Lock { path: path.to_owned(), profile: profile.to_owned(), lines, others, text, changed: false })
     }
 
     /// A job's line.
@@ -136,11 +139,14 @@ impl Lock {
     /// Sets a job's line.
     pub fn set(&mut self, job: &str, line: Line) {
         self.lines.insert(job.to_owned(), line);
+        self.changed = true;
     }
 
     /// Removes the lines of jobs that are no more.
     pub fn retain(&mut self, exists: impl Fn(&str) -> bool) {
+        let before = self.lines.len();
         self.lines.retain(|job, _| exists(job));
+        self.changed |= self.lines.len() < before;
     }
 
     /// Writes the lock, if its text changed.
@@ -148,6 +154,9 @@ impl Lock {
     /// # Errors
     /// When it cannot be written; the old one then stays.
     pub fn save(&mut self) -> Result<(), LockError> {
+        if !self.changed {
+            return Ok(());
+        }
         let profile = escape(&self.profile);
         let mut all = self.others.clone();
         all.extend(self.lines.iter().map(|(job, line)| format!("{profile} {}", render(job, line))));
@@ -161,6 +170,7 @@ impl Lock {
             self.write(&text).map_err(|source| LockError::Io { path: self.path.clone(), source })?;
             self.text = text;
         }
+        self.changed = false;
         Ok(())
     }
 
@@ -202,12 +212,19 @@ fn parse(text: &str) -> Result<(String, Line), String> {
     Ok((unescape(job), Line { key, outputs }))
 }
 
-fn escape(text: &str) -> String {
-    text.replace('%', "%25").replace(' ', "%20").replace('\n', "%0A")
+/// Names rarely need it, and there are thousands.
+fn escape(text: &str) -> Cow<'_, str> {
+    match text.contains(['%', ' ', '\n']) {
+        true => text.replace('%', "%25").replace(' ', "%20").replace('\n', "%0A").into(),
+        false => text.into(),
+    }
 }
 
 fn unescape(text: &str) -> String {
-    text.replace("%0A", "\n").replace("%20", " ").replace("%25", "%")
+    match text.contains('%') {
+        true => text.replace("%0A", "\n").replace("%20", " ").replace("%25", "%"),
+        false => text.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -169,12 +169,20 @@ impl Project {
     pub fn open(selection: &Selection) -> Result<Project, ProjectError> {
         let path = find(selection)?;
         let pipeline = Pipeline::load(&path, selection.profile.as_deref(), &selection.sets)?;
-        let graph = Graph::unroll(&pipeline)?;
         let root = pipeline.root.clone();
         let state = State::open(&root)?;
-        let store = Store::open(&state.store())?;
-        let memo = Memo::open(&state.memo(), selection.paranoid);
-        let lock = Lock::open(&root.join("pipeline.lock"), &pipeline.profile)?;
+        // What was made, and what is to be made, know nothing of each other yet.
+        let (opened, graph) = std::thread::scope(|scope| {
+            let opened = scope.spawn(|| {
+                let lock = Lock::open(&root.join("pipeline.lock"), &pipeline.profile)?;
+                let memo = Memo::open(&state.memo(), selection.paranoid);
+                Ok::<_, ProjectError>((lock, memo, Store::open(&state.store())?))
+            });
+            let graph = Graph::unroll(&pipeline).map(|graph| (graph.names(&pipeline), graph));
+            (opened.join(), graph)
+        });
+        let (names, graph) = graph?;
+        let (lock, memo, store) = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let sources = graph
             .sources
             .iter()
@@ -188,7 +196,6 @@ impl Project {
             .zip(&code)
             .map(|(stage, code)| facts(&root, stage, code, &memo))
             .collect::<Result<_, _>>()?;
-        let names = graph.ids().map(|id| graph.name(&pipeline, id)).collect();
         Ok(Project { root, state, pipeline, graph, store, memo, lock, sources, facts, code, names })
     }
 

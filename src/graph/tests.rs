@@ -1,5 +1,7 @@
 //! What graphs are unrolled into, and that keys follow nothing but what a result depends on.
 
+mod properties;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
@@ -188,4 +190,15 @@ fn a_single_input_that_finds_no_job_is_told() {
         message.starts_with("all[arch=vit]: input `x` takes 0 jobs of stage few, expected one"),
         "{message}"
     );
+}
+
+#[test]
+fn more_jobs_than_anybody_can_want_are_refused_before_they_fill_the_memory() {
+    let seeds: Vec<String> = (0..4000).map(|seed| seed.to_string()).collect();
+    let networks = format!("{{matrix: {{seed: [{}]}}}}", seeds.join(", "));
+    let stages = r#"
+  one: {run: ["true"], each: [a in networks, "b in networks by seed"], outputs: {x: x}}"#;
+    let (_, graph) = unroll(&networks, stages);
+    let message = graph.unwrap_err().to_string();
+    assert_eq!(message, "stage one has more than 10000000 jobs; take a smaller sweep, or a clause less");
 }

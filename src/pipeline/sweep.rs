@@ -12,6 +12,9 @@ use super::positions::Place;
 use super::reference::{is_name, name_rule};
 use super::{Configuration, Labels, Sweep};
 
+/// A sweep of more combinations is taken for a mistake: it would fill the memory before anybody sees it.
+const MOST: usize = 1_000_000;
+
 /// Unrolls a sweep. What is wrong goes to `problems`; the sweep is right only if nothing went there.
 pub(super) fn unroll(
     name: &str,
@@ -25,6 +28,11 @@ pub(super) fn unroll(
     }
     let domains = domains(sweep, &place.key("matrix"), problems);
     let excluded = conditions(&sweep.exclude, &place.key("exclude"), &domains, problems);
+    let combinations = sweep.matrix.values().fold(1, |all: usize, values| all.saturating_mul(values.0.len()));
+    if combinations > MOST {
+        problems.key(place, format!("the matrix of the sweep `{name}` has more than {MOST} combinations"));
+        return Sweep { name: name.to_owned(), configurations: Vec::new() };
+    }
     let mut configurations = product(&sweep.matrix);
     configurations
         .retain(|configuration| !excluded.iter().any(|condition| condition.meets(&configuration.labels)));

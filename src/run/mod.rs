@@ -21,7 +21,7 @@ mod tests;
 mod wire;
 mod worker;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -153,7 +153,7 @@ pub fn run(
     for (job, line) in lines {
         project.lock.set(&job, line);
     }
-    let names: BTreeSet<&str> = project.names.iter().map(String::as_str).collect();
+    let names: HashSet<&str> = project.names.iter().map(String::as_str).collect();
     project.lock.retain(|job| names.contains(job));
     project.lock.save()?;
     // Only speed is lost when this cannot be written.
@@ -209,4 +209,10 @@ fn lock_lines(
         report.tell(project, &Happening::Unreproduced(&unreproduced));
     }
     lines
+}
+
+/// Reads what a stage printed, as a run does. For the fuzz targets.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_event(line: &str) -> Option<String> {
+    serde_json::from_str::<worker::Event>(line).ok().map(|event| format!("{event:?}"))
 }

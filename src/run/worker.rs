@@ -61,9 +61,9 @@ pub enum Told {
     Interrupt,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-enum Event {
+pub(super) enum Event {
     Progress {
         done: u64,
         of: u64,

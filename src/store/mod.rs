@@ -17,6 +17,8 @@ mod index;
 mod locks;
 mod memo;
 mod object;
+#[cfg(test)]
+mod properties;
 mod record;
 
 use std::fs::{self, File};
@@ -308,4 +310,16 @@ pub(crate) fn replace(from: &Path, to: &Path) -> io::Result<()> {
 /// Removes a file, or a folder with all in it.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}
+
+/// Reads a folder's listing, as it may come from elsewhere, and checks that it leads nowhere else. For the fuzz targets.
+#[cfg(any(test, fuzzing))]
+pub(crate) use object::check_listing;
+
+/// Writes a record's text as it would stand in a store. For the fuzz targets.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn write_record(root: &Path, key: Key, text: &[u8]) -> io::Result<()> {
+    let path = fan_path(&root.join("records"), &key.to_string());
+    make_parent(&path)?;
+    write_whole(&path, &seal(text.to_vec()))
 }

@@ -376,6 +376,17 @@ fn parse_listing(text: &str) -> Option<Vec<Member>> {
     text.strip_prefix(LISTING)?.lines().map(member).collect()
 }
 
+/// What is read of a listing is written as it was read, and its paths stay inside the folder.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check_listing(text: &str) {
+    let Some(members) = parse_listing(text) else { return };
+    assert_eq!(parse_listing(&listing(&members)).as_ref(), Some(&members));
+    for member in members {
+        let path = Path::new("folder").join(&member.path);
+        assert!(path.starts_with("folder") && !member.path.contains(".."), "{path:?}");
+    }
+}
+
 fn read_only(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o444))
 }

@@ -509,3 +509,13 @@ fn all_problems_of_a_kind_are_said_at_once_in_the_order_of_the_file() {
          take them all, or say which: prepare[rows=..].data",
     );
 }
+
+#[test]
+fn a_matrix_that_nobody_can_want_is_refused_before_it_fills_the_memory() {
+    let labels: String = (0..40).map(|i| format!("          l{i}: [a, b]\n")).collect();
+    refused(
+        "          seed: [1, 2]\n",
+        &format!("          seed: [1, 2]\n{labels}"),
+        "8:7: the matrix of the sweep `networks` has more than 1000000 combinations",
+    );
+}
