@@ -1,5 +1,6 @@
 //! The command line: what people type, and what each command does with a project.
 
+mod exchange;
 mod lock;
 
 use std::collections::BTreeSet;
@@ -70,9 +71,32 @@ enum Command {
         /// Leave heavy stages as they are: what depends on them takes what they made before.
         #[arg(long)]
         light: bool,
+        /// Publish on the share what jobs have made, as they end.
+        #[arg(long)]
+        push: bool,
         /// Tell events as JSON, one a line, on standard output.
         #[arg(long)]
         json: bool,
+    },
+    /// Publish finished work on the share, for others to pull. Signed, where one has a key.
+    #[command(after_help = TARGETS)]
+    Push {
+        /// What to publish; everything that is up to date when not given.
+        targets: Vec<String>,
+        /// Write also what is there already.
+        #[arg(long)]
+        again: bool,
+    },
+    /// Fetch finished work from the share; run nothing. Published files appear under outputs/PROFILE/.
+    #[command(after_help = TARGETS)]
+    Pull {
+        /// What to fetch; what is published when not given.
+        targets: Vec<String>,
+    },
+    /// One's own key, which signs what one pushes.
+    Key {
+        #[command(subcommand)]
+        action: KeyAction,
     },
     /// Say what is up to date.
     Status {
@@ -169,6 +193,14 @@ enum Form {
     RoCrate,
 }
 
+#[derive(Debug, Subcommand)]
+enum KeyAction {
+    /// Make a key, in the user's configuration folder, and print what others put into `trust:`.
+    New,
+    /// Print what others put into `trust:`.
+    Show,
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     // Exits with 2 for wrong use, and 0 after help.
@@ -212,9 +244,10 @@ impl Cli {
                 no_sandbox,
                 update_lock,
                 light,
+                push,
                 json,
             } => {
-                let options = Options { threads: jobs, keep_going, no_sandbox, update_lock, light };
+                let options = Options { threads: jobs, keep_going, no_sandbox, update_lock, light, push };
                 run(&selection, &targets, &force, &options, json)
             }
             Command::Run { targets, force, light, .. } => {
@@ -227,6 +260,9 @@ impl Cli {
                 run::check(&project, &plan)?;
                 print(&dry_run(&project, plan))
             }
+            Command::Push { targets, again } => exchange::push(&open(&selection)?, &targets, again),
+            Command::Pull { targets } => exchange::pull(&selection, &targets),
+            Command::Key { action } => exchange::key(&action),
             Command::Status { check } => {
                 let project = open(&selection)?;
                 let plan = Plan::new(&project, &target::everything(&project), &BTreeSet::new());

@@ -24,6 +24,16 @@ pub struct Terse(blake3::Hasher);
 #[derive(Debug, Default)]
 pub struct Told(pub Vec<(String, String)>);
 
+impl Terse {
+    fn new() -> Terse {
+        Terse(blake3::Hasher::new_derive_key("hyperribbon job key 1"))
+    }
+
+    fn key(self) -> Key {
+        Key(self.0.finalize().into())
+    }
+}
+
 impl Ingredients for Terse {
     fn add(&mut self, name: &str, value: &str) {
         for text in [name, value] {
@@ -58,9 +68,16 @@ pub fn key(
     id: JobId,
     content: impl Fn(Origin) -> Hash,
 ) -> Key {
-    let mut terse = Terse(blake3::Hasher::new_derive_key("hyperribbon job key 1"));
+    let mut terse = Terse::new();
     describe(pipeline, graph, facts, id, content, &mut terse);
-    Key(terse.0.finalize().into())
+    terse.key()
+}
+
+/// The key that ingredients make, as [`describe`] has listed them.
+pub fn of(ingredients: &[(String, String)]) -> Key {
+    let mut terse = Terse::new();
+    ingredients.iter().for_each(|(name, value)| terse.add(name, value));
+    terse.key()
 }
 
 /// Lists all that a job's result depends on.

@@ -2,7 +2,7 @@
 //!
 //! Data flows one way: [`cli`] -> [`pipeline`] (YAML to a checked specification) -> [`graph`] (jobs) -> [`code`] and
 //! [`key`] (all that a result depends on) -> [`store`] and [`lockfile`] (what was made) -> [`plan`] (what has to run) ->
-//! [`build`] and [`run`] -> [`explain`]. docs/ARCHITECTURE.md draws the map.
+//! [`build`] and [`run`], with [`share`] -> [`explain`]. docs/ARCHITECTURE.md draws the map.
 
 pub mod accept;
 pub mod build;
@@ -21,5 +21,6 @@ pub mod project;
 pub mod ro_crate;
 pub mod run;
 mod seal;
+pub mod share;
 pub mod store;
 pub mod target;

@@ -125,12 +125,28 @@ fn parse_labels(text: &str) -> Option<Labels> {
         .collect()
 }
 
-/// The jobs that publish a file, or anything below a folder.
-fn published_at(project: &Project, target: &str) -> Result<BTreeSet<JobId>, TargetError> {
+/// Whether a target takes an output of a job that [`select`] has found: a path only takes what is published there.
+pub fn takes(project: &Project, target: &str, id: JobId, place: usize) -> bool {
+    let is_there = is_at(project, target);
+    let published = project.graph.published(&project.pipeline, id);
+    !target.contains('/')
+        || published.iter().any(|(output, path)| usize::from(*output) == place && is_there(path))
+}
+
+/// Whether what is published at a path is what was typed, or below it.
+fn is_at(project: &Project, target: &str) -> impl Fn(&str) -> bool {
     let here = std::env::current_dir().unwrap_or_default();
     // As typed from here, and as it is called in the project.
     let typed = [here.join(target), project.root.join(target)].map(|path| lexical(&path));
     let outputs = lexical(&project.outputs());
+    move |path| {
+        let path = outputs.join(path);
+        typed.iter().any(|typed| path.starts_with(typed))
+    }
+}
+
+/// The jobs that publish a file, or anything below a folder.
+fn published_at(project: &Project, target: &str) -> Result<BTreeSet<JobId>, TargetError> {
     let all: Vec<(JobId, String)> = project
         .graph
         .ids()
@@ -138,14 +154,8 @@ fn published_at(project: &Project, target: &str) -> Result<BTreeSet<JobId>, Targ
             project.graph.published(&project.pipeline, id).into_iter().map(move |(_, path)| (id, path))
         })
         .collect();
-    let found: BTreeSet<JobId> = all
-        .iter()
-        .filter(|(_, path)| {
-            let path = outputs.join(path);
-            typed.iter().any(|typed| path.starts_with(typed))
-        })
-        .map(|(id, _)| *id)
-        .collect();
+    let is_there = is_at(project, target);
+    let found: BTreeSet<JobId> = all.iter().filter(|(_, path)| is_there(path)).map(|(id, _)| *id).collect();
     if !found.is_empty() {
         return Ok(found);
     }

@@ -32,6 +32,48 @@ pub(super) struct Document {
     pub profiles: IndexMap<String, Profile>,
     /// What is run.
     pub stages: IndexMap<String, Stage>,
+    /// Where finished work is exchanged with others; RIBBON_SHARE names another place.
+    pub share: Option<Share>,
+    /// Whose work counts beside one's own: names with public keys (`ada: ed25519:..`), or `any`.
+    pub trust: Option<Trust>,
+}
+
+/// A place that others reach too.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Share {
+    /// A folder, or a URL: s3://bucket/path, gs://, az://, davs://host/path, sftp://user@host/path.
+    Url(String),
+    /// The same, and how to reach it.
+    Full(ShareOptions),
+}
+
+/// A place that others reach too, and how.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ShareOptions {
+    /// A folder, or a URL: s3://bucket/path, gs://, az://, davs://host/path, sftp://user@host/path.
+    pub url: String,
+    /// The server's URL, for stores that are compatible with S3 (or Google, or Azure) and stand elsewhere.
+    pub endpoint: Option<String>,
+    /// The region of a bucket.
+    pub region: Option<String>,
+    /// Requests in flight at most: 32 if not told, over SSH 6.
+    #[schemars(range(min = 1))]
+    pub connections: Option<u32>,
+    /// Seconds a request may take before the share is given up: 20 if not told. Much data gets more.
+    #[schemars(range(min = 1))]
+    pub timeout: Option<u32>,
+}
+
+/// Whose work counts.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Trust {
+    /// `any`: everybody's, signed or not.
+    Word(String),
+    /// Public keys, as `ribbon key show` prints them, by their owners' names.
+    Keys(IndexMap<String, String>),
 }
 
 /// A way to run the pipeline.

@@ -8,7 +8,7 @@ use super::params::Params;
 use super::positions::{Place, Position, Positions};
 use super::reference::{is_name, name_rule};
 use super::stage::Scope;
-use super::{Pipeline, Sweep, inputs, shape, stage, sweep};
+use super::{Pipeline, Sweep, inputs, shape, share, stage, sweep};
 
 /// The only format of pipeline.yaml there is yet.
 const VERSION: u32 = 1;
@@ -108,8 +108,10 @@ fn checked(
     problems.so_far()?;
 
     let stages = inputs::sort(stages, problems);
+    let share = document.share.as_ref().and_then(|given| share::check(given, root, problems));
+    let trust = share::trust(document.trust.as_ref(), problems);
     problems.so_far()?;
-    Ok(Pipeline { root: root.to_owned(), profile: profile.to_owned(), sweeps, stages })
+    Ok(Pipeline { root: root.to_owned(), profile: profile.to_owned(), sweeps, stages, share, trust })
 }
 
 /// The profile that runs: the one given, or else the file's.

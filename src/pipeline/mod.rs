@@ -12,6 +12,7 @@ mod params;
 mod positions;
 mod reference;
 mod shape;
+mod share;
 mod stage;
 mod sweep;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use document::schema;
 pub use error::{PipelineError, Problem};
 pub use load::profiles;
 pub use positions::Position;
+pub use share::{Address, Cloud, Share, Trust};
 
 /// A job's or a configuration's labels, sorted by name; values as people write them (`arch` = `fc`, `seed` = `42`).
 pub type Labels = BTreeMap<String, String>;
@@ -47,6 +49,10 @@ pub struct Pipeline {
     pub sweeps: Vec<Sweep>,
     /// Stages, each after those it takes inputs from.
     pub stages: Vec<Stage>,
+    /// Where finished work is exchanged with others, if anywhere.
+    pub share: Option<Share>,
+    /// Whose work counts beside one's own.
+    pub trust: Trust,
 }
 
 /// Index of a sweep in [`Pipeline::sweeps`].

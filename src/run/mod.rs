@@ -30,6 +30,7 @@ use crate::graph::JobId;
 use crate::lockfile::{Line, LockError};
 use crate::plan::{Plan, State};
 use crate::project::{Project, ProjectError};
+use crate::share::{Exchange, ShareError};
 use crate::store::StoreError;
 
 use self::scheduler::Outcome;
@@ -53,6 +54,8 @@ pub struct Options {
     pub update_lock: bool,
     /// Run no heavy stage; what depends on them takes what they made before.
     pub light: bool,
+    /// Publish on the share what jobs have made, as they end.
+    pub push: bool,
 }
 
 /// How a run ended.
@@ -87,6 +90,9 @@ pub enum RunError {
     /// The lock could not be written.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The share is told wrongly.
+    #[error(transparent)]
+    Share(#[from] ShareError),
     /// A light run has nothing to go on from.
     #[error("{job}{} has made nothing yet that --light could go on from; run it first", and_more(.others))]
     NeverMade {
@@ -129,21 +135,32 @@ pub fn run(
     report: &mut dyn Report,
 ) -> Result<Summary, RunError> {
     let started = Instant::now();
+    let exchange = Exchange::open(project)?;
+    if options.push {
+        exchange.as_ref().ok_or(ShareError::None)?.make_folder()?;
+    }
     let mut plan = match options.light {
         true => Plan::light(project, wanted, forced),
         false => Plan::new(project, wanted, forced),
     };
     light::check(project, &plan)?;
-    plan.demand();
+    if exchange.is_none() {
+        // With a share, what is gone may be there: that shows while the run goes.
+        plan.demand();
+    }
     let Outcome { mut plan, summary, failure } = std::thread::scope(|scope| {
         let (stop, stopped) = std::sync::mpsc::channel();
         let shared: &Project = project;
         scope.spawn(move || keep_safe(shared, &stopped));
-        let ended = scheduler::execute(shared, plan, options, interrupts, report, scope);
+        let exchange = exchange.as_ref();
+        let ended = scheduler::execute(shared, plan, options, interrupts, report, exchange, scope);
         drop(stop);
         ended
     })?;
     plan.recheck();
+    for note in exchange.iter().flat_map(Exchange::notes) {
+        report.tell(project, &Happening::Share(&note));
+    }
     let lines = lock_lines(project, &plan, options, report);
     for left in light::left(project, &plan) {
         report.tell(project, &Happening::Left(&left));

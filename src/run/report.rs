@@ -41,6 +41,8 @@ pub enum Happening<'a> {
     Unreproduced(&'a [JobId]),
     /// A light run left these as they were.
     Left(&'a Left),
+    /// What people should know about the share.
+    Share(&'a str),
     /// The end.
     Summary(&'a Summary),
 }
@@ -98,6 +100,7 @@ pub fn plain(project: &Project, happening: &Happening) -> Option<String> {
             format!("note    {} {others}; --update-lock takes the new bits", project.name(ids[0]))
         }
         Happening::Left(left) => format!("note    {left}"),
+        Happening::Share(text) => format!("share   {text}"),
         Happening::Summary(summary) => summary.to_string(),
     })
 }
@@ -127,6 +130,7 @@ impl Report for Json {
             Happening::Left(left) => {
                 json!({"event": "left", "stage": left.stage, "jobs": left.jobs, "results": left.results})
             }
+            Happening::Share(text) => json!({"event": "share", "text": text}),
             Happening::Summary(summary) => json!({
                 "event": "summary", "ran": summary.ran, "cached": summary.cached, "failed": summary.failed,
                 "skipped": summary.skipped, "seconds": summary.seconds, "interrupted": summary.interrupted,

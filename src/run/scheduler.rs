@@ -1,5 +1,7 @@
 //! The scheduler: which job starts next, and what its end means for others. One thread; constant work per event and edge.
 
+mod sharing;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +17,7 @@ use super::sandbox;
 use super::slots::{Full, Held, Slots};
 use super::worker::Told;
 use super::{Interrupts, Options, RunError, Summary};
+use self::sharing::Sharing;
 use crate::build::Builder;
 use crate::code::Code;
 use crate::graph::{JobId, JobInput, Origin};
@@ -22,6 +25,7 @@ use crate::hash::Key;
 use crate::pipeline::{self, Gpu, StageId};
 use crate::plan::{Plan, Reason, State};
 use crate::project::Project;
+use crate::share::{Crew, Exchange};
 use crate::store::Artifacts;
 
 /// How often to look whether another run has finished a job that this one needs too.
@@ -47,12 +51,17 @@ pub fn execute<'run, 'scope, 'env>(
     options: &'run Options,
     interrupts: &Interrupts,
     report: &'run mut dyn Report,
+    exchange: Option<&'env Exchange>,
     scope: &'scope Scope<'scope, 'env>,
 ) -> Result<Outcome<'env>, RunError> {
     let stages = project.pipeline.stages.len();
     let scratch = project.store.scratch()?;
     let (tell, told) = channel();
     interrupts.reach(tell.clone());
+    let sharing = exchange.map(|exchange| {
+        let crew = Crew::new(scope, exchange.width());
+        Sharing::new(project, exchange, crew, tell.clone())
+    });
     let mut run = Run {
         project,
         options,
@@ -63,6 +72,7 @@ pub fn execute<'run, 'scope, 'env>(
         elsewhere: BTreeMap::new(),
         overtaken: BTreeSet::new(),
         settling: BTreeSet::new(),
+        sharing,
         left: vec![0; stages],
         slots: Slots::here(options.threads),
         pool: Pool::new(scope, project, scratch.path().to_owned(), tell),
@@ -95,6 +105,8 @@ struct Run<'run, 'scope, 'env> {
     overtaken: BTreeSet<JobId>,
     /// Jobs that have become current and whose dependents do not know yet.
     settling: BTreeSet<JobId>,
+    /// What is exchanged with others.
+    sharing: Option<Sharing<'scope, 'env>>,
     /// By stage: jobs that are not current.
     left: Vec<usize>,
     slots: Slots,
@@ -131,10 +143,19 @@ impl<'env> Run<'_, '_, 'env> {
                 "this system has no Landlock (Linux 5.13 or later has it): jobs can open files that they do not declare",
             ));
         }
-        self.build(&stages)?;
+        // What a share may have is built when it turns out that it has not.
+        if self.sharing.is_none() {
+            self.build(&stages)?;
+        }
         for id in needed {
             match self.plan.state(id) {
-                State::Current(..) => self.publish(id),
+                State::Current(..) => {
+                    self.publish(id);
+                    // Without a share, the plan has seen to it.
+                    if self.sharing.is_some() {
+                        self.supply(id);
+                    }
+                }
                 State::Stale(..) if self.waiting[id.index()] == 0 => self.queue(id),
                 // A producer is being redone first.
                 State::Stale(..) => self.plan.wait(id),
@@ -183,7 +204,8 @@ impl<'env> Run<'_, '_, 'env> {
             {
                 self.break_off(error);
             }
-            if self.running.is_empty() && (self.stopping || self.elsewhere.is_empty()) {
+            let is_idle = self.sharing.as_ref().is_none_or(Sharing::is_idle);
+            if self.running.is_empty() && (self.stopping || self.elsewhere.is_empty() && is_idle) {
                 return;
             }
             let next = match self.elsewhere.is_empty() {
@@ -204,10 +226,14 @@ impl<'env> Run<'_, '_, 'env> {
                 self.tell(&Happening::Progress(id, done, of, &note));
             }
             Told::Ended { id, worker, result, seconds } => self.ended(id, worker, result, seconds),
+            Told::Asked { id, key, made } => self.asked(id, key, made),
+            Told::Fetched(id) => self.fetched(id),
+            Told::Published => self.published(),
             Told::Interrupt => {
                 self.stopping = true;
                 self.summary.interrupted = true;
                 self.pool.end();
+                self.sharing.iter().for_each(|sharing| sharing.stop(true));
             }
         }
     }
@@ -271,6 +297,9 @@ impl<'env> Run<'_, '_, 'env> {
     fn try_start(&mut self, id: JobId, held: &Held) -> Result<bool, RunError> {
         let State::Stale(key, reason) = *self.plan.state(id) else { return Ok(false) };
         let gone = self.plan.gone_inputs(id);
+        if !gone.is_empty() && self.fetch_inputs(id) {
+            return Ok(false);
+        }
         if let Some((producer, _)) = gone.iter().find(|(producer, _)| self.plan.leaves(*producer)) {
             let name = self.project.name(*producer);
             let what =
@@ -405,6 +434,9 @@ impl<'env> Run<'_, '_, 'env> {
             Ok(artifacts) => {
                 self.summary.ran += 1;
                 self.tell(&Happening::Done(id, seconds));
+                if let Some(sharing) = self.sharing.as_mut().filter(|_| self.options.push) {
+                    sharing.publish(id, key, &artifacts);
+                }
                 if is_overtaken {
                     // What it made stands under the key of the inputs it had. They are others now, and so is its key.
                     self.wait(id);
@@ -476,7 +508,7 @@ impl<'env> Run<'_, '_, 'env> {
             return;
         }
         self.plan.resolve(id);
-        if let Some(place) = self.plan.lacks(id) {
+        if let Some(place) = self.unsupplied(id) {
             self.plan.redo(id, place);
         }
         match self.plan.state(id) {
@@ -519,7 +551,8 @@ impl<'env> Run<'_, '_, 'env> {
                 State::Waiting => self.waiting[dependent.index()] += 1,
                 State::Stale(..)
                     if self.ready[stage].remove(&dependent)
-                        || self.elsewhere.remove(&dependent).is_some() =>
+                        || self.elsewhere.remove(&dependent).is_some()
+                        || self.sharing.as_mut().is_some_and(|sharing| sharing.forget(dependent)) =>
                 {
                     self.wait(dependent);
                 }
@@ -528,7 +561,11 @@ impl<'env> Run<'_, '_, 'env> {
         }
     }
 
+    /// A stale job may run when there is a slot, unless a share has its work.
     fn queue(&mut self, id: JobId) {
+        if self.ask(id) {
+            return;
+        }
         let stage = self.stage(id).0;
         self.ready[stage].insert(id);
     }

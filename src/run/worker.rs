@@ -57,6 +57,19 @@ pub enum Told {
         /// How long it ran, in seconds.
         seconds: f64,
     },
+    /// What a share says about a key: what it made, if that counts. It is noted in the store then.
+    Asked {
+        /// Of which job.
+        id: JobId,
+        /// The key.
+        key: Key,
+        /// What it made.
+        made: Option<Artifacts>,
+    },
+    /// Content of a job has come from a share, or is not to be had.
+    Fetched(JobId),
+    /// A job's work was brought to a share, or cannot be.
+    Published,
     /// Somebody wants the run to end.
     Interrupt,
 }

@@ -13,6 +13,7 @@
 //! Nothing half-written is ever visible: an object is renamed into place when it is whole, the index tells of a record
 //! when its objects are in place.
 
+mod foreign;
 mod index;
 mod locks;
 mod memo;
@@ -29,6 +30,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use foreign::Part;
 pub use index::{Artifact, Artifacts};
 pub use locks::Scratch;
 pub use memo::Memo;
@@ -231,8 +233,13 @@ impl Store {
     /// # Errors
     /// When it cannot be made.
     pub fn scratch(&self) -> Result<Scratch, StoreError> {
-        let path = self.root.join("tmp");
+        let path = self.tmp();
         Scratch::new(&path).map_err(io_error("make a scratch folder in", &path))
+    }
+
+    /// Where scratch folders are made.
+    pub fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {

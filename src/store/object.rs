@@ -51,10 +51,10 @@ pub enum ObjectError {
 
 /// A file in a folder: path in it, hash, size.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Member {
-    path: String,
-    hash: Hash,
-    size: u64,
+pub(super) struct Member {
+    pub path: String,
+    pub hash: Hash,
+    pub size: u64,
 }
 
 /// What reading every object has shown.
@@ -149,7 +149,7 @@ impl Objects {
                     .is_ok_and(|members| members.iter().all(|member| self.is_intact(member.hash, memo))))
     }
 
-    fn is_intact(&self, hash: Hash, memo: &Memo) -> bool {
+    pub(super) fn is_intact(&self, hash: Hash, memo: &Memo) -> bool {
         let path = self.path(hash);
         match memo.hash(&path) {
             Ok(found) if found == hash => true,
@@ -256,7 +256,7 @@ impl Objects {
         }
     }
 
-    fn members(&self, hash: Hash) -> Result<Vec<Member>, ObjectError> {
+    pub(super) fn members(&self, hash: Hash) -> Result<Vec<Member>, ObjectError> {
         let path = self.path(hash);
         let text = fs::read_to_string(&path).map_err(io_error(&path))?;
         parse_listing(&text).ok_or(ObjectError::Listing { hash })
@@ -356,7 +356,7 @@ pub(super) fn files_under(folder: &Path) -> Result<Vec<(String, PathBuf)>, Objec
     Ok(found)
 }
 
-fn listing(members: &[Member]) -> String {
+pub(super) fn listing(members: &[Member]) -> String {
     let mut text = LISTING.to_owned();
     for Member { path, hash, size } in members {
         let _ = writeln!(text, "{hash} {size} {path}");
@@ -365,7 +365,7 @@ fn listing(members: &[Member]) -> String {
 }
 
 /// A listing whose paths stay inside the folder; anything else is none.
-fn parse_listing(text: &str) -> Option<Vec<Member>> {
+pub(super) fn parse_listing(text: &str) -> Option<Vec<Member>> {
     let member = |line: &str| {
         let (hash, rest) = line.split_once(' ')?;
         let (size, path) = rest.split_once(' ')?;
@@ -387,11 +387,11 @@ pub(crate) fn check_listing(text: &str) {
     }
 }
 
-fn read_only(path: &Path) -> io::Result<()> {
+pub(super) fn read_only(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o444))
 }
 
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> ObjectError {
+pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> ObjectError {
     let path = path.to_owned();
     |source| ObjectError::Io { path, source }
 }

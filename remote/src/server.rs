@@ -1,0 +1,189 @@
+//! A server through OpenDAL: files that are read, looked for and written, each in good time.
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use opendal::layers::RetryLayer;
+use opendal::{ErrorKind, HttpTransporter, Operator, services};
+use opendal_http_transport_reqwest::ReqwestTransport;
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Mutex;
+
+/// Bytes a second that the slowest useful connection moves; what moves more bytes may take longer.
+const SLOWEST: u64 = 64 << 10;
+
+/// Bytes in a part of a large upload.
+const PART: usize = 8 << 20;
+
+/// Uploads above this size go one at a time where they must be held in memory.
+const HEAVY: u64 = 64 << 20;
+
+/// How often a request is tried again that failed for a passing reason.
+const RETRIES: usize = 2;
+
+/// A server.
+pub struct Server {
+    operator: Operator,
+    timeout: Duration,
+    /// Whether a write can be seen before it is whole, so that it goes through another name.
+    is_torn: bool,
+    /// Held by an upload that is all in memory.
+    heavy: Mutex<()>,
+}
+
+/// Why a request has no result.
+#[derive(Debug)]
+pub enum Failure {
+    /// The file has more bytes than it should have.
+    Large,
+    /// What went wrong, in a line.
+    Said(String),
+}
+
+impl Server {
+    /// Gets ready to reach a service; nothing is sent yet. `timeout` in seconds.
+    pub fn open(service: &str, options: Vec<(String, String)>, timeout: u64) -> Result<Server, String> {
+        let timeout = Duration::from_secs(timeout);
+        install_http(timeout)?;
+        let opened = match service {
+            "s3" => Operator::from_iter::<services::S3>(options),
+            "gcs" => Operator::from_iter::<services::Gcs>(options),
+            "azblob" => Operator::from_iter::<services::Azblob>(options),
+            "webdav" => Operator::from_iter::<services::Webdav>(options),
+            "sftp" => Operator::from_iter::<services::Sftp>(options),
+            other => return Err(format!("no service is called {other}")),
+        };
+        let retries = RetryLayer::new().with_max_times(RETRIES).with_min_delay(Duration::from_millis(100));
+        Ok(Server {
+            operator: opened.map_err(|error| said(&error))?.layer(retries.with_jitter()),
+            timeout,
+            is_torn: service == "sftp",
+            heavy: Mutex::new(()),
+        })
+    }
+
+    /// Whether a file is there.
+    pub async fn has(&self, path: &str) -> Result<bool, Failure> {
+        present(self.within(0, self.operator.stat(path)).await?.map(drop))
+    }
+
+    /// Copies a file to a new local one; whether it was there.
+    pub async fn read(&self, path: &str, to: &str, limit: u64) -> Result<bool, Failure> {
+        let open = async {
+            let mut stream = self.operator.reader(path).await?.into_stream(..).await?;
+            let first = stream.try_next().await?;
+            Ok::<_, opendal::Error>((stream, first))
+        };
+        let (mut stream, mut next) = match self.within(0, open).await? {
+            Ok(opened) => opened,
+            Err(error) => return present(Err(error)),
+        };
+        let mut file = File::create_new(to).await.map_err(local(to))?;
+        let mut read = 0;
+        while let Some(chunk) = next {
+            read += chunk.len() as u64;
+            if read > limit {
+                return Err(Failure::Large);
+            }
+            for bytes in chunk {
+                file.write_all(&bytes).await.map_err(local(to))?;
+            }
+            next = self.within(PART as u64, stream.try_next()).await?.map_err(|error| remote(&error))?;
+        }
+        file.flush().await.map_err(local(to))?;
+        Ok(true)
+    }
+
+    /// Writes a local file there, whole or not at all; what was there goes.
+    pub async fn write(&self, path: &str, from: &str) -> Result<(), Failure> {
+        if !self.is_torn {
+            return self.send(path, from).await;
+        }
+        // Under a name that nobody looks for, and that no other process or machine takes.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let scratch = format!("{path}.{}-{:x}", std::process::id(), now.as_nanos());
+        self.send(&scratch, from).await?;
+        let renamed = self.within(0, self.operator.rename(&scratch, path)).await?;
+        if renamed.is_err() {
+            let _ = self.within(0, self.operator.delete(&scratch)).await;
+        }
+        renamed.map_err(|error| remote(&error))
+    }
+
+    async fn send(&self, path: &str, from: &str) -> Result<(), Failure> {
+        let mut file = File::open(from).await.map_err(local(from))?;
+        let size = file.metadata().await.map_err(local(from))?.len();
+        let in_parts = self.operator.info().capability().write_can_multi;
+        if !in_parts || size <= PART as u64 {
+            let _heavy = if size > HEAVY { Some(self.heavy.lock().await) } else { None };
+            let mut bytes = Vec::with_capacity(size as usize);
+            file.read_to_end(&mut bytes).await.map_err(local(from))?;
+            let written = self.within(size, self.operator.write(path, bytes)).await?;
+            return written.map(drop).map_err(|error| remote(&error));
+        }
+        let open = self.operator.writer_with(path).chunk(PART).concurrent(2);
+        let mut writer = self.within(0, async { open.await }).await?.map_err(|error| remote(&error))?;
+        loop {
+            let mut part = Vec::with_capacity(PART);
+            (&mut file).take(PART as u64).read_to_end(&mut part).await.map_err(local(from))?;
+            if part.is_empty() {
+                let closed = self.within(2 * PART as u64, writer.close()).await?;
+                return closed.map(drop).map_err(|error| remote(&error));
+            }
+            let written = self.within(2 * PART as u64, writer.write(part)).await?;
+            if let Err(error) = written {
+                let _ = self.within(0, writer.abort()).await;
+                return Err(remote(&error));
+            }
+        }
+    }
+
+    /// Waits for an answer, as long as is right for `size` bytes.
+    async fn within<T>(&self, size: u64, answer: impl Future<Output = T>) -> Result<T, Failure> {
+        let time = self.timeout + Duration::from_secs(size / SLOWEST);
+        let late = |_| Failure::Said(format!("no answer within {} s", time.as_secs()));
+        tokio::time::timeout(time, answer).await.map_err(late)
+    }
+}
+
+/// Tells OpenDAL which HTTP client and which cryptography to use.
+fn install_http(timeout: Duration) -> Result<(), String> {
+    // Fails only when one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().connect_timeout(timeout).build();
+    let client = client.map_err(|error| error.to_string())?;
+    HttpTransporter::install_default(ReqwestTransport::new(client));
+    Ok(())
+}
+
+fn present(result: opendal::Result<()>) -> Result<bool, Failure> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(remote(&error)),
+    }
+}
+
+fn remote(error: &opendal::Error) -> Failure {
+    Failure::Said(said(error))
+}
+
+fn local(path: &str) -> impl FnOnce(std::io::Error) -> Failure {
+    let path = path.to_owned();
+    move |error| Failure::Said(format!("{path}: {error}"))
+}
+
+/// An error in a line, without the request's headers and address: there may be secrets in them.
+fn said(error: &opendal::Error) -> String {
+    let mut text = format!("{}: {}", error.kind(), error.message().lines().next().unwrap_or_default());
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        source = error.source();
+        if source.is_none() {
+            text.push_str(&format!(" ({error})"));
+        }
+    }
+    text
+}

@@ -1,0 +1,79 @@
+//! `push`, `pull` and `key`: what people type to exchange finished work.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use indicatif::ProgressBar;
+
+use super::{KeyAction, complain, jobs, open, print};
+use crate::graph::JobId;
+use crate::project::{self, Project, Selection};
+use crate::share::{self, Exchange, OwnKey, ShareError};
+use crate::target;
+
+/// Publishes jobs: those of the targets, or all.
+pub fn push(project: &Project, targets: &[String], again: bool) -> Result<ExitCode> {
+    let exchange = Exchange::open(project)?.ok_or(ShareError::None)?;
+    let jobs = if targets.is_empty() { project.graph.ids().collect() } else { jobs(project, targets)? };
+    let bar = ProgressBar::new(jobs.len() as u64);
+    let pushed = share::push(project, &exchange, &jobs, again, || bar.inc(1))?;
+    bar.finish_and_clear();
+    tell_notes(&exchange);
+    print(&format!("{pushed}\n"))
+}
+
+/// Fetches outputs: those of the targets, or what is published.
+pub fn pull(selection: &Selection, targets: &[String]) -> Result<ExitCode> {
+    let path = project::find(selection)?;
+    let root = path.parent().context("pipeline.yaml stands in a folder")?;
+    // What is published changes the workspace.
+    let waits = || complain(&format!("waiting for another run in {}", root.display()));
+    let _lock = Project::lock_workspace(root, waits)?;
+    let project = open(selection)?;
+    let exchange = Exchange::open(&project)?.ok_or(ShareError::None)?;
+    let mut wanted: BTreeMap<JobId, BTreeSet<usize>> = BTreeMap::new();
+    for target in targets {
+        for id in target::select(&project, target)? {
+            let places = 0..project.stage(id).outputs.len();
+            let places = places.filter(|place| target::takes(&project, target, id, *place));
+            wanted.entry(id).or_default().extend(places);
+        }
+    }
+    if targets.is_empty() {
+        for id in target::everything(&project) {
+            let published = project.graph.published(&project.pipeline, id);
+            let places = published.iter().map(|(place, _)| usize::from(*place));
+            let all = 0..project.stage(id).outputs.len();
+            wanted.insert(id, if published.is_empty() { all.collect() } else { places.collect() });
+        }
+    }
+    let outputs = wanted.values().map(BTreeSet::len).sum::<usize>();
+    let bar = ProgressBar::new(outputs as u64);
+    let pulled = share::pull(&project, &exchange, &wanted, || bar.inc(1))?;
+    bar.finish_and_clear();
+    project.store.sync_new()?;
+    // Only speed is lost when this cannot be written.
+    let _ = project.memo.save();
+    tell_notes(&exchange);
+    print(&format!("{pulled}\n"))?;
+    Ok(if pulled.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Makes or shows one's key.
+pub fn key(action: &KeyAction) -> Result<ExitCode> {
+    let path = OwnKey::path()?;
+    let own = match action {
+        KeyAction::New => OwnKey::create(&path)?,
+        KeyAction::Show => OwnKey::load(&path)?
+            .with_context(|| format!("no key in {}: `ribbon key new` makes one", path.display()))?,
+    };
+    complain(&format!("{}; others trust it by a line under `trust:` in pipeline.yaml:", path.display()));
+    print(&format!("{}\n", own.public()))
+}
+
+fn tell_notes(exchange: &Exchange) {
+    for text in exchange.trouble().into_iter().chain(exchange.notes()) {
+        complain(&format!("share   {text}"));
+    }
+}

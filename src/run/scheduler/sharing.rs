@@ -1,0 +1,248 @@
+//! Reading through a share while a run goes on: a job's key is asked for before the job runs, and content that is gone
+//! is fetched before it is made again. What the share cannot give, the run makes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::Sender;
+
+use super::{Run, Told};
+use crate::graph::{JobId, Origin};
+use crate::hash::Key;
+use crate::plan::{Reason, State};
+use crate::project::Project;
+use crate::run::report::Happening;
+use crate::share::{Crew, Exchange, wanted};
+use crate::store::Artifacts;
+
+/// What a run is waiting for from a share.
+pub(super) struct Sharing<'scope, 'env> {
+    project: &'env Project,
+    exchange: &'env Exchange,
+    crew: Crew<'scope, 'env>,
+    tell: Sender<Told>,
+    /// Stale jobs whose keys the share is asked for.
+    asking: BTreeMap<JobId, Key>,
+    /// Keys that were asked for.
+    asked: BTreeSet<Key>,
+    /// Jobs whose content is fetched, each with the jobs that need it; itself, when it is to be published.
+    fetching: BTreeMap<JobId, BTreeSet<JobId>>,
+    /// Outputs that were fetched, or not to be had.
+    tried: BTreeSet<(JobId, u16)>,
+    /// Ready jobs that wait for the content of so many others.
+    held: BTreeMap<JobId, usize>,
+    /// Finished jobs that are being published.
+    publishing: usize,
+}
+
+impl<'scope, 'env> Sharing<'scope, 'env> {
+    pub(super) fn new(
+        project: &'env Project,
+        exchange: &'env Exchange,
+        crew: Crew<'scope, 'env>,
+        tell: Sender<Told>,
+    ) -> Sharing<'scope, 'env> {
+        Sharing {
+            project,
+            exchange,
+            crew,
+            tell,
+            asking: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            fetching: BTreeMap::new(),
+            tried: BTreeSet::new(),
+            held: BTreeMap::new(),
+            publishing: 0,
+        }
+    }
+
+    /// Whether nothing is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.asking.is_empty() && self.fetching.is_empty() && self.publishing == 0
+    }
+
+    /// A stale job is not ready any more. Whether it was waiting for the share.
+    pub(super) fn forget(&mut self, id: JobId) -> bool {
+        self.asking.remove(&id).is_some() | self.held.remove(&id).is_some()
+    }
+
+    /// No more questions; with `all`, what is under way ends too.
+    pub(super) fn stop(&self, all: bool) {
+        self.exchange.stop(all);
+    }
+
+    /// Asks for a stale job's key, once.
+    fn ask(&mut self, id: JobId, key: Key) -> bool {
+        if !self.exchange.is_readable() || !self.asked.insert(key) {
+            return false;
+        }
+        self.asking.insert(id, key);
+        let (project, exchange, tell) = (self.project, self.exchange, self.tell.clone());
+        self.crew.send(move || {
+            let Project { store, memo, .. } = project;
+            let answer = exchange.record(key, project.stage(id), store, memo);
+            // What cannot be noted is made here.
+            let made =
+                answer.and_then(|(record, made)| store.commit(&record, made.clone()).ok().map(|()| made));
+            let _ = tell.send(Told::Asked { id, key, made });
+        });
+        true
+    }
+
+    /// Whether an output may still come: it is under way, or was not tried yet.
+    fn may_come(&self, of: JobId, place: u16) -> bool {
+        self.fetching.contains_key(&of) || self.exchange.is_readable() && !self.tried.contains(&(of, place))
+    }
+
+    /// Fetches outputs of a current job for another one, or for itself.
+    fn fetch(&mut self, of: JobId, key: Key, made: &Artifacts, places: &[u16], needed_by: JobId) {
+        let consumers = self.fetching.entry(of).or_default();
+        consumers.insert(needed_by);
+        if consumers.len() > 1 {
+            // Under way. If it is not all that is needed, the rest is fetched after it.
+            return;
+        }
+        self.tried.extend(places.iter().map(|place| (of, *place)));
+        let all = wanted(self.project, of, made);
+        let wanted: Vec<_> = places.iter().filter_map(|place| all.get(usize::from(*place)).copied()).collect();
+        let (project, exchange, tell) = (self.project, self.exchange, self.tell.clone());
+        self.crew.send(move || {
+            exchange.fetch(key, &wanted, &project.store, &project.memo);
+            let _ = tell.send(Told::Fetched(of));
+        });
+    }
+
+    /// Publishes what a job has made.
+    pub(super) fn publish(&mut self, id: JobId, key: Key, made: &Artifacts) {
+        let wanted = wanted(self.project, id, made);
+        let (project, exchange, tell) = (self.project, self.exchange, self.tell.clone());
+        self.publishing += 1;
+        self.crew.send(move || {
+            if let Some(record) = project.store.record(key) {
+                // The exchange keeps what went wrong, and tells it once.
+                let _ = exchange.publish(&record, &wanted, &project.store, false);
+            }
+            let _ = tell.send(Told::Published);
+        });
+    }
+}
+
+impl Run<'_, '_, '_> {
+    /// Asks the share for a stale job. Whether it has to wait for the answer.
+    pub(super) fn ask(&mut self, id: JobId) -> bool {
+        let State::Stale(key, Reason::NewKey) = *self.plan.state(id) else { return false };
+        self.sharing.as_mut().is_some_and(|sharing| sharing.ask(id, key))
+    }
+
+    /// What the share said about a key; the job is current now, or ready to run.
+    pub(super) fn asked(&mut self, id: JobId, key: Key, made: Option<Artifacts>) {
+        self.tell_trouble();
+        let Some(sharing) = &mut self.sharing else { return };
+        if sharing.asking.get(&id) != Some(&key) {
+            // It waits for its inputs again.
+            return;
+        }
+        sharing.asking.remove(&id);
+        match made {
+            Some(made) => {
+                self.plan.finish(id, key, made);
+                if let Some(place) = self.unsupplied(id) {
+                    self.plan.redo(id, place);
+                    return self.queue(id);
+                }
+                self.tell(&Happening::Spared(id));
+                self.settle(id);
+            }
+            None => self.queue(id),
+        }
+    }
+
+    /// An output of a current job that is wanted, is not here, and cannot come from the share: the job has to run.
+    /// What can come is fetched.
+    pub(super) fn unsupplied(&mut self, id: JobId) -> Option<u16> {
+        let place = self.plan.lacks(id)?;
+        let State::Current(key, made) = self.plan.state(id) else { return None };
+        let sharing = self.sharing.as_mut().filter(|sharing| sharing.may_come(id, place));
+        match sharing {
+            Some(sharing) => {
+                sharing.fetch(id, *key, made, &[place], id);
+                None
+            }
+            None => Some(place),
+        }
+    }
+
+    /// Lets a current job run again if its wanted outputs are not here and cannot come.
+    pub(super) fn supply(&mut self, id: JobId) {
+        if let Some(place) = self.unsupplied(id) {
+            self.redo(id, place);
+        }
+    }
+
+    /// Fetches the inputs of a ready job whose content is gone. Whether it has to wait for that.
+    pub(super) fn fetch_inputs(&mut self, id: JobId) -> bool {
+        let Some(sharing) = &mut self.sharing else { return false };
+        let mut gone: BTreeMap<JobId, Vec<u16>> = BTreeMap::new();
+        for origin in self.project.graph.job(id).inputs.iter().flat_map(|input| input.origins()) {
+            if let Origin::Output(producer, place) = *origin
+                && sharing.may_come(producer, place)
+                && let Some(artifact) = self.plan.artifact(*origin)
+                && !self.project.store.holds(artifact, &self.project.memo)
+            {
+                gone.entry(producer).or_default().push(place);
+            }
+        }
+        let mut missing = 0;
+        for (producer, places) in gone {
+            let (key, made) = match self.plan.state(producer) {
+                State::Current(key, made) => (*key, made),
+                // Known from the lock, which names the key it had.
+                State::Kept(made) => match self.project.lock.get(self.project.name(producer)) {
+                    Some(line) => (line.key, made),
+                    None => continue,
+                },
+                _ => continue,
+            };
+            sharing.fetch(producer, key, made, &places, id);
+            missing += 1;
+        }
+        if missing > 0 {
+            sharing.held.insert(id, missing);
+        }
+        missing > 0
+    }
+
+    /// Content has come, or has not; whoever needs it looks for itself.
+    pub(super) fn fetched(&mut self, of: JobId) {
+        self.tell_trouble();
+        let consumers = self.sharing.as_mut().and_then(|sharing| sharing.fetching.remove(&of));
+        for id in consumers.unwrap_or_default() {
+            if id == of {
+                self.publish(id);
+                self.supply(id);
+                continue;
+            }
+            let Some(sharing) = &mut self.sharing else { continue };
+            if let Some(missing) = sharing.held.get_mut(&id) {
+                *missing -= 1;
+                if *missing == 0 {
+                    sharing.held.remove(&id);
+                    self.queue(id);
+                }
+            }
+        }
+    }
+
+    /// A job's work is where others find it, or cannot get there.
+    pub(super) fn published(&mut self) {
+        self.tell_trouble();
+        if let Some(sharing) = &mut self.sharing {
+            sharing.publishing -= 1;
+        }
+    }
+
+    fn tell_trouble(&mut self) {
+        let trouble = self.sharing.as_ref().and_then(|sharing| sharing.exchange.trouble());
+        if let Some(text) = trouble {
+            self.tell(&Happening::Share(&text));
+        }
+    }
+}
