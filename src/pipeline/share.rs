@@ -144,7 +144,9 @@ pub(super) fn check(given: &document::Share, root: &Path, problems: &mut Problem
         document::Share::Full(options) => (&options.url, place.key("url")),
     };
     let mut share = Share::parse(text, root).map_err(|error| problems.value(&place, error)).ok()?;
-    if let document::Share::Full(document::ShareOptions { endpoint, region, connections, timeout, .. }) = given {
+    if let document::Share::Full(document::ShareOptions { endpoint, region, connections, timeout, .. }) =
+        given
+    {
         if endpoint.as_ref().is_some_and(|endpoint| endpoint.contains('@')) {
             problems.value(&Place::of(&["share", "endpoint"]), "no user names or passwords here");
         }
@@ -168,8 +170,10 @@ pub(super) fn trust(given: Option<&document::Trust>, problems: &mut Problems) ->
         None => {}
         Some(document::Trust::Word(word)) if word == "any" => return Trust::Any,
         Some(document::Trust::Word(word)) => {
-            problems
-                .value(&place, format!("`{word}`: trust is `any`, or names with their keys (`ada: ed25519:..`)"));
+            problems.value(
+                &place,
+                format!("`{word}`: trust is `any`, or names with their keys (`ada: ed25519:..`)"),
+            );
         }
         Some(document::Trust::Keys(given)) => {
             for (name, key) in given {

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::Duration;
 
+use self::sharing::Sharing;
 use super::assignment::{AssignedInput, Assignment, Placed, Program};
 use super::failure::Failure;
 use super::pool::Pool;
@@ -17,7 +18,6 @@ use super::sandbox;
 use super::slots::{Full, Held, Slots};
 use super::worker::Told;
 use super::{Interrupts, Options, RunError, Summary};
-use self::sharing::Sharing;
 use crate::build::Builder;
 use crate::code::Code;
 use crate::graph::{JobId, JobInput, Origin};

@@ -111,7 +111,8 @@ mod tests {
     use crate::store::{Machine, RecordedOutput};
 
     fn record() -> Record {
-        let ingredients = vec![("code".to_owned(), "cafe".to_owned()), ("threads".to_owned(), "1".to_owned())];
+        let ingredients =
+            vec![("code".to_owned(), "cafe".to_owned()), ("threads".to_owned(), "1".to_owned())];
         Record {
             version: 1,
             key: key::of(&ingredients),
@@ -125,7 +126,12 @@ mod tests {
             )]),
             ended: 1,
             seconds: 2.0,
-            machine: Machine { device: "cpu".into(), processor: "".into(), features: vec![], system: "".into() },
+            machine: Machine {
+                device: "cpu".into(),
+                processor: "".into(),
+                features: vec![],
+                system: "".into(),
+            },
             accepted: None,
         }
     }

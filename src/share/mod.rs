@@ -577,16 +577,24 @@ impl Fetching<'_> {
 pub fn wanted(project: &Project, id: JobId, artifacts: &Artifacts) -> Vec<Wanted> {
     let published = project.graph.published(&project.pipeline, id);
     let is_published = |place: usize| published.iter().any(|(output, _)| usize::from(*output) == place);
-    let wanted = |(place, artifact): (usize, &Artifact)| Wanted { artifact: *artifact, alone: is_published(place) };
+    let wanted =
+        |(place, artifact): (usize, &Artifact)| Wanted { artifact: *artifact, alone: is_published(place) };
     artifacts.iter().enumerate().map(wanted).collect()
 }
 
 /// What a record says its job made, if that is what the stage makes.
 fn artifacts(record: &Record, stage: &Stage) -> Option<Artifacts> {
     let made = stage.outputs.iter().zip(&record.outputs);
-    let artifact = |((name, output), (recorded, made)): ((&String, &crate::pipeline::Output), (&String, &RecordedOutput))| {
+    let artifact = |((name, output), (recorded, made)): (
+        (&String, &crate::pipeline::Output),
+        (&String, &RecordedOutput),
+    )| {
         let kind = if made.folder { Kind::Folder } else { Kind::File };
-        (name == recorded && kind == output.kind).then_some(Artifact { kind, hash: made.hash, size: made.size })
+        (name == recorded && kind == output.kind).then_some(Artifact {
+            kind,
+            hash: made.hash,
+            size: made.size,
+        })
     };
     if stage.outputs.len() != record.outputs.len() {
         return None;

@@ -131,9 +131,9 @@ impl Remote {
     pub fn read(&self, path: &str, to: &Path, limit: u64) -> Result<Read, RemoteError> {
         let read = match &self.kind {
             Kind::Folder(folder) => read_local(&folder.join(path), to, limit),
-            Kind::Server(server) => server
-                .ask(json!({"do": "read", "path": path, "file": to, "limit": limit}))
-                .map(Answer::read),
+            Kind::Server(server) => {
+                server.ask(json!({"do": "read", "path": path, "file": to, "limit": limit})).map(Answer::read)
+            }
         };
         read.map_err(|why| self.failed("read", path, why))
     }
@@ -179,11 +179,8 @@ impl Server {
                 why: why.to_string(),
             },
         };
-        let mut child = Command::new(program())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(started)?;
+        let mut child =
+            Command::new(program()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(started)?;
         let (mut requests, answers) = (child.stdin.take(), child.stdout.take());
         if let Some(requests) = &mut requests {
             writeln!(requests, "{}", setup(share)).map_err(started)?;
@@ -192,7 +189,9 @@ impl Server {
         let told = waiting.clone();
         std::thread::spawn(move || {
             for line in answers.into_iter().flat_map(|answers| BufReader::new(answers).lines()) {
-                let Ok(answer) = line.and_then(|line| Ok(serde_json::from_str::<Answer>(&line)?)) else { break };
+                let Ok(answer) = line.and_then(|line| Ok(serde_json::from_str::<Answer>(&line)?)) else {
+                    break;
+                };
                 let asker = lock(&told).as_mut().and_then(|waiting| waiting.remove(&answer.id));
                 // Nobody waits any more when the run has ended.
                 asker.map(|asker| asker.send(answer));

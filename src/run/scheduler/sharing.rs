@@ -102,7 +102,8 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
         }
         self.tried.extend(places.iter().map(|place| (of, *place)));
         let all = wanted(self.project, of, made);
-        let wanted: Vec<_> = places.iter().filter_map(|place| all.get(usize::from(*place)).copied()).collect();
+        let wanted: Vec<_> =
+            places.iter().filter_map(|place| all.get(usize::from(*place)).copied()).collect();
         let (project, exchange, tell) = (self.project, self.exchange, self.tell.clone());
         self.crew.send(move || {
             exchange.fetch(key, &wanted, &project.store, &project.memo);
