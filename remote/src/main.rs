@@ -81,7 +81,8 @@ fn main() -> ExitCode {
 async fn serve() -> Result<(), String> {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let said = |error: std::io::Error| error.to_string();
-    let first = lines.next_line().await.map_err(said)?.ok_or("ribbon starts this program; it needs a share")?;
+    let first =
+        lines.next_line().await.map_err(said)?.ok_or("ribbon starts this program; it needs a share")?;
     let setup: Setup = serde_json::from_str(&first).map_err(|error| error.to_string())?;
     let slots = Arc::new(Semaphore::new(setup.connections.max(1)));
     let server = Arc::new(Server::open(&setup.service, setup.options, setup.timeout)?);

@@ -1,5 +1,6 @@
 //! A server through OpenDAL: files that are read, looked for and written, each in good time.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct Server {
     is_torn: bool,
     /// Held by an upload that is all in memory.
     heavy: Mutex<()>,
+    /// Folders that were made, where a write does not make them.
+    folders: Option<Mutex<HashSet<String>>>,
 }
 
 /// Why a request has no result.
@@ -44,7 +47,12 @@ pub enum Failure {
 
 impl Server {
     /// Gets ready to reach a service; nothing is sent yet. `timeout` in seconds.
-    pub fn open(service: &str, options: Vec<(String, String)>, timeout: u64) -> Result<Server, String> {
+    pub fn open(service: &str, mut options: Vec<(String, String)>, timeout: u64) -> Result<Server, String> {
+        let is_dav = service == "webdav";
+        if is_dav {
+            // OpenDAL would look for all folders above a file before each write.
+            options.push(("disable_create_dir".to_owned(), "true".to_owned()));
+        }
         let timeout = Duration::from_secs(timeout);
         install_http(timeout)?;
         let opened = match service {
@@ -61,6 +69,7 @@ impl Server {
             timeout,
             is_torn: service == "sftp",
             heavy: Mutex::new(()),
+            folders: is_dav.then(Mutex::default),
         })
     }
 
@@ -99,7 +108,10 @@ impl Server {
     /// Writes a local file there, whole or not at all; what was there goes.
     pub async fn write(&self, path: &str, from: &str) -> Result<(), Failure> {
         if !self.is_torn {
-            return self.send(path, from).await;
+            return match self.send(path, from).await {
+                Err(_) if self.make_folder(path).await? => self.send(path, from).await,
+                sent => sent,
+            };
         }
         // Under a name that nobody looks for, and that no other process or machine takes.
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -110,6 +122,20 @@ impl Server {
             let _ = self.within(0, self.operator.delete(&scratch)).await;
         }
         renamed.map_err(|error| remote(&error))
+    }
+
+    /// Makes the folder of a file, if that may be why it cannot be written: where folders have to be made, and this one
+    /// was not made yet.
+    async fn make_folder(&self, path: &str) -> Result<bool, Failure> {
+        let (Some(folders), Some((folder, _))) = (&self.folders, path.rsplit_once('/')) else {
+            return Ok(false);
+        };
+        let mut made = folders.lock().await;
+        if made.insert(folder.to_owned()) {
+            // It fails too when somebody else makes it meanwhile; the write tells which it was.
+            let _ = self.within(0, self.operator.create_dir(&format!("{folder}/"))).await?;
+        }
+        Ok(true)
     }
 
     async fn send(&self, path: &str, from: &str) -> Result<(), Failure> {
@@ -177,7 +203,11 @@ fn local(path: &str) -> impl FnOnce(std::io::Error) -> Failure {
 
 /// An error in a line, without the request's headers and address: there may be secrets in them.
 fn said(error: &opendal::Error) -> String {
-    let mut text = format!("{}: {}", error.kind(), error.message().lines().next().unwrap_or_default());
+    // Of a page, its title; of anything else the first line.
+    let whole = error.message();
+    let title = whole.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
+    let message = title.map_or(whole, |(title, _)| title).lines().next().unwrap_or_default();
+    let mut text = format!("{}: {message}", error.kind());
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
         source = error.source();

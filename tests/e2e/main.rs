@@ -14,6 +14,8 @@ mod publish;
 mod run;
 mod sandbox;
 mod scratch;
+mod servers;
+mod share;
 mod store;
 mod sweep;
 mod tiny;

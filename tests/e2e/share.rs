@@ -1,0 +1,235 @@
+//! Sharing: what one clone has made, another one need not make.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::scratch::{Run, Scratch};
+use crate::servers::{self, Server};
+use crate::tiny::{self, WHOLE_PAPER};
+
+const FIGURE: &str = "outputs/quick/figures/figure.svg";
+
+/// A paper whose share is a folder beside it, and its user ada, who has a key.
+fn paper() -> Scratch {
+    let mut paper = tiny::paper();
+    append(&paper, "share: ../lab\n");
+    become_user(&mut paper, "ada");
+    paper
+}
+
+fn append(paper: &Scratch, lines: &str) {
+    paper.write("pipeline.yaml", &(paper.read("pipeline.yaml") + lines));
+}
+
+/// Takes a key of one's own; what `trust:` takes.
+fn become_user(paper: &mut Scratch, name: &str) -> String {
+    paper.set("RIBBON_KEY", paper.home(name).to_str().unwrap());
+    let command = if paper.home(name).exists() { "key show" } else { "key new" };
+    let run = paper.ribbon(command);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    run.out.trim().to_owned()
+}
+
+/// Another user's clone, without pipeline.lock: it has to rely on records.
+fn bobs_clone(paper: &Scratch) -> Scratch {
+    let mut clone = paper.clone_as("bob");
+    clone.remove("pipeline.lock");
+    become_user(&mut clone, "bob");
+    clone
+}
+
+/// The share's files in a section.
+fn files(share: &std::path::Path, section: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for folder in fs::read_dir(share.join(section)).into_iter().flatten() {
+        files.extend(fs::read_dir(folder.unwrap().path()).unwrap().map(|file| file.unwrap().path()));
+    }
+    files.sort();
+    files
+}
+
+fn said(run: &Run) -> String {
+    let texts = run.events_of("share");
+    texts.iter().map(|event| event["text"].as_str().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+fn objects_here(paper: &Scratch) -> usize {
+    files(&paper.path(".ribbon/store"), "objects").len()
+}
+
+#[test]
+fn a_clone_with_a_lock_and_an_empty_store_pulls_a_figure_and_nothing_else() {
+    let paper = paper();
+    assert_eq!(paper.run("--push").made(), WHOLE_PAPER);
+    let clone = paper.clone_as("clone");
+    assert!(clone.ribbon("status").out.ends_with("up to date\n"));
+    let pull = clone.ribbon(&format!("pull {FIGURE}"));
+    assert_eq!(pull.code, Some(0), "{}", pull.err);
+    assert!(pull.out.starts_with("pulled 1 outputs, 143 B, "), "{}", pull.out);
+    assert_eq!(clone.read(FIGURE), paper.read(FIGURE));
+    assert_eq!((objects_here(&clone), clone.exists("outputs/quick/tables")), (1, false));
+    assert!(clone.ribbon(&format!("pull {FIGURE}")).out.contains("pulled 0 outputs, 0 B"));
+}
+
+#[test]
+fn after_an_edit_a_run_fetches_the_inputs_of_what_it_runs_and_nothing_upstream_runs() {
+    let paper = paper();
+    paper.run("--push");
+    let clone = paper.clone_as("clone");
+    clone.edit("pipeline.yaml", "title: Networks", "title: New");
+    assert_eq!(clone.run("").made(), "figure 1");
+    // The points, which are published too, and the new figure.
+    assert_eq!(objects_here(&clone), 2);
+    assert!(clone.read(FIGURE).starts_with("New\n"));
+    clone.edit("embed.sh", "lies", "rests");
+    assert_eq!(clone.run("").made(), "embed 1, figure 1");
+    assert_eq!(objects_here(&clone), 2 + 3 + 2, "three tiles came, points and figure were made");
+}
+
+#[test]
+fn a_trusted_users_work_arrives_without_a_lock_and_goes_back() {
+    let paper = paper();
+    let ada = become_user(&mut paper.clone_as("ada"), "ada");
+    append(&paper, &format!("trust: {{ada: '{ada}'}}\n"));
+    paper.run("--push");
+    let bob = bobs_clone(&paper);
+    let run = bob.run("");
+    assert_eq!((run.made().as_str(), said(&run).as_str()), ("nothing", ""), "{}", run.err);
+    assert_eq!(bob.read("pipeline.lock"), paper.read("pipeline.lock"));
+    assert_eq!(bob.read(FIGURE), paper.read(FIGURE));
+    assert_eq!(objects_here(&bob), 14, "what is small comes with its record");
+}
+
+#[test]
+fn records_of_strangers_do_not_count_and_the_run_says_whose_they_are() {
+    let mut paper = paper();
+    let ada = become_user(&mut paper, "ada");
+    paper.run("--push");
+    let bob = bobs_clone(&paper);
+    let run = bob.run("");
+    assert_eq!((run.code, run.made().as_str()), (Some(0), WHOLE_PAPER));
+    assert_eq!(
+        said(&run),
+        format!("ignored records on the share: 14 signed by {ada}; `trust:` in pipeline.yaml says whose count")
+    );
+    append(&bob, "trust: any\n");
+    bob.remove(".ribbon");
+    bob.remove("pipeline.lock");
+    let run = bob.run("");
+    assert_eq!((run.made().as_str(), said(&run).as_str()), ("nothing", ""));
+}
+
+#[test]
+fn unsigned_records_count_where_the_lock_or_trust_any_says_so() {
+    let mut paper = paper();
+    paper.set("RIBBON_KEY", paper.home("nobody").to_str().unwrap());
+    paper.run("");
+    let push = paper.ribbon("push");
+    assert!(push.out.contains("not signed: others use them only where pipeline.lock names them"), "{}", push.out);
+    let clone = paper.clone_as("clone");
+    clone.edit("pipeline.yaml", "title: Networks", "title: New");
+    assert_eq!(clone.run("").made(), "figure 1");
+    let bob = bobs_clone(&paper);
+    let run = bob.run("");
+    assert_eq!(run.made(), WHOLE_PAPER);
+    assert!(said(&run).contains("14 that nobody signed"), "{}", said(&run));
+}
+
+#[test]
+fn a_push_is_repeated_without_sending_anything_and_goes_on_where_it_stopped() {
+    let paper = paper();
+    paper.run("");
+    assert!(paper.ribbon("push train").out.starts_with("pushed 4 jobs, "));
+    let push = paper.ribbon("push");
+    assert!(push.out.starts_with("pushed 10 jobs, ") && push.out.contains("; 4 were there"), "{}", push.out);
+    let lab = paper.path("../lab");
+    let before: Vec<_> = files(&lab, "records").iter().map(|path| fs::metadata(path).unwrap().modified().unwrap()).collect();
+    assert!(paper.ribbon("push").out.contains("pushed 0 jobs, 0 B"), "all are there");
+    let after: Vec<_> = files(&lab, "records").iter().map(|path| fs::metadata(path).unwrap().modified().unwrap()).collect();
+    assert_eq!(before, after);
+    assert_eq!((files(&lab, "records").len(), files(&lab, "objects").len()), (14, 2), "small outputs are in records");
+}
+
+#[test]
+fn one_pushes_over_a_strangers_record_and_leaves_a_trusted_ones() {
+    let mut paper = paper();
+    let ada = become_user(&mut paper, "ada");
+    paper.run("--push");
+    let bob = bobs_clone(&paper);
+    bob.run("");
+    assert!(bob.ribbon("push").out.starts_with("pushed 14 jobs"), "ada is a stranger");
+    let run = paper.ribbon("push");
+    assert!(run.out.starts_with("pushed 14 jobs"), "and so is bob: {}", run.out);
+    append(&bob, &format!("trust: {{ada: '{ada}'}}\n"));
+    assert!(bob.ribbon("push").out.contains("pushed 0 jobs, 0 B"));
+}
+
+#[test]
+fn a_share_that_is_not_there_is_told_once_and_the_run_goes_on() {
+    let paper = paper();
+    let run = paper.run("");
+    assert_eq!((run.code, run.made().as_str()), (Some(0), WHOLE_PAPER));
+    assert_eq!(run.events_of("share").len(), 1, "{}", run.out);
+    assert!(said(&run).contains("/lab is not there; is it mounted?"), "{}", said(&run));
+    assert!(!paper.exists("../lab"), "a run makes no share");
+    let mut server = paper.clone_as("server");
+    server.remove("pipeline.lock");
+    server.set("RIBBON_SHARE", "dav://127.0.0.1:9/");
+    let run = server.run("");
+    assert_eq!((run.code, run.made().as_str(), run.events_of("share").len()), (Some(0), WHOLE_PAPER, 1));
+    server.set("RIBBON_SHARE", "none");
+    assert_eq!(server.ribbon("push").code, Some(2));
+    server.set("RIBBON_SHARE", "ftp://host");
+    assert!(server.ribbon("run").err.contains("RIBBON_SHARE: no share is reached by ftp://"));
+}
+
+#[test]
+fn secrets_in_pipeline_yaml_are_refused_with_their_place() {
+    let paper = tiny::paper();
+    append(&paper, "share: davs://ada:secret@host/dav\n");
+    let run = paper.ribbon("status");
+    assert!(run.err.contains("no user names or passwords here") && !run.err.contains("secret"), "{}", run.err);
+}
+
+/// Two users exchange work in both directions.
+fn exchange(server: &Server) {
+    let mut ada = tiny::paper();
+    append(&ada, &format!("share:\n{}", server.share));
+    server.variables.iter().for_each(|(name, value)| ada.set(name, value));
+    let adas = become_user(&mut ada, "ada");
+    let bobs = become_user(&mut ada.clone_as("keys"), "bob");
+    append(&ada, &format!("trust: {{ada: '{adas}', bob: '{bobs}'}}\n"));
+    let run = ada.run("--push");
+    assert_eq!((run.code, run.made().as_str(), said(&run).as_str()), (Some(0), WHOLE_PAPER, ""));
+    let bob = bobs_clone(&ada);
+    let run = bob.run("");
+    assert_eq!((run.made().as_str(), said(&run).as_str()), ("nothing", ""));
+    assert_eq!(bob.read(FIGURE), ada.read(FIGURE));
+    for clone in [&ada, &bob] {
+        clone.edit("pipeline.yaml", "title: Networks", "title: New");
+    }
+    let run = bob.run("--push");
+    assert_eq!((run.made().as_str(), said(&run).as_str()), ("figure 1", ""));
+    let run = ada.run("");
+    assert_eq!((run.made().as_str(), said(&run).as_str()), ("nothing", ""));
+    let clone = bob.clone_as("clone");
+    let pull = clone.ribbon(&format!("pull {FIGURE}"));
+    assert_eq!((pull.code, clone.read(FIGURE)), (Some(0), ada.read(FIGURE)), "{}", pull.err);
+    assert!(ada.ribbon("push").out.contains("pushed 0 jobs, 0 B"));
+    assert!(!files(&server.files().join("paper"), "records").is_empty() || server.files().join("bucket").exists());
+}
+
+#[test]
+fn two_users_exchange_work_over_s3() {
+    servers::s3().iter().for_each(exchange);
+}
+
+#[test]
+fn two_users_exchange_work_over_webdav() {
+    servers::webdav().iter().for_each(exchange);
+}
+
+#[test]
+fn two_users_exchange_work_over_sftp() {
+    servers::sftp().iter().for_each(exchange);
+}
