@@ -1,7 +1,8 @@
 //! A server through OpenDAL: files that are read, looked for and written, each in good time.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -10,7 +11,7 @@ use opendal::{ErrorKind, HttpTransporter, Operator, services};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 /// Bytes a second that the slowest useful connection moves; what moves more bytes may take longer.
 const SLOWEST: u64 = 64 << 10;
@@ -33,7 +34,7 @@ pub struct Server {
     /// Held by an upload that is all in memory.
     heavy: Mutex<()>,
     /// Folders that were made, where a write does not make them.
-    folders: Option<Mutex<HashSet<String>>>,
+    folders: Option<Mutex<HashMap<String, Arc<OnceCell<()>>>>>,
 }
 
 /// Why a request has no result.
@@ -108,10 +109,8 @@ impl Server {
     /// Writes a local file there, whole or not at all; what was there goes.
     pub async fn write(&self, path: &str, from: &str) -> Result<(), Failure> {
         if !self.is_torn {
-            return match self.send(path, from).await {
-                Err(_) if self.make_folder(path).await? => self.send(path, from).await,
-                sent => sent,
-            };
+            self.make_folder(path).await?;
+            return self.send(path, from).await;
         }
         // Under a name that nobody looks for, and that no other process or machine takes.
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -124,18 +123,18 @@ impl Server {
         renamed.map_err(|error| remote(&error))
     }
 
-    /// Makes the folder of a file, if that may be why it cannot be written: where folders have to be made, and this one
-    /// was not made yet.
-    async fn make_folder(&self, path: &str) -> Result<bool, Failure> {
-        let (Some(folders), Some((folder, _))) = (&self.folders, path.rsplit_once('/')) else {
-            return Ok(false);
-        };
-        let mut made = folders.lock().await;
-        if made.insert(folder.to_owned()) {
+    /// Makes the folder of a file, once, where a write does not.
+    async fn make_folder(&self, path: &str) -> Result<(), Failure> {
+        if let Some(folders) = &self.folders
+            && let Some((folder, _)) = path.rsplit_once('/')
+        {
+            let made = folders.lock().await.entry(folder.to_owned()).or_default().clone();
+            let folder = format!("{folder}/");
             // It fails too when somebody else makes it meanwhile; the write tells which it was.
-            let _ = self.within(0, self.operator.create_dir(&format!("{folder}/"))).await?;
+            let make = async || self.within(0, self.operator.create_dir(&folder)).await.map(drop);
+            made.get_or_try_init(make).await?;
         }
-        Ok(true)
+        Ok(())
     }
 
     async fn send(&self, path: &str, from: &str) -> Result<(), Failure> {

@@ -273,8 +273,12 @@ fn setup(share: &Share) -> Value {
             }
         }
         Address::WebDav(url) => {
+            // The folder is made when it is not there; what is above it belongs to the server.
+            let host = url.find("://").and_then(|at| Some(at + 3 + url[at + 3..].find('/')?));
+            let (server, folder) = url.split_at(host.unwrap_or(url.len()));
             let options = vec![
-                ("endpoint", some(url)),
+                ("endpoint", some(server)),
+                ("root", some(folder)),
                 ("username", variable("RIBBON_SHARE_USER")),
                 ("password", variable("RIBBON_SHARE_PASSWORD")),
                 ("token", variable("RIBBON_SHARE_TOKEN")),

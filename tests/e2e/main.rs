@@ -6,6 +6,7 @@ mod edit;
 mod example;
 mod explain;
 mod export;
+mod hostile;
 mod kill;
 mod light;
 mod lock;

@@ -122,16 +122,23 @@ pub fn sftp() -> Option<Server> {
     })
 }
 
-/// A program, or a loud word that a test cannot be done here.
+/// The program that reaches servers.
+pub fn remote() -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_BIN_EXE_ribbon")).with_file_name("ribbon-remote");
+    there(&path, "any server", "make share")
+}
+
+/// A server's program, if it can be reached as well.
 fn installed(path: &Path, what: &str) -> Option<PathBuf> {
-    let remote = Path::new(env!("CARGO_BIN_EXE_ribbon")).with_file_name("ribbon-remote");
-    for (path, remedy) in [(path, "setup/servers.sh"), (&remote, "make share")] {
-        if !path.exists() {
-            eprintln!("SKIPPED: nothing is known of shares over {what}: no {} ({remedy})", path.display());
-            return None;
-        }
+    remote().and_then(|_| there(path, what, "setup/servers.sh"))
+}
+
+/// A program, or a loud word that something cannot be tested here.
+fn there(path: &Path, what: &str, remedy: &str) -> Option<PathBuf> {
+    if !path.exists() {
+        eprintln!("SKIPPED: shares over {what} are not tested: there is no {} ({remedy})", path.display());
     }
-    Some(path.to_owned())
+    path.exists().then(|| path.to_owned())
 }
 
 fn folder() -> tempfile::TempDir {

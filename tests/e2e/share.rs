@@ -10,19 +10,19 @@ use crate::tiny::{self, WHOLE_PAPER};
 const FIGURE: &str = "outputs/quick/figures/figure.svg";
 
 /// A paper whose share is a folder beside it, and its user ada, who has a key.
-fn paper() -> Scratch {
+pub fn paper() -> Scratch {
     let mut paper = tiny::paper();
     append(&paper, "share: ../lab\n");
     become_user(&mut paper, "ada");
     paper
 }
 
-fn append(paper: &Scratch, lines: &str) {
+pub fn append(paper: &Scratch, lines: &str) {
     paper.write("pipeline.yaml", &(paper.read("pipeline.yaml") + lines));
 }
 
 /// Takes a key of one's own; what `trust:` takes.
-fn become_user(paper: &mut Scratch, name: &str) -> String {
+pub fn become_user(paper: &mut Scratch, name: &str) -> String {
     paper.set("RIBBON_KEY", paper.home(name).to_str().unwrap());
     let command = if paper.home(name).exists() { "key show" } else { "key new" };
     let run = paper.ribbon(command);
@@ -31,7 +31,7 @@ fn become_user(paper: &mut Scratch, name: &str) -> String {
 }
 
 /// Another user's clone, without pipeline.lock: it has to rely on records.
-fn bobs_clone(paper: &Scratch) -> Scratch {
+pub fn bobs_clone(paper: &Scratch) -> Scratch {
     let mut clone = paper.clone_as("bob");
     clone.remove("pipeline.lock");
     become_user(&mut clone, "bob");
@@ -39,7 +39,7 @@ fn bobs_clone(paper: &Scratch) -> Scratch {
 }
 
 /// The share's files in a section.
-fn files(share: &std::path::Path, section: &str) -> Vec<PathBuf> {
+pub fn files(share: &std::path::Path, section: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for folder in fs::read_dir(share.join(section)).into_iter().flatten() {
         files.extend(fs::read_dir(folder.unwrap().path()).unwrap().map(|file| file.unwrap().path()));
@@ -48,7 +48,7 @@ fn files(share: &std::path::Path, section: &str) -> Vec<PathBuf> {
     files
 }
 
-fn said(run: &Run) -> String {
+pub fn said(run: &Run) -> String {
     let texts = run.events_of("share");
     texts.iter().map(|event| event["text"].as_str().unwrap()).collect::<Vec<_>>().join("\n")
 }
@@ -110,7 +110,9 @@ fn records_of_strangers_do_not_count_and_the_run_says_whose_they_are() {
     assert_eq!((run.code, run.made().as_str()), (Some(0), WHOLE_PAPER));
     assert_eq!(
         said(&run),
-        format!("ignored records on the share: 14 signed by {ada}; `trust:` in pipeline.yaml says whose count")
+        format!(
+            "ignored records on the share: 14 signed by {ada}; `trust:` in pipeline.yaml says whose count"
+        )
     );
     append(&bob, "trust: any\n");
     bob.remove(".ribbon");
@@ -125,7 +127,11 @@ fn unsigned_records_count_where_the_lock_or_trust_any_says_so() {
     paper.set("RIBBON_KEY", paper.home("nobody").to_str().unwrap());
     paper.run("");
     let push = paper.ribbon("push");
-    assert!(push.out.contains("not signed: others use them only where pipeline.lock names them"), "{}", push.out);
+    assert!(
+        push.out.contains("not signed: others use them only where pipeline.lock names them"),
+        "{}",
+        push.out
+    );
     let clone = paper.clone_as("clone");
     clone.edit("pipeline.yaml", "title: Networks", "title: New");
     assert_eq!(clone.run("").made(), "figure 1");
@@ -143,11 +149,16 @@ fn a_push_is_repeated_without_sending_anything_and_goes_on_where_it_stopped() {
     let push = paper.ribbon("push");
     assert!(push.out.starts_with("pushed 10 jobs, ") && push.out.contains("; 4 were there"), "{}", push.out);
     let lab = paper.path("../lab");
-    let before: Vec<_> = files(&lab, "records").iter().map(|path| fs::metadata(path).unwrap().modified().unwrap()).collect();
+    let written = |path: &PathBuf| fs::metadata(path).unwrap().modified().unwrap();
+    let before: Vec<_> = files(&lab, "records").iter().map(written).collect();
     assert!(paper.ribbon("push").out.contains("pushed 0 jobs, 0 B"), "all are there");
-    let after: Vec<_> = files(&lab, "records").iter().map(|path| fs::metadata(path).unwrap().modified().unwrap()).collect();
+    let after: Vec<_> = files(&lab, "records").iter().map(written).collect();
     assert_eq!(before, after);
-    assert_eq!((files(&lab, "records").len(), files(&lab, "objects").len()), (14, 2), "small outputs are in records");
+    assert_eq!(
+        (files(&lab, "records").len(), files(&lab, "objects").len()),
+        (14, 2),
+        "small outputs are in records"
+    );
 }
 
 #[test]
@@ -188,7 +199,11 @@ fn secrets_in_pipeline_yaml_are_refused_with_their_place() {
     let paper = tiny::paper();
     append(&paper, "share: davs://ada:secret@host/dav\n");
     let run = paper.ribbon("status");
-    assert!(run.err.contains("no user names or passwords here") && !run.err.contains("secret"), "{}", run.err);
+    assert!(
+        run.err.contains("no user names or passwords here") && !run.err.contains("secret"),
+        "{}",
+        run.err
+    );
 }
 
 /// Two users exchange work in both directions.
@@ -216,7 +231,9 @@ fn exchange(server: &Server) {
     let pull = clone.ribbon(&format!("pull {FIGURE}"));
     assert_eq!((pull.code, clone.read(FIGURE)), (Some(0), ada.read(FIGURE)), "{}", pull.err);
     assert!(ada.ribbon("push").out.contains("pushed 0 jobs, 0 B"));
-    assert!(!files(&server.files().join("paper"), "records").is_empty() || server.files().join("bucket").exists());
+    assert!(
+        !files(&server.files().join("paper"), "records").is_empty() || server.files().join("bucket").exists()
+    );
 }
 
 #[test]
