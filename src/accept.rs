@@ -44,6 +44,9 @@ pub fn accept(
 ) -> Result<Outcome, AcceptError> {
     let mut outcome = Outcome::default();
     let mut lines = Vec::new();
+    // Until the lock names what is accepted, nothing is collected.
+    let _hold = project.store.hold()?;
+    project.store.refresh()?;
     let mut plan = Plan::new(project, targets, &BTreeSet::new());
     // Producers before consumers: a target may be what another one waits for.
     for &id in targets {
@@ -129,6 +132,7 @@ fn record(
     let old = project.store.record(mark.from);
     let outputs = project.stage(id).outputs.keys().cloned();
     Record {
+        intermediate: project.stage(id).intermediate,
         version: 1,
         key,
         job: project.name(id).to_owned(),

@@ -12,12 +12,15 @@ use anyhow::{Context, Result, bail};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::explain::{self, Format};
+use crate::gc;
 use crate::graph::JobId;
 use crate::hash::Hash;
 use crate::plan::{Plan, State};
 use crate::project::{self, Project, Selection};
 use crate::ro_crate;
-use crate::run::{self, Bars, Interrupts, Json, Options, Plain, Report};
+use crate::run::{self, Bars, Interrupts, Json, Options, Plain, Report, Rerun};
+use crate::space;
+use crate::store::Limits;
 use crate::target;
 
 /// Runs a pipeline: what changed, and what depends on it, and nothing else.
@@ -77,6 +80,12 @@ enum Command {
         /// Tell events as JSON, one a line, on standard output.
         #[arg(long)]
         json: bool,
+        /// When another run is at work in this workspace, end with exit code 1 instead of waiting for it.
+        #[arg(long)]
+        no_wait: bool,
+        /// Begin though the disk seems too small.
+        #[arg(long)]
+        ignore_space: bool,
     },
     /// Publish finished work on the share, for others to pull. Signed, where one has a key.
     #[command(after_help = TARGETS)]
@@ -156,7 +165,29 @@ enum Command {
         job: String,
     },
     /// Read everything in the store; drop what is damaged, and say what it was. Ends with exit code 1 if anything was.
-    Verify,
+    #[command(after_help = TARGETS)]
+    Verify {
+        /// Instead, run these jobs once more, and say which make the same bits again. Nothing of it is stored. Ends with
+        /// exit code 1 if any does not.
+        #[arg(long, value_name = "TARGET", num_args = 1..)]
+        rerun: Vec<String>,
+        /// Of each stage only so many jobs, evenly among its targets.
+        #[arg(long, value_name = "N", requires = "rerun")]
+        sample: Option<std::num::NonZeroUsize>,
+    },
+    /// Remove from the store what the pipeline.lock of no workspace that uses it names.
+    Gc {
+        /// Keep for so many days after it was made what no lock names.
+        #[arg(long, value_name = "N", default_value_t = 14)]
+        keep_days: u32,
+        /// Remove it earlier, oldest first, until the store takes no more than this: 500M, 1.5G, 2TiB. Ends with exit
+        /// code 1 if what the locks name takes more.
+        #[arg(long, value_name = "SIZE", value_parser = crate::pipeline::bytes)]
+        max_size: Option<u64>,
+        /// Say what would go; remove nothing.
+        #[arg(short = 'n', long)]
+        dry_run: bool,
+    },
     /// Print the graph of stages.
     Graph {
         /// For which program.
@@ -246,11 +277,22 @@ impl Cli {
                 light,
                 push,
                 json,
+                no_wait,
+                ignore_space,
             } => {
-                let options = Options { threads: jobs, keep_going, no_sandbox, update_lock, light, push };
-                run(&selection, &targets, &force, &options, json)
+                let options = Options {
+                    threads: jobs,
+                    keep_going,
+                    no_sandbox,
+                    update_lock,
+                    light,
+                    push,
+                    ignore_space,
+                    rehearse: false,
+                };
+                run(&selection, &targets, &force, &options, json, no_wait)
             }
-            Command::Run { targets, force, light, .. } => {
+            Command::Run { targets, force, light, jobs, .. } => {
                 let project = open(&selection)?;
                 let (wanted, forced) = (wanted(&project, &targets)?, forced(&project, &force, light)?);
                 let plan = match light {
@@ -258,7 +300,7 @@ impl Cli {
                     false => Plan::new(&project, &wanted, &forced),
                 };
                 run::check(&project, &plan)?;
-                print(&dry_run(&project, plan))
+                print(&dry_run(&project, plan, Some(run::threads(jobs))))
             }
             Command::Push { targets, again } => exchange::push(&open(&selection)?, &targets, again),
             Command::Pull { targets } => exchange::pull(&selection, &targets),
@@ -274,7 +316,7 @@ impl Cli {
             Command::Why { target } => {
                 let project = open(&selection)?;
                 let targets = jobs(&project, &[target])?;
-                print(&dry_run(&project, Plan::new(&project, &targets, &BTreeSet::new())))
+                print(&dry_run(&project, Plan::new(&project, &targets, &BTreeSet::new()), None))
             }
             Command::Show { target } => {
                 let project = open(&selection)?;
@@ -288,7 +330,17 @@ impl Cli {
             }
             Command::MergeLock { base, ours, theirs } => lock::merge([&base, &ours, &theirs]),
             Command::Log { job } => log(&open(&selection)?, &job),
-            Command::Verify => verify(&open(&selection)?),
+            Command::Verify { rerun, .. } if rerun.is_empty() => verify(&open(&selection)?),
+            Command::Verify { rerun, sample } => {
+                verify_bits(&open(&selection)?, &rerun, sample.map(usize::from))
+            }
+            Command::Gc { keep_days, max_size, dry_run } => {
+                let path = project::find(&selection)?;
+                let root = path.parent().context("pipeline.yaml stands in a folder")?;
+                let report = gc::gc(root, Limits { keep: keep_days * gc::DAY, max_size, dry_run })?;
+                print(&report.to_string())?;
+                Ok(if report.excess().is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+            }
             Command::Export { form: Form::RoCrate, folder, targets } => {
                 let project = open(&selection)?;
                 let published = ro_crate::export(&project, &wanted(&project, &targets)?, &folder)?;
@@ -305,13 +357,12 @@ fn run(
     force: &[String],
     options: &Options,
     json: bool,
+    no_wait: bool,
 ) -> Result<ExitCode> {
-    let mut report: Box<dyn Report> = match () {
-        () if json => Box::new(Json),
-        () if std::io::stderr().is_terminal() => Box::new(Bars::new()),
-        () => Box::new(Plain),
+    let mut report = report(json);
+    let Some((mut project, _lock)) = open_to_change(selection, no_wait)? else {
+        return Ok(ExitCode::FAILURE);
     };
-    let (mut project, _lock) = open_to_change(selection)?;
     let (wanted, forced) = (wanted(&project, targets)?, forced(&project, force, options.light)?);
     let interrupts = Interrupts::catch().context("cannot catch Ctrl-C")?;
     let ended = run::run(&mut project, &wanted, &forced, options, &interrupts, report.as_mut());
@@ -332,6 +383,14 @@ fn run(
     })
 }
 
+fn report(json: bool) -> Box<dyn Report> {
+    match () {
+        () if json => Box::new(Json),
+        () if std::io::stderr().is_terminal() => Box::new(Bars::new()),
+        () => Box::new(Plain),
+    }
+}
+
 /// Opens a project; what was learnt of its files is remembered for the next command.
 fn open(selection: &Selection) -> Result<Project> {
     let project = Project::open(selection)?;
@@ -340,13 +399,21 @@ fn open(selection: &Selection) -> Result<Project> {
     Ok(project)
 }
 
-/// Opens a project that no other command changes while the file is held.
-fn open_to_change(selection: &Selection) -> Result<(Project, std::fs::File)> {
+/// Opens a project that no other command changes while the file is held; none when another does and this one is not to
+/// wait.
+fn open_to_change(selection: &Selection, no_wait: bool) -> Result<Option<(Project, std::fs::File)>> {
     let path = project::find(selection)?;
     let root = path.parent().context("pipeline.yaml stands in a folder")?;
     let waits = || complain(&format!("waiting for another run in {}", root.display()));
-    let lock = Project::lock_workspace(root, waits)?;
-    Ok((open(selection)?, lock))
+    let lock = match Project::try_lock_workspace(root)? {
+        Some(lock) => lock,
+        None if no_wait => {
+            complain(&format!("ribbon: another run is at work in {}", root.display()));
+            return Ok(None);
+        }
+        None => Project::lock_workspace(root, waits)?,
+    };
+    Ok(Some((open(selection)?, lock)))
 }
 
 /// The jobs of targets, or all that the pipeline is for.
@@ -371,12 +438,15 @@ fn forced(project: &Project, targets: &[String], light: bool) -> Result<BTreeSet
     }
 }
 
-/// What would run and why.
-fn dry_run(project: &Project, mut plan: Plan) -> String {
+/// What would run and why, and, told how many threads there are, on how much disk.
+fn dry_run(project: &Project, mut plan: Plan, threads: Option<u32>) -> String {
     plan.demand();
     let mut text = String::new();
     for group in explain::why(project, &plan) {
         text.push_str(&format!("{group}\n"));
+    }
+    if let Some(estimate) = threads.and_then(|threads| space::estimate(&plan, threads)) {
+        text.push_str(&format!("{estimate}\n"));
     }
     let count = |is: fn(&State) -> bool| plan.needed().filter(|id| is(plan.state(*id))).count();
     let stale = count(|state| matches!(state, State::Stale(..)));
@@ -394,21 +464,45 @@ fn dry_run(project: &Project, mut plan: Plan) -> String {
 fn verify(project: &Project) -> Result<ExitCode> {
     let verified = project.store.verify()?;
     let mut text = String::new();
-    let mut tell = |what: &str, hash: &Hash, names: Vec<String>| {
-        let names = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+    let mut tell = |what: &str, hash: &Hash, names: BTreeSet<String>| {
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        let names = if names.is_empty() { names } else { format!(" ({names})") };
         text.push_str(&format!("damaged, dropped: {what}{hash}{names}\n"));
     };
-    verified.dropped.iter().for_each(|hash| tell("", hash, project.lock.outputs_with(*hash)));
-    verified.records.iter().for_each(|key| tell("record ", &key.0, project.lock.jobs_with(*key)));
-    verified.code.iter().for_each(|hash| tell("list of code ", hash, Vec::new()));
-    let size = indicatif::HumanBytes(verified.bytes);
-    let damaged = verified.dropped.len() + verified.records.len() + verified.code.len();
+    for hash in &verified.dropped {
+        let recorded = project.store.outputs_with(*hash);
+        tell("", hash, project.lock.outputs_with(*hash).into_iter().chain(recorded).collect());
+    }
+    for key in &verified.records {
+        tell("record ", &key.0, project.lock.jobs_with(*key).into_iter().collect());
+    }
+    verified.code.iter().for_each(|hash| tell("list of code ", hash, BTreeSet::new()));
+    if verified.index_bytes > 0 {
+        text.push_str(&format!("damaged, dropped: {} bytes of the index\n", verified.index_bytes));
+    }
+    if !verified.restored.is_empty() {
+        text.push_str(&format!("back in the index, by their records: {}\n", verified.restored.join(", ")));
+    }
+    let (size, damaged) = (indicatif::HumanBytes(verified.bytes), verified.damaged());
     text.push_str(&format!("{} objects, {size}, {damaged} damaged\n", verified.objects));
     if !verified.dropped.is_empty() {
         text.push_str("`ribbon run` makes again what is needed of them\n");
     }
     print(&text)?;
     Ok(if damaged == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs jobs again, and tells which make the same bits.
+fn verify_bits(project: &Project, targets: &[String], sample: Option<usize>) -> Result<ExitCode> {
+    let interrupts = Interrupts::catch().context("cannot catch Ctrl-C")?;
+    let (jobs, options) = (jobs(project, targets)?, Options::default());
+    let reruns = run::rerun(project, &jobs, sample, &options, &interrupts, report(false).as_mut())?;
+    reruns.iter().try_for_each(|rerun| print(&format!("{rerun}\n")).map(drop))?;
+    Ok(match () {
+        () if reruns.iter().any(|rerun| rerun.interrupted) => ExitCode::from(130),
+        () if reruns.iter().all(Rerun::is_fine) => ExitCode::SUCCESS,
+        () => ExitCode::FAILURE,
+    })
 }
 
 /// Prints a job's log: of its key as it is now, or of its line in the lock.

@@ -60,6 +60,13 @@ pub struct StageFacts {
     pub env: BTreeMap<String, Option<String>>,
 }
 
+/// The key that these ingredients make.
+pub fn of(ingredients: &[(String, String)]) -> Key {
+    let mut terse = Terse::new();
+    ingredients.iter().for_each(|(name, value)| terse.add(name, value));
+    terse.key()
+}
+
 /// The key of a job. `content` is the hash of each of its inputs' artifacts.
 pub fn key(
     pipeline: &Pipeline,
@@ -70,13 +77,6 @@ pub fn key(
 ) -> Key {
     let mut terse = Terse::new();
     describe(pipeline, graph, facts, id, content, &mut terse);
-    terse.key()
-}
-
-/// The key that ingredients make, as [`describe`] has listed them.
-pub fn of(ingredients: &[(String, String)]) -> Key {
-    let mut terse = Terse::new();
-    ingredients.iter().for_each(|(name, value)| terse.add(name, value));
     terse.key()
 }
 

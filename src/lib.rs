@@ -1,14 +1,16 @@
 //! A content-hashed DAG runner: `pipeline.yaml` in, figures out, and nothing computed twice.
 //!
 //! Data flows one way: [`cli`] -> [`pipeline`] (YAML to a checked specification) -> [`graph`] (jobs) -> [`code`] and
-//! [`key`] (all that a result depends on) -> [`store`] and [`lockfile`] (what was made) -> [`plan`] (what has to run) ->
-//! [`build`] and [`run`], with [`share`] -> [`explain`]. docs/ARCHITECTURE.md draws the map.
+//! [`key`] (all that a result depends on) -> [`store`] and [`lockfile`] (what was made) -> [`plan`] (what has to run) and
+//! [`space`] (on how much disk) -> [`build`] and [`run`], with [`share`] -> [`explain`], [`gc`].
+//! docs/ARCHITECTURE.md draws the map.
 
 pub mod accept;
 pub mod build;
 pub mod cli;
 pub mod code;
 pub mod explain;
+pub mod gc;
 pub mod graph;
 pub mod hash;
 #[cfg(any(test, fuzzing))]
@@ -22,5 +24,6 @@ pub mod ro_crate;
 pub mod run;
 mod seal;
 pub mod share;
+pub mod space;
 pub mod store;
 pub mod target;

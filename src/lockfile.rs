@@ -70,18 +70,34 @@ pub struct Lock {
     changed: bool,
 }
 
+/// The lines of all profiles in the lock at `path`; there may be none.
+///
+/// # Errors
+/// When it cannot be read, or a line is none.
+pub fn all(path: &Path) -> Result<Vec<Line>, LockError> {
+    let line = |(number, text): (usize, &str)| {
+        let parsed = text.split_once(' ').ok_or_else(|| "a job is missing".to_owned());
+        parsed.and_then(|(_, rest)| parse(rest)).map(|(_, line)| line).map_err(|why| LockError::Line {
+            path: path.to_owned(),
+            line: number + 1,
+            why,
+        })
+    };
+    let text = read(path)?;
+    text.lines()
+        .enumerate()
+        .filter(|(_, text)| !text.starts_with('#') && !text.is_empty())
+        .map(line)
+        .collect()
+}
+
 impl Lock {
     /// Reads the lock at `path`; there may be none yet.
     ///
     /// # Errors
     /// When it cannot be read, or a line of this profile is none.
     pub fn open(path: &Path, profile: &str) -> Result<Lock, LockError> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(source) => return Err(LockError::Io { path: path.to_owned(), source }),
-        };
-        Lock::parse(path, profile, text)
+        Lock::parse(path, profile, read(path)?)
     }
 
     /// Reads a lock's text as that of the file at `path`, which may be a committed version of it.
@@ -186,6 +202,13 @@ impl Lock {
     }
 }
 
+fn read(path: &Path) -> Result<String, LockError> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        text => text.map_err(|source| LockError::Io { path: path.to_owned(), source }),
+    }
+}
+
 fn render(job: &str, line: &Line) -> String {
     let mut text = format!("{} {}", escape(job), line.key);
     for (name, Artifact { kind, hash, size }) in &line.outputs {
@@ -255,6 +278,7 @@ mod tests {
         quick.save().unwrap();
         assert_eq!(Lock::open(&path, "paper").unwrap().get("prepare"), Some(&line(2)));
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2, "a header and one line");
+        assert_eq!(all(&path).unwrap(), [line(2)]);
     }
 
     #[test]
@@ -265,5 +289,6 @@ mod tests {
         let message = Lock::open(&path, "quick").unwrap_err().to_string();
         assert!(message.contains("pipeline.lock:3: `cafe` is not a hash"), "{message}");
         assert!(Lock::open(&path, "paper").is_ok());
+        assert!(all(&path).unwrap_err().to_string().contains("pipeline.lock:2: `are` is not a hash"));
     }
 }

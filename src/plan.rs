@@ -108,6 +108,11 @@ impl<'a> Plan<'a> {
         plan
     }
 
+    /// The project that it is a plan of.
+    pub fn project(&self) -> &'a Project {
+        self.project
+    }
+
     /// The state of a job.
     pub fn state(&self, id: JobId) -> &State {
         &self.states[id.index()]
@@ -249,7 +254,7 @@ impl<'a> Plan<'a> {
     }
 
     /// An output of a current job that is needed and not here: demanded and not in the store, or wanted and neither
-    /// published as it should be nor in the store.
+    /// published as it should be nor in the store. Nobody wants an intermediate for itself.
     pub fn lacks(&self, id: JobId) -> Option<u16> {
         let State::Current(_, artifacts) = self.state(id) else { return None };
         let is_gone =
@@ -261,10 +266,12 @@ impl<'a> Plan<'a> {
             return None;
         }
         let published = self.project.graph.published(&self.project.pipeline, id);
+        let is_intermediate = self.project.stage(id).intermediate;
         (0..artifacts.len() as u16).find(|place| {
             let path = published.iter().find(|(output, _)| output == place).map(|(_, path)| path);
             let artifact = &artifacts[*place as usize];
-            !path.is_some_and(|path| self.project.is_published(artifact, path)) && is_gone(place)
+            let is_placed = path.map_or(is_intermediate, |path| self.project.is_published(artifact, path));
+            !is_placed && is_gone(place)
         })
     }
 

@@ -183,6 +183,7 @@ impl Project {
         });
         let (names, graph) = graph?;
         let (lock, memo, store) = opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        store.note_workspace(&root)?;
         let sources = graph
             .sources
             .iter()
@@ -244,6 +245,25 @@ impl Project {
         Workspace::open(&self.root, std::env::vars_os())?.code(folder, &mut files)
     }
 
+    /// A file that a stage's keys depend on and its jobs read where it stands, if it is not what it was when the project
+    /// was opened: code of a command, or a pin. The program of a crate is a copy, which nobody edits.
+    pub fn changed_file(&self, id: StageId) -> Option<PathBuf> {
+        let (stage, facts) = (&self.pipeline.stages[id.0], &self.facts[id.0]);
+        let now = |path: &Path| self.memo.hash(&self.root.join(path)).ok();
+        let pin = stage.tools.iter().find(|(tool, path)| now(path).as_ref() != facts.tools.get(*tool));
+        let code = || match &stage.program {
+            Program::Command { code, .. } => {
+                let then = &self.code[id.0].parts;
+                let now = code_of_command(&self.root, code, &mut Files::new(|path| self.memo.hash(path)));
+                let now = now.map(|code| code.parts).unwrap_or_default();
+                let names = now.keys().chain(then.keys());
+                names.into_iter().find(|name| now.get(*name) != then.get(*name)).map(PathBuf::from)
+            }
+            Program::Crate(_) => None,
+        };
+        pin.map(|(_, path)| path.clone()).or_else(code)
+    }
+
     /// Whether a published file is what it should be.
     pub fn is_published(&self, artifact: &Artifact, path: &str) -> bool {
         let path = self.outputs().join(path);
@@ -259,18 +279,28 @@ impl Project {
     /// # Errors
     /// When the lock file cannot be opened or locked.
     pub fn lock_workspace(root: &Path, waits: impl FnOnce()) -> Result<File, ProjectError> {
+        if let Some(file) = Project::try_lock_workspace(root)? {
+            return Ok(file);
+        }
+        waits();
+        let path = State::open(root)?.lock();
+        let locked = || File::options().write(true).open(&path).and_then(|file| file.lock().map(|()| file));
+        locked().map_err(|source| ProjectError::State { path: path.clone(), source })
+    }
+
+    /// Takes the lock that lets one run at a time change this workspace; none when another has it.
+    ///
+    /// # Errors
+    /// When the lock file cannot be opened or locked.
+    pub fn try_lock_workspace(root: &Path) -> Result<Option<File>, ProjectError> {
         let path = State::open(root)?.lock();
         let locked = || {
             let file = File::options().write(true).create(true).truncate(false).open(&path)?;
             match file.try_lock() {
-                Ok(()) => {}
-                Err(fs::TryLockError::WouldBlock) => {
-                    waits();
-                    file.lock()?;
-                }
-                Err(fs::TryLockError::Error(error)) => return Err(error),
+                Ok(()) => Ok(Some(file)),
+                Err(fs::TryLockError::WouldBlock) => Ok(None),
+                Err(fs::TryLockError::Error(error)) => Err(error),
             }
-            Ok(file)
         };
         locked().map_err(|source| ProjectError::State { path: path.clone(), source })
     }
@@ -298,10 +328,7 @@ fn code_of_stages(pipeline: &Pipeline, state: &State, memo: &Memo) -> Result<Vec
                     code
                 }
             },
-            (Program::Command { code, .. }, _) => {
-                let declared: Vec<_> = code.iter().map(|path| path.to_string_lossy().into_owned()).collect();
-                code::of_command(&pipeline.root, &declared, &mut files)?
-            }
+            (Program::Command { code, .. }, _) => code_of_command(&pipeline.root, code, &mut files)?,
             (Program::Crate(_), None) => unreachable!("a workspace is opened when any stage is a crate"),
         };
         codes.push(code);
@@ -309,6 +336,11 @@ fn code_of_stages(pipeline: &Pipeline, state: &State, memo: &Memo) -> Result<Vec
     // Only speed is lost when this cannot be written.
     let _ = files.save(&cache);
     Ok(codes)
+}
+
+fn code_of_command(root: &Path, code: &[PathBuf], files: &mut Files) -> Result<Code, code::Error> {
+    let declared: Vec<_> = code.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    code::of_command(root, &declared, files)
 }
 
 fn facts(root: &Path, stage: &Stage, code: &Code, memo: &Memo) -> Result<StageFacts, ProjectError> {

@@ -12,7 +12,9 @@ use crate::project::{Project, Selection};
 
 /// Accepts, and says over which changes.
 pub fn accept(selection: &Selection, targets: &[String], because: &str) -> Result<ExitCode> {
-    let (mut project, _lock) = open_to_change(selection)?;
+    let Some((mut project, _lock)) = open_to_change(selection, false)? else {
+        return Ok(ExitCode::FAILURE);
+    };
     let targets = jobs(&project, targets)?;
     let outcome = crate::accept::accept(&mut project, &targets, because)?;
     let mut text = String::new();

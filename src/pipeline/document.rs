@@ -179,6 +179,10 @@ pub(super) struct Stage {
     /// Outputs to place under outputs/PROFILE/, as output: path, with `{label}` in it.
     #[serde(default)]
     pub publish: IndexMap<String, String>,
+    /// Whether the content of outputs stays when all that takes it is up to date. What is published always stays; the rest
+    /// is made again if something needs it.
+    #[serde(default = "yes")]
+    pub keep: bool,
     /// What a job needs to run.
     #[serde(default)]
     pub needs: Needs,
@@ -202,6 +206,10 @@ pub(super) struct Stage {
     /// How often a job runs again that was ended by a signal or for lack of memory; 0 if not told. Not in the key.
     #[serde(default)]
     pub retries: u32,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What a job needs to run.

@@ -28,6 +28,7 @@ pub use document::schema;
 pub use error::{PipelineError, Problem};
 pub use load::profiles;
 pub use positions::Position;
+pub use reference::bytes;
 pub use share::{Address, Cloud, Share, Trust};
 
 /// A job's or a configuration's labels, sorted by name; values as people write them (`arch` = `fc`, `seed` = `42`).
@@ -107,6 +108,8 @@ pub struct Stage {
     pub outputs: BTreeMap<String, Output>,
     /// Outputs that are placed under outputs/PROFILE/: output name to path, with `{label}` in it.
     pub publish: BTreeMap<String, String>,
+    /// Outputs that are not published are there for their consumers only, and go when these have records.
+    pub intermediate: bool,
     /// What a job needs to run.
     pub needs: Needs,
     /// Whether a light run leaves it as it is.

@@ -160,7 +160,10 @@ pub(super) fn braces(text: &str) -> Result<Vec<&str>, String> {
 }
 
 /// Bytes: `1G` is 10^9, `2GiB` is 2 * 2^30, `1.5M` is 1,500,000.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn bytes(text: &str) -> Result<u64, String> {
     let wrong = || {
         format!(
             "`{text}` is not an amount of memory; write 500M, 1.5G (powers of 1000) or 2GiB (powers of 1024)"

@@ -60,6 +60,7 @@ pub(super) fn check(
         inputs: BTreeMap::new(),
         outputs,
         publish,
+        intermediate: !given.keep,
         needs: needs(&given.needs, &place.key("needs"), problems),
         heavy: given.heavy,
         env: env(&given.env, &place.key("env"), problems),

@@ -34,6 +34,10 @@ pub struct Assignment {
     pub device: String,
     /// Threads.
     pub threads: u32,
+    /// Whether its outputs are there for their consumers only, for the record.
+    pub intermediate: bool,
+    /// Whether only to look what it makes: nothing of it is stored, and its log is not kept.
+    pub rehearse: bool,
     /// What its key is made of, for the record.
     pub ingredients: Vec<(String, String)>,
     /// How long it may take.

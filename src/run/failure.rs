@@ -57,9 +57,12 @@ pub enum Failure {
     /// Something is there that is no output.
     #[error("it made `{0}`, which pipeline.yaml does not declare as an output")]
     Undeclared(String),
-    /// A source file changed while the job read it.
+    /// A source file, a code file or a pin changed while the job could read it.
     #[error("{0} changed while the job ran; run again")]
     Changed(PathBuf),
+    /// It had changed before the job began, but after the run made its keys.
+    #[error("{0} changed since the run began; run again")]
+    Outdated(PathBuf),
     /// A placeholder of a command names nothing.
     #[error("the command's `{0}` names no input, output or parameter, or a list inside a longer word")]
     Placeholder(String),

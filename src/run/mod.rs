@@ -2,8 +2,10 @@
 
 mod assignment;
 mod bars;
+mod collect;
 mod failure;
 mod folder;
+mod intermediates;
 mod interrupts;
 mod launcher;
 mod light;
@@ -13,6 +15,7 @@ mod pool;
 mod process;
 mod program;
 mod report;
+mod rerun;
 mod sandbox;
 mod scheduler;
 mod slots;
@@ -23,6 +26,7 @@ mod worker;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::build;
@@ -31,6 +35,7 @@ use crate::lockfile::{Line, LockError};
 use crate::plan::{Plan, State};
 use crate::project::{Project, ProjectError};
 use crate::share::{Exchange, ShareError};
+use crate::space::{self, Estimate};
 use crate::store::StoreError;
 
 use self::scheduler::Outcome;
@@ -40,6 +45,8 @@ pub use interrupts::Interrupts;
 pub use launcher::serve as launch;
 pub use light::{Left, check, left};
 pub use report::{Happening, Json, Plain, Report};
+pub use rerun::{Rerun, rerun};
+pub use slots::threads;
 
 /// How to run.
 #[derive(Debug, Default, Clone)]
@@ -56,6 +63,10 @@ pub struct Options {
     pub light: bool,
     /// Publish on the share what jobs have made, as they end.
     pub push: bool,
+    /// Begin though the disk seems too small.
+    pub ignore_space: bool,
+    /// Only look what jobs make: nothing of it is stored, published or dropped.
+    pub rehearse: bool,
 }
 
 /// How a run ended.
@@ -101,6 +112,17 @@ pub enum RunError {
         /// How many more there are.
         others: usize,
     },
+    /// The run would fill the disk.
+    #[error(
+        "the run would not fit ({estimate}, where {store} is); make room (`ribbon gc`), move the store \
+         (RIBBON_STORE), or say --ignore-space"
+    )]
+    Space {
+        /// What it needs.
+        estimate: Estimate,
+        /// The store.
+        store: PathBuf,
+    },
 }
 
 fn and_more(others: &usize) -> String {
@@ -139,6 +161,9 @@ pub fn run(
     if options.push {
         exchange.as_ref().ok_or(ShareError::None)?.make_folder()?;
     }
+    // Nothing that the plan finds is collected before the run has leased it.
+    let hold = project.store.hold()?;
+    project.store.refresh()?;
     let mut plan = match options.light {
         true => Plan::light(project, wanted, forced),
         false => Plan::new(project, wanted, forced),
@@ -148,12 +173,18 @@ pub fn run(
         // With a share, what is gone may be there: that shows while the run goes.
         plan.demand();
     }
-    let Outcome { mut plan, summary, failure } = std::thread::scope(|scope| {
+    if !options.ignore_space
+        && let Some(estimate) = space::estimate(&plan, threads(options.threads))
+        && estimate.is_too_much()
+    {
+        return Err(RunError::Space { estimate, store: project.store.root().to_owned() });
+    }
+    let Outcome { mut plan, summary, failure, scratch } = std::thread::scope(|scope| {
         let (stop, stopped) = std::sync::mpsc::channel();
         let shared: &Project = project;
         scope.spawn(move || keep_safe(shared, &stopped));
         let exchange = exchange.as_ref();
-        let ended = scheduler::execute(shared, plan, options, interrupts, report, exchange, scope);
+        let ended = scheduler::execute(shared, plan, hold, options, interrupts, report, exchange, scope);
         drop(stop);
         ended
     })?;
@@ -173,6 +204,8 @@ pub fn run(
     let names: HashSet<&str> = project.names.iter().map(String::as_str).collect();
     project.lock.retain(|job| names.contains(job));
     project.lock.save()?;
+    project.store.note_workspace(&project.root)?;
+    drop(scratch);
     // Only speed is lost when this cannot be written.
     let _ = project.memo.save();
     let summary = Summary { seconds: started.elapsed().as_secs_f64(), ..summary };

@@ -77,6 +77,7 @@ impl<'scope, 'env> Pool<'scope, 'env> {
         let worker = Worker {
             number,
             folder: self.folder.join(format!("w{number}")),
+            project: self.project,
             store: &self.project.store,
             memo: &self.project.memo,
             machine: self.machine.clone(),

@@ -11,6 +11,7 @@ use std::time::Duration;
 use self::sharing::Sharing;
 use super::assignment::{AssignedInput, Assignment, Placed, Program};
 use super::failure::Failure;
+use super::intermediates::Intermediates;
 use super::pool::Pool;
 use super::program;
 use super::report::{Happening, Report};
@@ -26,7 +27,7 @@ use crate::pipeline::{self, Gpu, StageId};
 use crate::plan::{Plan, Reason, State};
 use crate::project::Project;
 use crate::share::{Crew, Exchange};
-use crate::store::Artifacts;
+use crate::store::{Artifacts, Hold, Scratch};
 
 /// How often to look whether another run has finished a job that this one needs too.
 const ELSEWHERE: Duration = Duration::from_millis(200);
@@ -39,15 +40,18 @@ pub struct Outcome<'env> {
     pub summary: Summary,
     /// What ended the run early: a program cannot be built, or the store fails. Jobs that ran came to their end.
     pub failure: Option<RunError>,
+    /// Holds what the plan counts on, until the lock says the same.
+    pub scratch: Scratch,
 }
 
-/// Executes what a plan has found stale.
+/// Executes what a plan has found stale. `hold` is of the time before the plan was made.
 ///
 /// # Errors
 /// When there is no place to run anything.
 pub fn execute<'run, 'scope, 'env>(
     project: &'env Project,
     plan: Plan<'env>,
+    hold: Hold,
     options: &'run Options,
     interrupts: &Interrupts,
     report: &'run mut dyn Report,
@@ -56,6 +60,8 @@ pub fn execute<'run, 'scope, 'env>(
 ) -> Result<Outcome<'env>, RunError> {
     let stages = project.pipeline.stages.len();
     let scratch = project.store.scratch()?;
+    let intermediates = Intermediates::new(project, &plan, project.store.lease(&scratch)?, options.rehearse)?;
+    drop(hold);
     let (tell, told) = channel();
     interrupts.reach(tell.clone());
     let sharing = exchange.map(|exchange| {
@@ -77,6 +83,7 @@ pub fn execute<'run, 'scope, 'env>(
         slots: Slots::here(options.threads),
         pool: Pool::new(scope, project, scratch.path().to_owned(), tell),
         programs: vec![None; stages],
+        intermediates,
         stopping: false,
         failure: None,
         summary: Summary::default(),
@@ -86,7 +93,7 @@ pub fn execute<'run, 'scope, 'env>(
         run.break_off(error);
     }
     run.go(&told);
-    Ok(run.end())
+    Ok(run.end(scratch))
 }
 
 struct Run<'run, 'scope, 'env> {
@@ -112,6 +119,7 @@ struct Run<'run, 'scope, 'env> {
     slots: Slots,
     pool: Pool<'scope, 'env>,
     programs: Vec<Option<Program>>,
+    intermediates: Intermediates,
     /// No new jobs start.
     stopping: bool,
     failure: Option<RunError>,
@@ -162,7 +170,7 @@ impl<'env> Run<'_, '_, 'env> {
                 State::Waiting | State::Kept(_) | State::Unneeded => {}
             }
         }
-        Ok(())
+        Ok(self.intermediates.begin(&self.plan)?)
     }
 
     /// Makes the programs of stages ready to start; crates are built.
@@ -171,7 +179,9 @@ impl<'env> Run<'_, '_, 'env> {
         let mut crates: BTreeMap<String, Code> = BTreeMap::new();
         for &index in stages {
             let code = &project.code[index];
-            project.store.keep_code(code.hash, &code.parts)?;
+            if !self.options.rehearse {
+                project.store.keep_code(code.hash, &code.parts)?;
+            }
             if let pipeline::Program::Crate(folder) = &project.pipeline.stages[index].program {
                 crates.insert(folder.to_string_lossy().into_owned(), code.clone());
             }
@@ -245,7 +255,7 @@ impl<'env> Run<'_, '_, 'env> {
     }
 
     /// The plan as it came out, and what was done. Ends the workers.
-    fn end(mut self) -> Outcome<'env> {
+    fn end(mut self, scratch: Scratch) -> Outcome<'env> {
         let (mut needed, mut current) = (0, 0);
         for id in self.plan.needed() {
             needed += usize::from(!matches!(self.plan.state(id), State::Kept(_)));
@@ -256,7 +266,7 @@ impl<'env> Run<'_, '_, 'env> {
         // Ctrl-C in a terminal ends cargo as well.
         let is_asked_for = |error: &RunError| self.summary.interrupted && matches!(error, RunError::Build(_));
         let failure = self.failure.filter(|error| !is_asked_for(error));
-        Outcome { plan: self.plan, summary: self.summary, failure }
+        Outcome { plan: self.plan, summary: self.summary, failure, scratch }
     }
 
     /// Starts ready jobs while there are slots, deepest stage first: then few intermediate artifacts wait at once.
@@ -296,23 +306,6 @@ impl<'env> Run<'_, '_, 'env> {
     /// Starts a ready job, unless content it needs must be made again first, or another run is at it or has done it.
     fn try_start(&mut self, id: JobId, held: &Held) -> Result<bool, RunError> {
         let State::Stale(key, reason) = *self.plan.state(id) else { return Ok(false) };
-        let gone = self.plan.gone_inputs(id);
-        if !gone.is_empty() && self.fetch_inputs(id) {
-            return Ok(false);
-        }
-        if let Some((producer, _)) = gone.iter().find(|(producer, _)| self.plan.leaves(*producer)) {
-            let name = self.project.name(*producer);
-            let what =
-                format!("it needs what {name} made, which is not in the store; --light does not run it");
-            self.fail(id, &what, &[]);
-            return Ok(false);
-        }
-        if !gone.is_empty() {
-            self.plan.wait(id);
-            gone.into_iter().for_each(|(producer, place)| self.redo(producer, place));
-            self.waiting[id.index()] = self.missing_producers(id);
-            return Ok(false);
-        }
         let is_here = self.is_running(key);
         if is_here || !self.project.store.try_lock(key)? {
             if !is_here && self.elsewhere.is_empty() {
@@ -334,6 +327,29 @@ impl<'env> Run<'_, '_, 'env> {
             self.plan.finish(id, key, artifacts);
             self.tell(&Happening::Spared(id));
             self.settle(id);
+            return Ok(false);
+        }
+        // With the lock: another run that has done this job may drop its inputs, but then the job is done. And while
+        // nothing is collected, so that what is here now stays for the job.
+        let hold = self.project.store.hold()?;
+        let gone = self.plan.gone_inputs(id);
+        self.intermediates.add(key)?;
+        drop(hold);
+        if !gone.is_empty() {
+            self.project.store.unlock(key);
+            if self.fetch_inputs(id) {
+                return Ok(false);
+            }
+            if let Some((producer, _)) = gone.iter().find(|(producer, _)| self.plan.leaves(*producer)) {
+                let name = self.project.name(*producer);
+                let what =
+                    format!("it needs what {name} made, which is not in the store; --light does not run it");
+                self.fail(id, &what, &[]);
+                return Ok(false);
+            }
+            self.plan.wait(id);
+            gone.into_iter().for_each(|(producer, place)| self.redo(producer, place));
+            self.waiting[id.index()] = self.missing_producers(id);
             return Ok(false);
         }
         let stage = self.stage(id).0;
@@ -413,6 +429,8 @@ impl<'env> Run<'_, '_, 'env> {
             threads: stage.needs.threads,
             timeout: stage.timeout,
             retries: stage.retries,
+            intermediate: stage.intermediate,
+            rehearse: self.options.rehearse,
             ingredients: self.plan.ingredients(id),
             program: self.programs[job.stage.0].clone()?,
         })
@@ -481,6 +499,9 @@ impl<'env> Run<'_, '_, 'env> {
             let stage = self.stage(id).0;
             self.left[stage] -= 1;
             self.publish(id);
+            if let Err(error) = self.intermediates.settled(&self.plan, id) {
+                self.break_off(error.into());
+            }
             let has_changed = self.plan.has_changed(id);
             for &dependent in &project.graph.dependents[id.index()] {
                 match self.plan.state(dependent) {
@@ -544,6 +565,7 @@ impl<'env> Run<'_, '_, 'env> {
     fn unsettle(&mut self, id: JobId) {
         let stage = self.stage(id).0;
         self.left[stage] += 1;
+        self.intermediates.unsettled(&self.plan, id);
         let project = self.project;
         for &dependent in &project.graph.dependents[id.index()] {
             let stage = self.stage(dependent).0;
@@ -572,6 +594,9 @@ impl<'env> Run<'_, '_, 'env> {
 
     /// Places a current job's published outputs, where they are not what they should be and their content is here.
     fn publish(&mut self, id: JobId) {
+        if self.options.rehearse {
+            return;
+        }
         let project = self.project;
         let State::Current(_, artifacts) = self.plan.state(id) else { return };
         for (place, path) in project.graph.published(&project.pipeline, id) {

@@ -48,8 +48,7 @@ impl Slots {
 
     /// Slots of this machine.
     pub fn here(threads: Option<u32>) -> Slots {
-        let available = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-        Slots::new(threads.unwrap_or_else(available).max(1), memory_here(), cards_here())
+        Slots::new(self::threads(threads), memory_here(), cards_here())
     }
 
     /// Whether there is a card for jobs that cannot do without.
@@ -97,6 +96,12 @@ impl Slots {
         let fitting = self.cards.iter().enumerate().filter(|(_, card)| takes(card));
         fitting.min_by_key(|(_, card)| card.jobs).map(|(index, _)| index)
     }
+}
+
+/// The CPU threads that jobs share: as many as are asked for, or all of this machine's.
+pub fn threads(asked: Option<u32>) -> u32 {
+    let available = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+    asked.unwrap_or_else(available).max(1)
 }
 
 /// Bytes of memory that jobs may use: what is free now, or all that cannot be told.

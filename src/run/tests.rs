@@ -130,7 +130,20 @@ fn a_second_run_has_nothing_to_do() {
 
 #[test]
 fn whatever_content_is_gone_one_run_is_enough() {
-    let lab = Lab::new(NET);
+    lose_content(&Lab::new(NET));
+}
+
+#[test]
+fn whatever_content_is_gone_one_run_is_enough_with_intermediates_too() {
+    let stages = ["seed: {", "copy: {", "side: {"];
+    lose_content(&Lab::new(
+        &stages
+            .iter()
+            .fold(NET.to_owned(), |net, stage| net.replace(stage, &format!("{stage}keep: false, "))),
+    ));
+}
+
+fn lose_content(lab: &Lab) {
     lab.run();
     // A fixed sequence of choices, so that a failure can be met again.
     let mut state = 7_u64;
@@ -156,6 +169,35 @@ fn whatever_content_is_gone_one_run_is_enough() {
             "round {round}"
         );
     }
+}
+
+#[test]
+fn of_many_intermediates_only_a_handful_exist_at_once() {
+    let lab = Lab::new("");
+    let numbers: Vec<String> = (0..60).map(|n| n.to_string()).collect();
+    let stages = r#"
+  train: {run: [sh, -c, "echo network {params.n} > {outputs.x}"], each: c in s, params: {n: $c.n}, outputs: {x: x}, keep: false}
+  predict: {run: [sh, -c, "sed s/network/prediction/ {inputs.x} > {outputs.x}"], each: c in s, inputs: {x: train.x}, outputs: {x: x}}
+  all: {run: [sh, -c, "cat \"$@\" > {outputs.x}", all, "{inputs.l}"], inputs: {l: "predict[*].x"}, outputs: {x: x}, publish: {x: all.txt}}
+"#;
+    let head =
+        format!("version: 1\nprofile: p\nsweeps: {{s: {{matrix: {{n: [{}]}}}}}}\n", numbers.join(", "));
+    fs::write(lab.path("pipeline.yaml"), format!("{head}profiles: {{p: {{}}}}\nstages:{stages}")).unwrap();
+    let networks: Vec<PathBuf> = (0..60).map(|n| lab.object(&format!("network {n}\n"))).collect();
+    let most = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let seen = most.clone();
+    let on_start = move || {
+        let there = networks.iter().filter(|path| path.exists()).count();
+        seen.fetch_max(there, std::sync::atomic::Ordering::Relaxed);
+    };
+    let mut heard = Heard { on_start: Some(Box::new(on_start)), ..Heard::default() };
+    let options = Options { threads: Some(3), ..Options::default() };
+    let summary = lab.try_run(&options, &Interrupts::default(), &mut heard).unwrap();
+    assert_eq!(counts(&summary), [121, 0, 0, 0]);
+    let most = most.load(std::sync::atomic::Ordering::Relaxed);
+    assert!((1..=4).contains(&most), "{most} at once, with 3 threads");
+    assert!((0..60).all(|n| !lab.object(&format!("network {n}\n")).exists()));
+    assert_eq!(counts(&lab.run().0), [0, 121, 0, 0]);
 }
 
 #[test]

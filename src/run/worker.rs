@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -22,15 +22,18 @@ use super::memory::OutOfMemory;
 use super::process::{Ended, Group, Launch, Line, Processes};
 use crate::graph::JobId;
 use crate::hash::Key;
-use crate::store::{
-    Artifacts, Machine, Memo, Record, RecordedOutput, Store, StoreError, link_source, measure, unlink_source,
-};
+use crate::project::Project;
+use crate::space;
+use crate::store::{Artifacts, Machine, Memo, Store, StoreError, link_source, unlink_source};
 
 /// Lines of a failed job's log that are shown with its failure.
 const TAIL: usize = 20;
 
 /// Bytes of a job's log that are kept.
 const LOG: u64 = 16 << 20;
+
+/// With less than this free, a disk is full.
+const FULL: u64 = 1 << 20;
 
 /// What a worker tells the run.
 #[derive(Debug)]
@@ -98,6 +101,8 @@ pub struct Worker<'a> {
     pub number: usize,
     /// Its folder.
     pub folder: PathBuf,
+    /// What its jobs are of.
+    pub project: &'a Project,
     /// The store that inputs come from and outputs go to.
     pub store: &'a Store,
     /// Hashes of files.
@@ -116,6 +121,7 @@ pub struct Worker<'a> {
 struct Log<'a> {
     store: &'a Store,
     key: Key,
+    is_kept: bool,
     file: Option<File>,
     written: u64,
     tail: VecDeque<String>,
@@ -127,7 +133,7 @@ impl Worker<'_> {
         let mut processes = None;
         for assignment in assignments {
             let started = Instant::now();
-            let mut log = Log::new(self.store, assignment.key);
+            let mut log = Log::new(self.store, &assignment);
             let result = self.perform(&assignment, &mut processes, &mut log, started);
             let result = result.map_err(|failure| {
                 let mut tail: Vec<String> = std::mem::take(&mut log.tail).into();
@@ -155,6 +161,13 @@ impl Worker<'_> {
         loop {
             self.begun += 1;
             let ran = self.attempt(job, processes, log, started);
+            // Before its outputs go and leave room again.
+            if ran.is_err()
+                && let Some(free) = space::free(self.store.root()).filter(|free| *free < FULL)
+            {
+                let store = self.store.root().display();
+                log.line(&format!("the disk that holds {store} is full: {free} bytes are free"));
+            }
             self.clear(job);
             match ran {
                 Err(failure)
@@ -201,6 +214,10 @@ impl Worker<'_> {
 
     /// Makes the job's folders, links its inputs and writes its job file.
     fn prepare(&self, job: &Assignment) -> Result<PathBuf, Failure> {
+        // Also before: a run may have been at work for days since it made its keys.
+        if let Some(path) = self.changed_file(job) {
+            return Err(Failure::Outdated(path));
+        }
         for folder in [self.inputs(), self.outputs()] {
             fs::create_dir_all(&folder).map_err(|source| Failure::Folder { path: folder, source })?;
         }
@@ -392,56 +409,6 @@ impl Worker<'_> {
         }
     }
 
-    /// Checks the outputs, moves them into the store and makes them count.
-    fn collect(&self, job: &Assignment, started: Instant) -> Result<Artifacts, Failure> {
-        for placed in job.inputs.iter().flat_map(|(_, input)| input.placed()) {
-            if let Some(source) = &placed.source
-                && !measure(source, self.memo).is_ok_and(|now| now == placed.artifact)
-            {
-                return Err(Failure::Changed(source.clone()));
-            }
-        }
-        let folder = self.outputs();
-        let mut made: Vec<OsString> = fs::read_dir(&folder)
-            .map_err(|source| Failure::Folder { path: folder.clone(), source })?
-            .filter_map(|entry| Some(entry.ok()?.file_name()))
-            .collect();
-        made.sort();
-        for (name, output) in &job.outputs {
-            if !made.iter().any(|file| *file == *output.file) {
-                return Err(Failure::Missing { name: name.clone(), file: output.file.clone() });
-            }
-        }
-        if let Some(file) = made.iter().find(|file| job.outputs.iter().all(|(_, it)| **file != *it.file)) {
-            return Err(Failure::Undeclared(file.to_string_lossy().into_owned()));
-        }
-        let mut artifacts = Vec::new();
-        for (_, output) in &job.outputs {
-            artifacts.push(self.store.insert(&folder.join(&output.file), output.kind, self.memo)?);
-        }
-        self.store.commit(&self.record(job, &artifacts, started), artifacts.clone())?;
-        Ok(artifacts)
-    }
-
-    fn record(&self, job: &Assignment, artifacts: &Artifacts, started: Instant) -> Record {
-        let outputs = job.outputs.iter().zip(artifacts);
-        Record {
-            version: 1,
-            key: job.key,
-            job: job.name.clone(),
-            stage: job.stage.clone(),
-            labels: job.labels.clone(),
-            ingredients: job.ingredients.clone(),
-            outputs: outputs
-                .map(|((name, _), artifact)| (name.clone(), RecordedOutput::of(artifact)))
-                .collect(),
-            ended: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-            seconds: started.elapsed().as_secs_f64(),
-            machine: Machine { device: job.device.clone(), ..Machine::clone(&self.machine) },
-            accepted: None,
-        }
-    }
-
     /// Empties the job's folders; the memo learns that links to its inputs are gone.
     ///
     /// The folders stay for the next job: a file system that is told of thousands of new and removed folders a second
@@ -467,7 +434,7 @@ impl Worker<'_> {
         self.folder.join("in")
     }
 
-    fn outputs(&self) -> PathBuf {
+    pub(super) fn outputs(&self) -> PathBuf {
         self.folder.join("out")
     }
 
@@ -538,9 +505,12 @@ impl Worker<'_> {
 }
 
 impl<'a> Log<'a> {
-    fn new(store: &'a Store, key: Key) -> Log<'a> {
-        let _ = fs::remove_file(store.log_path(key));
-        Log { store, key, file: None, written: 0, tail: VecDeque::new() }
+    fn new(store: &'a Store, job: &Assignment) -> Log<'a> {
+        if !job.rehearse {
+            let _ = fs::remove_file(store.log_path(job.key));
+        }
+        let (key, is_kept) = (job.key, !job.rehearse);
+        Log { store, key, is_kept, file: None, written: 0, tail: VecDeque::new() }
     }
 
     /// Keeps a line. A log that cannot be written is no reason to fail a job.
@@ -549,7 +519,7 @@ impl<'a> Log<'a> {
             self.tail.pop_front();
         }
         self.tail.push_back(text.to_owned());
-        if self.file.is_none() {
+        if self.file.is_none() && self.is_kept {
             self.file = self.store.create_log(self.key).ok();
         }
         if let Some(file) = &mut self.file {

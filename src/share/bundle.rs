@@ -124,6 +124,7 @@ mod tests {
                 "weights".to_owned(),
                 RecordedOutput { hash: Hash::of(b"weights"), size: 7, folder: false },
             )]),
+            intermediate: false,
             ended: 1,
             seconds: 2.0,
             machine: Machine {

@@ -36,7 +36,9 @@ use crate::graph::JobId;
 use crate::hash::{Hash, Key};
 use crate::pipeline::{Address, Kind, Share, Stage, Trust};
 use crate::project::Project;
-use crate::store::{Artifact, Artifacts, Memo, Part, Record, RecordedOutput, Scratch, Store, StoreError};
+use crate::store::{
+    Artifact, Artifacts, Memo, Part, Record, RecordedOutput, Scratch, Store, StoreError, Tmp,
+};
 
 /// Bytes of a folder's listing that are read at most; nothing announces its size.
 const LISTING: u64 = 64 << 20;
@@ -85,7 +87,7 @@ pub struct Exchange {
     trust: Trust,
     own: Option<OwnKey>,
     /// The store's folder for what is under way.
-    tmp: PathBuf,
+    tmp: Tmp,
     open: OnceLock<Result<Open, String>>,
     /// Why it is not read any more.
     unread: OnceLock<String>,
@@ -316,9 +318,10 @@ impl Exchange {
             return Err(ShareError::NoFolder(path.clone()));
         }
         let open = || {
-            let scratch = Scratch::new(&self.tmp);
-            let scratch =
-                scratch.map_err(|source| ShareError::Io { path: self.tmp.clone(), source }.to_string())?;
+            let scratch = self
+                .tmp
+                .scratch()
+                .map_err(|source| ShareError::Io { path: self.tmp.path().to_owned(), source }.to_string())?;
             let remote = Remote::open(&self.share).map_err(|error| ShareError::from(error).to_string())?;
             Ok(Open { remote, scratch })
         };
@@ -580,6 +583,14 @@ pub fn wanted(project: &Project, id: JobId, artifacts: &Artifacts) -> Vec<Wanted
     let wanted =
         |(place, artifact): (usize, &Artifact)| Wanted { artifact: *artifact, alone: is_published(place) };
     artifacts.iter().enumerate().map(wanted).collect()
+}
+
+/// What goes to a share with a job's record. The content of an intermediate does not: it is not here for long, and who has
+/// the records of its consumers needs none.
+pub fn given(project: &Project, id: JobId, artifacts: &Artifacts) -> Vec<Wanted> {
+    let is_intermediate = project.stage(id).intermediate;
+    let all = wanted(project, id, artifacts);
+    all.into_iter().filter(|wanted| !is_intermediate || wanted.alone).collect()
 }
 
 /// What a record says its job made, if that is what the stage makes.

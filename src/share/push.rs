@@ -104,12 +104,10 @@ fn outcome(
     again: bool,
 ) -> Result<Outcome, ShareError> {
     let State::Current(key, artifacts) = plan.state(id) else { return Ok(Outcome::Stale) };
-    let is_here = artifacts.iter().all(|artifact| project.store.holds(artifact, &project.memo));
+    let given = super::given(project, id, artifacts);
+    let is_here = given.iter().all(|given| project.store.holds(&given.artifact, &project.memo));
     match project.store.record(*key).filter(|_| is_here) {
-        Some(record) => {
-            let wanted = super::wanted(project, id, artifacts);
-            exchange.publish(&record, &wanted, &project.store, again).map(Outcome::Done)
-        }
+        Some(record) => exchange.publish(&record, &given, &project.store, again).map(Outcome::Done),
         None => Ok(Outcome::Absent),
     }
 }

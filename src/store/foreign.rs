@@ -67,7 +67,7 @@ impl Store {
             return Ok(false);
         }
         let path = super::beside(&self.objects.path(hash));
-        let written = super::make_parent(&path).and_then(|()| fs::write(&path, bytes));
+        let written = self.access.make_parent(&path).and_then(|()| fs::write(&path, bytes));
         if written.is_err() {
             let _ = fs::remove_file(&path);
         }
@@ -93,7 +93,7 @@ impl Objects {
         let object = self.path(hash);
         let placed = || -> io::Result<()> {
             read_only(path)?;
-            super::make_parent(&object)?;
+            self.access.make_parent(&object)?;
             fs::rename(path, &object)
         };
         placed().map_err(io_error(&object))?;
@@ -116,7 +116,7 @@ fn is_listing_of(text: &str, size: u64) -> bool {
         && !names.iter().any(is_below_a_file)
         && !text.contains('\0')
         // What people may write in other ways (`a/./b`, `007`) would be another hash for the same folder.
-        && listing(&members) == text
+        && listing(members.iter()) == text
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Kernel locks: a job's key, a workspace, a scratch folder. They end with the process that holds them.
+//! Kernel locks: a job's key, the store's content, a scratch folder. They end with the process that holds them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -8,22 +8,65 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
+use super::access::Access;
 use crate::hash::Key;
 
-/// One file in which every key has a byte to lock, so that no two processes run the same job at the same time.
+/// The bytes of the file that stand for no key: keys have those below 2^62.
+const TURN: u64 = 1 << 62;
+const CONTENT: u64 = TURN + 1;
+
+/// One file in which every key has a byte to lock, so that no two processes run the same job at the same time. Another
+/// byte stands for the store's content: those who add or use some hold it together, those who remove some alone.
 #[derive(Debug)]
 pub struct KeyLocks {
+    path: PathBuf,
     file: File,
+}
+
+/// The store's content, held by several who add or use some, or by one who removes some; until it is dropped.
+#[derive(Debug)]
+pub struct Hold {
+    _file: File,
 }
 
 impl KeyLocks {
     /// Opens the file, or makes it.
     ///
     /// # Errors
-    /// When it cannot be opened for writing.
-    pub fn open(path: &Path) -> io::Result<KeyLocks> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        Ok(KeyLocks { file })
+    /// When it cannot be opened.
+    pub fn open(path: &Path, access: Access) -> io::Result<KeyLocks> {
+        let file = match access.open(path, OpenOptions::new().read(true).write(true)) {
+            // In a store that may only be read nobody takes a lock of one's own.
+            Err(error) if super::is_refused(&error) => File::open(path).map_err(|_| error)?,
+            file => file?,
+        };
+        Ok(KeyLocks { path: path.to_owned(), file })
+    }
+
+    /// Holds the store's content with others: until the end of it nothing is removed.
+    ///
+    /// # Errors
+    /// When the file system has no locks.
+    pub fn hold(&self) -> io::Result<Hold> {
+        // A lock belongs to an open file, and threads hold it each for themselves.
+        let file = File::open(&self.path)?;
+        let shared = libc::F_RDLCK as libc::c_short;
+        // One who wants to be alone takes the turn first, so that those who come later wait behind it.
+        wait_for(&file, TURN, shared)?;
+        wait_for(&file, CONTENT, shared)?;
+        set(&file, TURN, libc::F_UNLCK as libc::c_short)?;
+        Ok(Hold { _file: file })
+    }
+
+    /// Holds the store's content alone: until the end of it nobody adds any.
+    ///
+    /// # Errors
+    /// When the file system has no locks.
+    pub fn hold_alone(&self) -> io::Result<Hold> {
+        let file = OpenOptions::new().write(true).open(&self.path)?;
+        wait_for(&file, TURN, libc::F_WRLCK as libc::c_short)?;
+        wait_for(&file, CONTENT, libc::F_WRLCK as libc::c_short)?;
+        Ok(Hold { _file: file })
     }
 
     /// Takes a key's lock, if no other process has it. A process may take it again.
@@ -47,15 +90,34 @@ impl KeyLocks {
     }
 
     fn set(&self, key: Key, kind: libc::c_short) -> Result<(), Errno> {
-        let first = u64::from_le_bytes(key.0.0[..8].try_into().expect("eight bytes")) >> 2;
-        // SAFETY: `flock` is plain data for which zeros are valid; all that matters is set below.
-        let mut range: libc::flock = unsafe { std::mem::zeroed() };
-        range.l_type = kind;
-        range.l_whence = libc::SEEK_SET as libc::c_short;
-        range.l_start = first as libc::off_t;
-        range.l_len = 1;
-        fcntl(&self.file, FcntlArg::F_OFD_SETLK(&range)).map(drop)
+        let byte = u64::from_le_bytes(key.0.0[..8].try_into().expect("eight bytes")) >> 2;
+        set(&self.file, byte, kind)
     }
+}
+
+/// Locks or unlocks a byte of a file, if nobody else's lock is in the way.
+fn set(file: &File, byte: u64, kind: libc::c_short) -> Result<(), Errno> {
+    fcntl(file, FcntlArg::F_OFD_SETLK(&range(byte, kind))).map(drop)
+}
+
+/// Locks a byte of a file, when others let it.
+fn wait_for(file: &File, byte: u64, kind: libc::c_short) -> Result<(), Errno> {
+    loop {
+        match fcntl(file, FcntlArg::F_OFD_SETLKW(&range(byte, kind))) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(drop),
+        }
+    }
+}
+
+fn range(byte: u64, kind: libc::c_short) -> libc::flock {
+    // SAFETY: `flock` is plain data for which zeros are valid; all that matters is set below.
+    let mut range: libc::flock = unsafe { std::mem::zeroed() };
+    range.l_type = kind;
+    range.l_whence = libc::SEEK_SET as libc::c_short;
+    range.l_start = byte as libc::off_t;
+    range.l_len = 1;
+    range
 }
 
 /// A folder that belongs to this process and is removed with it; what a killed process left, the next one removes.
@@ -70,21 +132,19 @@ impl Scratch {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn new(parent: &Path) -> io::Result<Scratch> {
-        fs::create_dir_all(parent)?;
+    pub fn new(parent: &Path, access: Access) -> io::Result<Scratch> {
+        access.make_folder(parent)?;
         // Held while folders come and go, so that none is taken for abandoned before its own lock is held.
-        let gate = File::create(parent.join("gate"))?;
+        let gate = access.open(&parent.join("gate"), OpenOptions::new().write(true))?;
         gate.lock()?;
-        for entry in fs::read_dir(parent)?.flatten() {
-            let folder = entry.path();
-            // One without a lock was abandoned before it had one. The gate is no folder, and stays.
-            if File::open(folder.join("lock")).map_or(true, |lock| lock.try_lock().is_ok()) {
+        for folder in folders_in(parent)? {
+            if !is_alive(&folder) {
                 let _ = fs::remove_dir_all(&folder);
             }
         }
-        let path = parent.join(format!("{}-{:08x}", std::process::id(), rand_suffix()));
-        fs::create_dir(&path)?;
-        let lock = File::create(path.join("lock"))?;
+        let path = parent.join(format!("{}-{:08x}", std::process::id(), random() as u32));
+        access.make_folder(&path)?;
+        let lock = access.open(&path.join("lock"), OpenOptions::new().write(true))?;
         lock.lock()?;
         Ok(Scratch { path, _lock: lock })
     }
@@ -93,6 +153,28 @@ impl Scratch {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// The scratch folders of all running processes.
+    ///
+    /// # Errors
+    /// When the folder they are in cannot be read.
+    pub fn alive(parent: &Path) -> io::Result<Vec<PathBuf>> {
+        let mut folders = if parent.exists() { folders_in(parent)? } else { Vec::new() };
+        folders.retain(|folder| is_alive(folder));
+        Ok(folders)
+    }
+}
+
+/// The gate is no folder.
+fn folders_in(parent: &Path) -> io::Result<Vec<PathBuf>> {
+    let folder = |entry: fs::DirEntry| entry.file_type().is_ok_and(|it| it.is_dir()).then(|| entry.path());
+    Ok(fs::read_dir(parent)?.flatten().filter_map(folder).collect())
+}
+
+/// Whether a process has this scratch folder's lock. One without a lock was abandoned before it had one.
+fn is_alive(folder: &Path) -> bool {
+    let lock = File::open(folder.join("lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
 }
 
 impl Drop for Scratch {
@@ -102,27 +184,50 @@ impl Drop for Scratch {
 }
 
 /// Tells folders of one process id apart, across reboots and machines.
-fn rand_suffix() -> u32 {
+pub fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
-    RandomState::new().build_hasher().finish() as u32
+    RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::hash::Hash;
 
     #[test]
     fn a_key_is_locked_by_one_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("locks");
-        let (one, two) = (KeyLocks::open(&path).unwrap(), KeyLocks::open(&path).unwrap());
+        let open = || KeyLocks::open(&folder.path().join("locks"), Access::default()).unwrap();
+        let (one, two) = (open(), open());
         let (a, b) = (Key(Hash::of(b"a")), Key(Hash::of(b"b")));
         assert!(one.try_lock(a).unwrap());
         assert!(!two.try_lock(a).unwrap());
         assert!(two.try_lock(b).unwrap());
         one.unlock(a).unwrap();
         assert!(two.try_lock(a).unwrap());
+    }
+
+    #[test]
+    fn content_is_held_by_many_who_add_or_by_one_who_removes() {
+        let folder = tempfile::tempdir().unwrap();
+        let locks = KeyLocks::open(&folder.path().join("locks"), Access::default()).unwrap();
+        let (told, heard) = std::sync::mpsc::channel();
+        let adding = [locks.hold().unwrap(), locks.hold().unwrap()];
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _alone = locks.hold_alone().unwrap();
+                told.send("removing").unwrap();
+                std::thread::sleep(Duration::from_millis(50));
+                told.send("removed").unwrap();
+            });
+            assert!(heard.recv_timeout(Duration::from_millis(50)).is_err(), "it waits for those who add");
+            drop(adding);
+            assert_eq!(heard.recv().unwrap(), "removing");
+            let _late = locks.hold().unwrap();
+            assert_eq!(heard.try_recv(), Ok("removed"), "one who adds waits for it");
+        });
     }
 
     #[test]
@@ -133,9 +238,10 @@ mod tests {
         fs::write(dead.join("lock"), "").unwrap();
         let unborn = parent.path().join("2-unborn");
         fs::create_dir(&unborn).unwrap();
-        let living = Scratch::new(parent.path()).unwrap();
+        let living = Scratch::new(parent.path(), Access::default()).unwrap();
         assert!(!dead.exists() && !unborn.exists());
-        let second = Scratch::new(parent.path()).unwrap();
+        let second = Scratch::new(parent.path(), Access::default()).unwrap();
         assert!(living.path().exists() && second.path().exists());
+        assert_eq!(Scratch::alive(parent.path()).unwrap().len(), 2);
     }
 }

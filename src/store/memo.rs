@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::access::Access;
 use crate::hash::Hash;
 
 const MAGIC: &[u8; 8] = b"ribmemo1";
@@ -166,7 +167,7 @@ impl Memo {
         if entries.by_inode.len() > UNTOUCHED + 2 * entries.by_inode.values().filter(|e| e.touched).count() {
             entries.by_inode.retain(|_, entry| entry.touched);
         }
-        super::write_whole(&self.path, &encode(&entries.by_inode))?;
+        Access::default().write_whole(&self.path, &encode(&entries.by_inode))?;
         entries.changed = false;
         Ok(())
     }

@@ -6,24 +6,31 @@
 //! store/records/ab/cdef..   how they came to be, JSON (record.rs) with a seal
 //! store/logs/ab/cdef..      what the job printed
 //! store/code/ab/cdef..      what a code hash is made of, JSON with a seal, for `why`
-//! store/locks               a byte a key (locks.rs)
-//! store/tmp/                scratch folders of running processes
+//! store/workspaces/         who uses the store (workspaces.rs)
+//! store/locks               a byte a key, and one for all content (locks.rs)
+//! store/tmp/                scratch folders of running processes, and what these need (lease.rs)
 //! ```
 //!
 //! Nothing half-written is ever visible: an object is renamed into place when it is whole, the index tells of a record
 //! when its objects are in place.
 
+mod access;
+mod entry;
 mod foreign;
+mod gc;
 mod index;
+mod lease;
 mod locks;
 mod memo;
 mod object;
 #[cfg(test)]
 mod properties;
 mod record;
+mod verify;
+mod workspaces;
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -31,17 +38,21 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use foreign::Part;
+pub use gc::{Collected, Limits, Roots};
 pub use index::{Artifact, Artifacts};
-pub use locks::Scratch;
+pub use lease::Lease;
+pub use locks::{Hold, Scratch};
 pub use memo::Memo;
-pub use object::{ObjectError, Verified, link_source, measure, unlink_source};
+pub use object::{ObjectError, Ready, link_source, make_ready, measure, unlink_source};
 pub use record::{Accepted, Machine, Record, RecordedOutput};
+pub use verify::Verified;
+pub use workspaces::{Presence, Workspace};
 
+use self::access::Access;
 use self::index::Index;
 use self::locks::KeyLocks;
 use self::object::Objects;
 use crate::hash::{Hash, Key};
-use crate::pipeline::Kind;
 use crate::seal::{seal, unseal};
 
 /// What can go wrong with a store.
@@ -57,15 +68,44 @@ pub enum StoreError {
         /// Why.
         source: io::Error,
     },
+    /// Something is to be written to a store that this user, or anybody, may only read.
+    #[error(
+        "the store {0} can only be read here: ask its owner for write permission (of a group: `chmod 2775` its \
+         folder), or set RIBBON_STORE to a store of your own"
+    )]
+    ReadOnly(PathBuf),
     /// An artifact cannot be stored or placed.
     #[error(transparent)]
     Object(#[from] ObjectError),
+}
+
+/// A store's place for scratch folders.
+#[derive(Debug)]
+pub struct Tmp {
+    path: PathBuf,
+    access: Access,
+}
+
+impl Tmp {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A folder that is gone with this process.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn scratch(&self) -> io::Result<Scratch> {
+        Scratch::new(&self.path, self.access)
+    }
 }
 
 /// A store. Shared by the threads of a run, and by any number of processes.
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    access: Access,
     objects: Objects,
     index: Mutex<Index>,
     locks: KeyLocks,
@@ -78,10 +118,63 @@ impl Store {
     /// When the folder cannot be made or its index cannot be read.
     pub fn open(root: &Path) -> Result<Store, StoreError> {
         fs::create_dir_all(root).map_err(io_error("make", root))?;
-        let index = Index::open(&root.join("index")).map_err(io_error("open", &root.join("index")))?;
-        let locks = KeyLocks::open(&root.join("locks")).map_err(io_error("open", &root.join("locks")))?;
-        let objects = Objects::new(root.join("objects"));
-        Ok(Store { root: root.to_owned(), objects, index: Mutex::new(index), locks })
+        let access = Access::of(root).map_err(io_error("look at", root))?;
+        let path = root.join("index");
+        let index = Index::open(&path, access).map_err(io_error("open", &path))?;
+        let path = root.join("locks");
+        let locks = KeyLocks::open(&path, access).map_err(io_error("open", &path))?;
+        let objects = Objects::new(root.join("objects"), access);
+        Ok(Store { root: root.to_owned(), access, objects, index: Mutex::new(index), locks })
+    }
+
+    /// Its folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Notes that a workspace uses this store, and what its lock says, so that no collection takes what it needs. A
+    /// store that may only be read takes no note.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn note_workspace(&self, root: &Path) -> Result<(), StoreError> {
+        if !self.index().is_writable() {
+            return Ok(());
+        }
+        let folder = self.root.join("workspaces");
+        let note = || workspaces::note(&folder, self.access, &fs::canonicalize(root)?);
+        note().map_err(io_error("note the workspace in", &folder))
+    }
+
+    /// The workspaces that use this store.
+    ///
+    /// # Errors
+    /// When the notes cannot be read.
+    pub fn workspaces(&self) -> Result<Vec<Workspace>, StoreError> {
+        let folder = self.root.join("workspaces");
+        workspaces::all(&folder).map_err(io_error("read", &folder))
+    }
+
+    /// Holds the store's content together with others: until the end of it, no object and no record goes. Whoever adds
+    /// an artifact holds it from [`Store::insert`] to [`Store::commit`]; whoever finds one and is going to use it, until
+    /// the lease says so.
+    ///
+    /// # Errors
+    /// When the file system has no locks.
+    pub fn hold(&self) -> Result<Hold, StoreError> {
+        self.locks.hold().map_err(io_error("lock", &self.root.join("locks")))
+    }
+
+    fn hold_alone(&self) -> Result<Hold, StoreError> {
+        self.locks.hold_alone().map_err(io_error("lock", &self.root.join("locks")))
+    }
+
+    /// What this process needs, in a scratch folder of its own; nothing yet.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn lease(&self, scratch: &Scratch) -> Result<Lease, StoreError> {
+        Lease::new(scratch.path(), self.access)
     }
 
     /// What the job with this key made, as far as this store knows.
@@ -94,38 +187,12 @@ impl Store {
         self.objects.is_whole(artifact, memo)
     }
 
-    /// Reads every object, record and list of code, and drops the damaged ones.
+    /// Moves what a job made into the store; only [`Store::commit`] makes it count. [`Store::hold`] both.
     ///
     /// # Errors
-    /// When one of them cannot be read.
-    pub fn verify(&self) -> Result<Verified, StoreError> {
-        let verified = self.objects.verify()?;
-        let records = self.drop_unsealed("records")?.into_iter().map(Key).collect();
-        Ok(Verified { records, code: self.drop_unsealed("code")?, ..verified })
-    }
-
-    /// Drops the files of a section whose seals are broken, and tells their names.
-    fn drop_unsealed(&self, section: &str) -> Result<Vec<Hash>, StoreError> {
-        let folder = self.root.join(section);
-        let mut dropped = Vec::new();
-        for (name, path) in if folder.exists() { object::files_under(&folder)? } else { Vec::new() } {
-            // Without such a name it is what a killed process was about to rename.
-            let Ok(hash) = name.replacen('/', "", 1).parse::<Hash>() else { continue };
-            let text = fs::read(&path).map_err(io_error("read", &path))?;
-            if unseal(&text).is_none() {
-                fs::remove_file(&path).map_err(io_error("remove", &path))?;
-                dropped.push(hash);
-            }
-        }
-        Ok(dropped)
-    }
-
-    /// Moves what a job made into the store; only [`Store::commit`] makes it count.
-    ///
-    /// # Errors
-    /// When it is not of the declared kind or cannot be stored.
-    pub fn insert(&self, path: &Path, kind: Kind, memo: &Memo) -> Result<Artifact, StoreError> {
-        Ok(self.objects.insert(path, kind, memo)?)
+    /// When it cannot be stored.
+    pub fn insert(&self, ready: Ready, memo: &Memo) -> Result<Artifact, StoreError> {
+        Ok(self.objects.insert(ready, memo)?)
     }
 
     /// Makes a key's artifacts count: its record, then its line in the index.
@@ -166,6 +233,12 @@ impl Store {
         self.read_json("records", key.0)
     }
 
+    /// How everything in the store came to be, in no order.
+    pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
+        let keys: Vec<Key> = self.index().records().keys().copied().collect();
+        keys.into_iter().filter_map(|key| self.record(key))
+    }
+
     /// Keeps what a code hash is made of, for [`Store::code`].
     ///
     /// # Errors
@@ -190,7 +263,8 @@ impl Store {
     /// When it cannot be made.
     pub fn create_log(&self, key: Key) -> Result<File, StoreError> {
         let path = self.log_path(key);
-        make_parent(&path).and_then(|()| File::create(&path)).map_err(io_error("write", &path))
+        let create = || self.access.open(&path, OpenOptions::new().write(true).truncate(true));
+        self.access.make_parent(&path).and_then(|()| create()).map_err(io_error("write", &path))
     }
 
     /// Places an artifact for a job to read.
@@ -233,13 +307,16 @@ impl Store {
     /// # Errors
     /// When it cannot be made.
     pub fn scratch(&self) -> Result<Scratch, StoreError> {
-        let path = self.tmp();
-        Scratch::new(&path).map_err(io_error("make a scratch folder in", &path))
+        if !self.index().is_writable() {
+            return Err(StoreError::ReadOnly(self.root.clone()));
+        }
+        let tmp = self.tmp();
+        tmp.scratch().map_err(io_error("make a scratch folder in", &tmp.path))
     }
 
     /// Where scratch folders are made.
-    pub fn tmp(&self) -> PathBuf {
-        self.root.join("tmp")
+    pub fn tmp(&self) -> Tmp {
+        Tmp { path: self.root.join("tmp"), access: self.access }
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -254,10 +331,15 @@ impl Store {
     fn write_json(&self, section: &str, hash: Hash, value: &impl Serialize) -> Result<(), StoreError> {
         let path = self.path(section, hash);
         let write = || {
-            make_parent(&path)?;
-            write_whole(&path, &seal(serde_json::to_vec(value)?))
+            self.access.make_parent(&path)?;
+            self.access.write_whole(&path, &seal(serde_json::to_vec(value)?))
         };
         write().map_err(io_error("write", &path))
+    }
+
+    /// The files of a section, each with the hash that its name is; none for what a killed process left.
+    fn section(&self, section: &str) -> Result<Vec<(Option<Hash>, PathBuf)>, StoreError> {
+        Ok(object::all_in(&self.root.join(section))?)
     }
 
     fn read_json<T: DeserializeOwned>(&self, section: &str, hash: Hash) -> Option<T> {
@@ -276,6 +358,11 @@ fn fan_path(folder: &Path, hex: &str) -> PathBuf {
     folder.join(&hex[..2]).join(&hex[2..])
 }
 
+/// Whether a file cannot be written though it may be there to read.
+fn is_refused(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
 pub(crate) fn make_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), fs::create_dir_all)
 }
@@ -287,18 +374,6 @@ pub(crate) fn beside(path: &Path) -> PathBuf {
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{}-{next}", std::process::id()))
-}
-
-/// Writes a file so that nobody ever sees half of it.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let scratch = beside(path);
-    let written = File::create(&scratch)
-        .and_then(|mut file| file.write_all(bytes))
-        .and_then(|()| fs::rename(&scratch, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&scratch);
-    }
-    written
 }
 
 /// Renames a file or folder to a name that may be taken by one of any kind, which goes.
@@ -328,5 +403,5 @@ pub(crate) use object::check_listing;
 pub(crate) fn write_record(root: &Path, key: Key, text: &[u8]) -> io::Result<()> {
     let path = fan_path(&root.join("records"), &key.to_string());
     make_parent(&path)?;
-    write_whole(&path, &seal(text.to_vec()))
+    Access::default().write_whole(&path, &seal(text.to_vec()))
 }

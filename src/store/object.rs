@@ -6,9 +6,10 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
+use super::access::Access;
 use super::index::Artifact;
-use super::memo::{Memo, hash_file};
-use crate::hash::{Hash, Key};
+use super::memo::Memo;
+use crate::hash::Hash;
 use crate::pipeline::Kind;
 
 /// First line of a folder's listing; the number is the format.
@@ -57,31 +58,40 @@ pub(super) struct Member {
     pub size: u64,
 }
 
-/// What reading every object has shown.
-#[derive(Debug, Default)]
-pub struct Verified {
-    /// How many there are, the dropped ones among them.
-    pub objects: usize,
-    /// Their size.
-    pub bytes: u64,
-    /// Those whose content was not what their name says.
-    pub dropped: Vec<Hash>,
-    /// Keys whose records had another text than was written.
-    pub records: Vec<Key>,
-    /// Code hashes of which the same is true for what they are made of.
-    pub code: Vec<Hash>,
+/// What a job made, ready for the store: checked, read-only and hashed.
+#[derive(Debug)]
+pub struct Ready {
+    kind: Kind,
+    files: Vec<(PathBuf, Member)>,
+}
+
+impl Ready {
+    /// The artifact that it is.
+    pub fn artifact(&self) -> Artifact {
+        let size = self.files.iter().map(|(_, member)| member.size).sum();
+        let hash = match (self.kind, &self.files[..]) {
+            (Kind::File, [(_, file)]) => file.hash,
+            _ => Hash::of(self.listing().as_bytes()),
+        };
+        Artifact { kind: self.kind, hash, size }
+    }
+
+    fn listing(&self) -> String {
+        listing(self.files.iter().map(|(_, member)| member))
+    }
 }
 
 /// The objects of a store: `ab/cdef..`, read-only files named by their content.
 #[derive(Debug)]
 pub struct Objects {
     folder: PathBuf,
+    pub(super) access: Access,
 }
 
 impl Objects {
     /// The objects under a folder.
-    pub fn new(folder: PathBuf) -> Objects {
-        Objects { folder }
+    pub fn new(folder: PathBuf, access: Access) -> Objects {
+        Objects { folder, access }
     }
 
     /// Where the object with this hash is, if it is there.
@@ -89,54 +99,33 @@ impl Objects {
         super::fan_path(&self.folder, &hash.to_string())
     }
 
-    /// Moves what a job made into the store.
+    /// Moves what has been made ready into the store.
     ///
     /// # Errors
-    /// When it is not of the declared kind, holds links or sockets, or cannot be stored.
-    pub fn insert(&self, path: &Path, kind: Kind, memo: &Memo) -> Result<Artifact, ObjectError> {
-        check_kind(path, kind)?;
-        match kind {
-            Kind::File => {
-                let (hash, size) = self.insert_file(path, memo)?;
-                Ok(Artifact { kind, hash, size })
-            }
-            Kind::Folder => {
-                let mut members = Vec::new();
-                for (name, file) in files_under(path)? {
-                    let (hash, size) = self.insert_file(&file, memo)?;
-                    members.push(Member { path: name, hash, size });
-                }
-                let text = listing(&members);
-                let hash = Hash::of(text.as_bytes());
-                let object = self.path(hash);
-                let stored =
-                    super::make_parent(&object).and_then(|()| super::write_whole(&object, text.as_bytes()));
-                stored.and_then(|()| read_only(&object)).map_err(io_error(&object))?;
-                memo.note(&object, hash);
-                Ok(Artifact { kind, hash, size: members.iter().map(|member| member.size).sum() })
+    /// When it cannot be stored.
+    pub fn insert(&self, ready: Ready, memo: &Memo) -> Result<Artifact, ObjectError> {
+        let artifact = ready.artifact();
+        for (path, member) in &ready.files {
+            let object = self.path(member.hash);
+            // An object that is there stays: it may be on disk already, and this file is not.
+            if self.is_intact(member.hash, memo) {
+                fs::remove_file(path).map_err(io_error(path))?;
+            } else {
+                let stored = self.access.make_parent(&object).and_then(|()| fs::rename(path, &object));
+                stored.map_err(io_error(&object))?;
+                memo.note(&object, member.hash);
             }
         }
-    }
-
-    fn insert_file(&self, path: &Path, memo: &Memo) -> Result<(Hash, u64), ObjectError> {
-        if fs::symlink_metadata(path).map_err(io_error(path))?.nlink() > 1 {
-            // Somebody else has a name for this file and could write to it later: the store takes a copy.
-            let copy = super::beside(path);
-            fs::copy(path, &copy).and_then(|_| fs::rename(&copy, path)).map_err(io_error(path))?;
+        if artifact.kind == Kind::Folder {
+            let object = self.path(artifact.hash);
+            let stored = self.access.make_parent(&object);
+            stored
+                .and_then(|()| self.access.write_whole(&object, ready.listing().as_bytes()))
+                .and_then(|()| read_only(&object))
+                .map_err(io_error(&object))?;
+            memo.note(&object, artifact.hash);
         }
-        read_only(path).map_err(io_error(path))?;
-        let size = fs::symlink_metadata(path).map_err(io_error(path))?.len();
-        let hash = memo.hash(path).map_err(io_error(path))?;
-        let object = self.path(hash);
-        // An object that is there stays: it may be on disk already, and this file is not.
-        if self.is_intact(hash, memo) {
-            fs::remove_file(path).map_err(io_error(path))?;
-        } else {
-            let stored = super::make_parent(&object).and_then(|()| fs::rename(path, &object));
-            stored.map_err(io_error(&object))?;
-            memo.note(&object, hash);
-        }
-        Ok((hash, size))
+        Ok(artifact)
     }
 
     /// Whether an artifact is whole: every object is there and, as far as the memo knows, unchanged. An object that
@@ -159,29 +148,6 @@ impl Objects {
             }
             Err(_) => false,
         }
-    }
-
-    /// Reads every object and drops those that do not match their names.
-    ///
-    /// # Errors
-    /// When an object cannot be read; it stays, for nothing is known of it.
-    pub fn verify(&self) -> Result<Verified, ObjectError> {
-        let mut verified = Verified::default();
-        if !self.folder.exists() {
-            return Ok(verified);
-        }
-        for (name, path) in files_under(&self.folder)? {
-            // Not an object: what a killed process was about to rename.
-            let Ok(hash) = name.replacen('/', "", 1).parse::<Hash>() else { continue };
-            let size = fs::metadata(&path).map_err(io_error(&path))?.len();
-            verified.objects += 1;
-            verified.bytes += size;
-            if hash_file(&path, size).map_err(io_error(&path))? != hash {
-                fs::remove_file(&path).map_err(io_error(&path))?;
-                verified.dropped.push(hash);
-            }
-        }
-        Ok(verified)
     }
 
     /// Places an artifact at `to` for a job to read: linked, or copied where links do not reach.
@@ -256,11 +222,57 @@ impl Objects {
         }
     }
 
+    /// All objects, each with its hash, and with none what a killed process left.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn all(&self) -> Result<Vec<(Option<Hash>, PathBuf)>, ObjectError> {
+        all_in(&self.folder)
+    }
+
+    /// The objects that an artifact consists of: its own, and of a folder those of its files, as far as it is here.
+    pub fn parts(&self, artifact: &Artifact) -> Vec<Hash> {
+        let members = match artifact.kind {
+            Kind::File => Vec::new(),
+            Kind::Folder => self.members(artifact.hash).unwrap_or_default(),
+        };
+        let members = members.into_iter().map(|member| member.hash);
+        std::iter::once(artifact.hash).chain(members).collect()
+    }
+
     pub(super) fn members(&self, hash: Hash) -> Result<Vec<Member>, ObjectError> {
         let path = self.path(hash);
         let text = fs::read_to_string(&path).map_err(io_error(&path))?;
         parse_listing(&text).ok_or(ObjectError::Listing { hash })
     }
+}
+
+/// Checks what a job made, makes it read-only and hashes it.
+///
+/// # Errors
+/// When it is not of the declared kind, holds links or sockets, or cannot be read.
+pub fn make_ready(path: &Path, kind: Kind, memo: &Memo) -> Result<Ready, ObjectError> {
+    check_kind(path, kind)?;
+    let files = match kind {
+        Kind::File => vec![(String::new(), path.to_owned())],
+        Kind::Folder => files_under(path)?,
+    };
+    let make_ready = |(name, file): (String, PathBuf)| {
+        let (hash, size) = make_file_ready(&file, memo).map_err(io_error(&file))?;
+        Ok((file, Member { path: name, hash, size }))
+    };
+    Ok(Ready { kind, files: files.into_iter().map(make_ready).collect::<Result<_, ObjectError>>()? })
+}
+
+fn make_file_ready(path: &Path, memo: &Memo) -> io::Result<(Hash, u64)> {
+    if fs::symlink_metadata(path)?.nlink() > 1 {
+        // Somebody else has a name for this file and could write to it later: the store takes a copy.
+        let copy = super::beside(path);
+        fs::copy(path, &copy).and_then(|_| fs::rename(&copy, path))?;
+    }
+    read_only(path)?;
+    let size = fs::symlink_metadata(path)?.len();
+    Ok((memo.hash(path)?, size))
 }
 
 /// The artifact that a file or folder of the project is, without storing it.
@@ -280,7 +292,7 @@ pub fn measure(path: &Path, memo: &Memo) -> Result<Artifact, ObjectError> {
         let size = fs::metadata(&file).map_err(io_error(&file))?.len();
         members.push(Member { path: name, hash, size });
     }
-    let hash = Hash::of(listing(&members).as_bytes());
+    let hash = Hash::of(listing(members.iter()).as_bytes());
     Ok(Artifact { kind: Kind::Folder, hash, size: members.iter().map(|member| member.size).sum() })
 }
 
@@ -334,8 +346,19 @@ fn check_kind(path: &Path, kind: Kind) -> Result<(), ObjectError> {
     if found == expected { Ok(()) } else { Err(ObjectError::Kind { path: path.to_owned(), found, expected }) }
 }
 
+/// The files `ab/cdef..` below a folder of a store, each with the hash that its name is; none for what a killed process
+/// left.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub(super) fn all_in(folder: &Path) -> Result<Vec<(Option<Hash>, PathBuf)>, ObjectError> {
+    let hash = |name: &str| name.replacen('/', "", 1).parse().ok();
+    let files = if folder.exists() { files_under(folder)? } else { Vec::new() };
+    Ok(files.into_iter().map(|(name, path)| (hash(&name), path)).collect())
+}
+
 /// All files below a folder, with their paths in it, sorted. Links and sockets are refused: content cannot name them.
-pub(super) fn files_under(folder: &Path) -> Result<Vec<(String, PathBuf)>, ObjectError> {
+fn files_under(folder: &Path) -> Result<Vec<(String, PathBuf)>, ObjectError> {
     let mut found = Vec::new();
     let mut pending = vec![(String::new(), folder.to_owned())];
     while let Some((prefix, folder)) = pending.pop() {
@@ -356,7 +379,7 @@ pub(super) fn files_under(folder: &Path) -> Result<Vec<(String, PathBuf)>, Objec
     Ok(found)
 }
 
-pub(super) fn listing(members: &[Member]) -> String {
+pub(super) fn listing<'a>(members: impl Iterator<Item = &'a Member>) -> String {
     let mut text = LISTING.to_owned();
     for Member { path, hash, size } in members {
         let _ = writeln!(text, "{hash} {size} {path}");
@@ -380,7 +403,7 @@ pub(super) fn parse_listing(text: &str) -> Option<Vec<Member>> {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn check_listing(text: &str) {
     let Some(members) = parse_listing(text) else { return };
-    assert_eq!(parse_listing(&listing(&members)).as_ref(), Some(&members));
+    assert_eq!(parse_listing(&listing(members.iter())).as_ref(), Some(&members));
     for member in members {
         let path = Path::new("folder").join(&member.path);
         assert!(path.starts_with("folder") && !member.path.contains(".."), "{path:?}");
@@ -406,9 +429,13 @@ mod tests {
         memo: Memo,
     }
 
+    fn insert(objects: &Objects, path: &Path, kind: Kind, memo: &Memo) -> Result<Artifact, ObjectError> {
+        objects.insert(make_ready(path, kind, memo)?, memo)
+    }
+
     fn bench() -> Bench {
         let folder = tempfile::tempdir().unwrap();
-        let objects = Objects::new(folder.path().join("objects"));
+        let objects = Objects::new(folder.path().join("objects"), Access::default());
         let memo = Memo::open(&folder.path().join("memo"), false);
         Bench { folder, objects, memo }
     }
@@ -418,7 +445,7 @@ mod tests {
         let Bench { folder, objects, memo } = bench();
         let made = folder.path().join("made");
         fs::write(&made, "figure").unwrap();
-        let artifact = objects.insert(&made, Kind::File, &memo).unwrap();
+        let artifact = insert(&objects, &made, Kind::File, &memo).unwrap();
         assert_eq!((artifact.hash, artifact.size), (Hash::of(b"figure"), 6));
         assert!(!made.exists());
         let copy = folder.path().join("outputs/figure.svg");
@@ -445,7 +472,7 @@ mod tests {
         let one = make("one", ["b", "a", "sub/c"]);
         assert_eq!(measure(&one, &memo).unwrap().size, 7);
         let measured = measure(&one, &memo).unwrap();
-        let two = objects.insert(&make("two", ["sub/c", "a", "b"]), Kind::Folder, &memo).unwrap();
+        let two = insert(&objects, &make("two", ["sub/c", "a", "b"]), Kind::Folder, &memo).unwrap();
         assert_eq!(measured, two);
         let linked = folder.path().join("in");
         objects.link(&two, &linked, &memo).unwrap();
@@ -460,7 +487,7 @@ mod tests {
         let Bench { folder, objects, memo } = bench();
         let made = folder.path().join("made");
         fs::write(&made, "figure").unwrap();
-        let artifact = objects.insert(&made, Kind::File, &memo).unwrap();
+        let artifact = insert(&objects, &made, Kind::File, &memo).unwrap();
         let object = objects.path(artifact.hash);
         fs::set_permissions(&object, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(&object, "damage").unwrap();
@@ -471,18 +498,18 @@ mod tests {
     #[test]
     fn an_object_that_is_there_stays_and_a_damaged_one_is_replaced() {
         let Bench { folder, objects, memo } = bench();
-        let insert = || {
+        let insert_again = || {
             let made = folder.path().join("made");
             fs::write(&made, "figure").unwrap();
-            objects.insert(&made, Kind::File, &memo).unwrap()
+            insert(&objects, &made, Kind::File, &memo).unwrap()
         };
-        let object = objects.path(insert().hash);
+        let object = objects.path(insert_again().hash);
         let inode = fs::metadata(&object).unwrap().ino();
-        insert();
+        insert_again();
         assert_eq!(fs::metadata(&object).unwrap().ino(), inode);
         fs::set_permissions(&object, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(&object, "damage").unwrap();
-        insert();
+        insert_again();
         assert_eq!(fs::read(&object).unwrap(), b"figure");
     }
 
@@ -492,7 +519,7 @@ mod tests {
         let (made, other) = (folder.path().join("made"), folder.path().join("other"));
         fs::write(&made, "figure").unwrap();
         fs::hard_link(&made, &other).unwrap();
-        let artifact = objects.insert(&made, Kind::File, &memo).unwrap();
+        let artifact = insert(&objects, &made, Kind::File, &memo).unwrap();
         fs::write(&other, "edited").unwrap();
         assert!(objects.is_whole(&artifact, &memo));
     }
@@ -503,9 +530,9 @@ mod tests {
         let made = folder.path().join("made");
         fs::create_dir(&made).unwrap();
         fs::write(made.join("new"), "new").unwrap();
-        let images = objects.insert(&made, Kind::Folder, &memo).unwrap();
+        let images = insert(&objects, &made, Kind::Folder, &memo).unwrap();
         fs::write(made.join("file"), "file").unwrap();
-        let file = objects.insert(&made.join("file"), Kind::File, &memo).unwrap();
+        let file = insert(&objects, &made.join("file"), Kind::File, &memo).unwrap();
 
         let published = folder.path().join("outputs/images");
         fs::create_dir_all(published.join("older")).unwrap();
@@ -527,7 +554,7 @@ mod tests {
         let place = |text: &str| {
             let made = folder.path().join("made");
             fs::write(&made, text).unwrap();
-            objects.insert(&made, Kind::File, &memo).unwrap()
+            insert(&objects, &made, Kind::File, &memo).unwrap()
         };
         let (one, two) = (place("one"), place("two"));
         let link = folder.path().join("in");
@@ -541,9 +568,9 @@ mod tests {
         let Bench { folder, objects, memo } = bench();
         let link = folder.path().join("link");
         std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
-        let message = objects.insert(&link, Kind::File, &memo).unwrap_err().to_string();
+        let message = insert(&objects, &link, Kind::File, &memo).unwrap_err().to_string();
         assert!(message.ends_with("is a symbolic link, expected a file"), "{message}");
-        let message = objects.insert(folder.path(), Kind::File, &memo).unwrap_err().to_string();
+        let message = insert(&objects, folder.path(), Kind::File, &memo).unwrap_err().to_string();
         assert!(message.ends_with("is a folder, expected a file"), "{message}");
     }
 

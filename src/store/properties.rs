@@ -7,6 +7,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::pipeline::Kind;
 
 /// What happens to an object.
 #[derive(Debug, Clone)]
@@ -66,7 +67,7 @@ proptest! {
         let made = folder.path().join("made");
         let insert = |content: &[u8]| {
             fs::write(&made, content).unwrap();
-            store.insert(&made, Kind::File, &memo).unwrap()
+            store.insert(make_ready(&made, Kind::File, &memo).unwrap(), &memo).unwrap()
         };
         let files: Vec<Artifact> = contents.iter().map(|content| insert(content)).collect();
         let together = folder.path().join("together");
@@ -74,7 +75,7 @@ proptest! {
         for (i, content) in contents.iter().enumerate() {
             fs::write(together.join(i.to_string()), content).unwrap();
         }
-        let all = store.insert(&together, Kind::Folder, &memo).unwrap();
+        let all = store.insert(make_ready(&together, Kind::Folder, &memo).unwrap(), &memo).unwrap();
 
         let objects: Vec<PathBuf> =
             files.iter().chain([&all]).map(|artifact| store.objects.path(artifact.hash)).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::index::Artifact;
+use super::index::{Artifact, Artifacts};
 use crate::hash::{Hash, Key};
 use crate::pipeline::{Kind, Labels};
 
@@ -25,6 +25,9 @@ pub struct Record {
     pub ingredients: Vec<(String, String)>,
     /// The artifacts by the output's name.
     pub outputs: BTreeMap<String, RecordedOutput>,
+    /// Whether the outputs are there for their consumers only (`keep: false`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub intermediate: bool,
     /// When the job ended, in seconds since 1970.
     pub ended: u64,
     /// How long it ran, in seconds.
@@ -47,8 +50,20 @@ pub struct Accepted {
     pub because: String,
 }
 
+impl Record {
+    /// The hash of the stage's code.
+    pub fn code(&self) -> Option<Hash> {
+        self.ingredients.iter().find(|(name, _)| name == "code")?.1.parse().ok()
+    }
+
+    /// The artifacts, in the order of the outputs' names.
+    pub fn artifacts(&self) -> Artifacts {
+        self.outputs.values().map(RecordedOutput::artifact).collect()
+    }
+}
+
 /// An artifact in a record.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedOutput {
     /// Its hash.
     pub hash: Hash,
@@ -63,6 +78,11 @@ impl RecordedOutput {
     /// The record's form of an artifact.
     pub fn of(artifact: &Artifact) -> RecordedOutput {
         RecordedOutput { hash: artifact.hash, size: artifact.size, folder: artifact.kind == Kind::Folder }
+    }
+
+    fn artifact(&self) -> Artifact {
+        let kind = if self.folder { Kind::Folder } else { Kind::File };
+        Artifact { kind, hash: self.hash, size: self.size }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Editing: sources touched, comments, a renamed variable, a changed constant, compile errors, scripts, parameters.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::time::SystemTime;
 
+use crate::scratch::{Scratch, wait_until};
 use crate::tiny::{self, WHOLE_PAPER};
 
 const MAIN: &str = "stages/square/src/main.rs";
@@ -136,4 +137,46 @@ fn what_only_schedules_or_tells_people_is_in_no_key() {
     paper.edit("pipeline.yaml", "tables/points.txt", "tables/embedding.txt");
     assert_eq!(paper.run("").made(), "nothing");
     assert!(paper.exists("outputs/quick/tables/embedding.txt"));
+}
+
+#[test]
+fn code_that_is_edited_while_its_jobs_run_is_not_cached_under_the_old_key() {
+    let project = tiny::slow();
+    fs::write(project.home("hold-1"), "").unwrap();
+    let run = project.start("run --json --keep-going -j 1");
+    wait_until("the first job is at work", || project.told_so_far() == ["1"]);
+    let before = project.read("slow.sh");
+    project.edit("slow.sh", "number $1", "edited $1");
+    fs::remove_file(project.home("hold-1")).unwrap();
+    let run = run.end();
+    assert_eq!((run.code, run.count("ran"), run.count("failed")), (Some(1), 0, 12), "{run:?}");
+    let why: Vec<String> =
+        run.events_of("failed").iter().map(|event| event["what"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(why[0], "slow.sh changed while the job ran; run again");
+    assert_eq!(why[11], "slow.sh changed since the run began; run again");
+    assert_eq!(project.told(), ["1"], "the others did not even begin");
+    project.write("slow.sh", &before);
+    assert_eq!(project.run("").made(), "slow 12, join 1", "nothing stands under the old keys");
+    assert!(project.read("outputs/quick/all.txt").starts_with("number 1\n"));
+}
+
+#[test]
+fn a_file_that_is_added_to_a_code_folder_while_a_job_runs_is_noticed() {
+    let project = Scratch::new(&[
+        (
+            "pipeline.yaml",
+            "version: 1\nprofile: quick\nprofiles: {quick: {}}\nstages:\n  a:\n    run: [sh, code/main.sh, '{outputs.x}']\n    code: [code]\n    outputs: {x: x.txt}\n",
+        ),
+        (
+            "code/main.sh",
+            "echo begun >> $HOME/ran\nwhile [ -e $HOME/hold ]; do sleep 0.02; done\necho > $1\n",
+        ),
+    ]);
+    fs::write(project.home("hold"), "").unwrap();
+    let run = project.start("run --json");
+    wait_until("the job is at work", || project.told_so_far() == ["begun"]);
+    project.write("code/helper.sh", "more\n");
+    fs::remove_file(project.home("hold")).unwrap();
+    let failed = run.end().events_of("failed");
+    assert_eq!(failed[0]["what"], "code/helper.sh changed while the job ran; run again");
 }

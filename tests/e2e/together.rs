@@ -21,6 +21,20 @@ fn a_second_run_in_a_workspace_waits_and_says_so() {
 }
 
 #[test]
+fn a_run_that_is_not_to_wait_ends_when_another_is_at_work() {
+    let project = tiny::slow();
+    fs::write(project.home("hold-1"), "").unwrap();
+    let first = project.start("run --json");
+    wait_until("the first run is at work", || project.told_so_far().contains(&"1".to_owned()));
+    let second = project.ribbon("run --no-wait");
+    assert_eq!(second.code, Some(1));
+    assert!(second.err.starts_with("ribbon: another run is at work in "), "{}", second.err);
+    fs::remove_file(project.home("hold-1")).unwrap();
+    assert_eq!(first.end().code, Some(0));
+    assert_eq!(project.run("--no-wait").made(), "nothing");
+}
+
+#[test]
 fn two_clones_that_share_a_store_run_each_job_once() {
     let mut one = tiny::slow();
     one.set("RIBBON_STORE", one.path("../store").to_str().unwrap());

@@ -10,7 +10,7 @@ use crate::hash::Key;
 use crate::plan::{Reason, State};
 use crate::project::Project;
 use crate::run::report::Happening;
-use crate::share::{Crew, Exchange, wanted};
+use crate::share::{Crew, Exchange, given, wanted};
 use crate::store::Artifacts;
 
 /// What a run is waiting for from a share.
@@ -113,13 +113,13 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
 
     /// Publishes what a job has made.
     pub(super) fn publish(&mut self, id: JobId, key: Key, made: &Artifacts) {
-        let wanted = wanted(self.project, id, made);
+        let given = given(self.project, id, made);
         let (project, exchange, tell) = (self.project, self.exchange, self.tell.clone());
         self.publishing += 1;
         self.crew.send(move || {
             if let Some(record) = project.store.record(key) {
                 // The exchange keeps what went wrong, and tells it once.
-                let _ = exchange.publish(&record, &wanted, &project.store, false);
+                let _ = exchange.publish(&record, &given, &project.store, false);
             }
             let _ = tell.send(Told::Published);
         });

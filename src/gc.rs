@@ -1,0 +1,130 @@
+//! `ribbon gc`: asks the locks of all known workspaces what is wanted, and has the store remove the rest.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::HumanBytes;
+
+use crate::lockfile::{self, LockError};
+use crate::project::{ProjectError, State};
+use crate::store::{Collected, Limits, Presence, Roots, Store, StoreError, Workspace};
+
+/// Why nothing was collected.
+#[derive(Debug, thiserror::Error)]
+pub enum GcError {
+    /// The project's state folder cannot be used.
+    #[error(transparent)]
+    Project(#[from] ProjectError),
+    /// The store cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A lock does not say what its workspace needs.
+    #[error("nothing was removed, for it is not known what the workspace {path} needs: {why}")]
+    Lock {
+        /// The workspace.
+        path: String,
+        /// What is wrong with it.
+        why: LockError,
+    },
+    /// A workspace that is gone cannot be forgotten.
+    #[error("cannot remove {path}: {why}")]
+    Note {
+        /// The note of it.
+        path: String,
+        /// Why.
+        why: std::io::Error,
+    },
+}
+
+/// What a collection did, for people.
+#[derive(Debug)]
+pub struct Report {
+    collected: Collected,
+    limits: Limits,
+    workspaces: Vec<Workspace>,
+}
+
+/// Collects in the store of the project at `root`.
+///
+/// # Errors
+/// When it is not known what a workspace needs, or something cannot be removed.
+pub fn gc(root: &Path, limits: Limits) -> Result<Report, GcError> {
+    let store = Store::open(&State::open(root)?.store())?;
+    store.note_workspace(root)?;
+    let workspaces = store.workspaces()?;
+    let mut roots = Roots::default();
+    for workspace in &workspaces {
+        if workspace.presence == Presence::Gone {
+            if !limits.dry_run {
+                let path = workspace.note.display().to_string();
+                workspace.forget().map_err(|why| GcError::Note { path, why })?;
+            }
+            continue;
+        }
+        let [own, copy] = workspace.locks();
+        let seen = (workspace.presence == Presence::Here).then_some(own);
+        for lock in seen.into_iter().chain([copy]) {
+            let path = || workspace.path.display().to_string();
+            for line in lockfile::all(&lock).map_err(|why| GcError::Lock { path: path(), why })? {
+                roots.keys.insert(line.key);
+                roots.artifacts.extend(line.outputs.into_values());
+            }
+        }
+    }
+    let collected = store.collect(&roots, &limits)?;
+    Ok(Report { collected, limits, workspaces })
+}
+
+impl Report {
+    /// By how many bytes the store is larger than it was to be.
+    pub fn excess(&self) -> Option<u64> {
+        let max = self.limits.max_size?;
+        self.collected.kept_bytes.checked_sub(max).filter(|excess| *excess > 0)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { collected, limits, workspaces } = self;
+        for Workspace { path, machine, note, presence } in workspaces {
+            let (path, note) = (path.display(), note.display());
+            match presence {
+                Presence::Here => {}
+                Presence::Gone => writeln!(f, "the workspace {path} is no more; what only it needed may go")?,
+                Presence::Hidden => writeln!(
+                    f,
+                    "the workspace {path} of {machine} cannot be seen from here; what it needed at its last run stays \
+                     (if it is no more, remove {note})"
+                )?,
+            }
+        }
+        for (stage, (records, bytes)) in &collected.stages {
+            writeln!(f, "{stage}: {records} records, {}", HumanBytes(*bytes))?;
+        }
+        let Collected { objects, leftovers, kept_objects, young, .. } = collected;
+        let (bytes, kept_bytes) = (HumanBytes(collected.bytes), HumanBytes(collected.kept_bytes));
+        let removed = if limits.dry_run { "would remove" } else { "removed" };
+        writeln!(f, "{removed} {objects} objects, {bytes}; {leftovers} logs and leftovers")?;
+        write!(f, "kept {kept_objects} objects, {kept_bytes}")?;
+        if *young > 0 {
+            let days = limits.keep.as_secs_f64() / DAY.as_secs_f64();
+            write!(f, "; {young} records only because they are younger than {days} days (--keep-days)")?;
+        }
+        writeln!(f)?;
+        if let Some(excess) = self.excess() {
+            let excess = HumanBytes(excess);
+            writeln!(
+                f,
+                "that is {excess} more than --max-size; all that is left is needed by the locks of:"
+            )?;
+            for workspace in workspaces.iter().filter(|workspace| workspace.presence != Presence::Gone) {
+                writeln!(f, "  {}", workspace.path.display())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A day of `--keep-days`.
+pub const DAY: Duration = Duration::from_secs(24 * 3600);

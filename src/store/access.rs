@@ -1,0 +1,128 @@
+//! Who may write: in a store whose folder is writable for its group, all that is made is too, whatever the umask says.
+//!
+//! Such a folder is made once for a lab: `mkdir STORE; chgrp lab STORE; chmod 2775 STORE`. The set-group-id bit hands
+//! the group down to everything below.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+const GROUP_WRITE: u32 = 0o020;
+
+/// What modes the files and folders of a store get.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Access {
+    /// Everybody in the group may write.
+    shared: bool,
+}
+
+impl Access {
+    /// That of a store, as the mode of its folder says.
+    ///
+    /// # Errors
+    /// When the folder cannot be looked at.
+    pub fn of(root: &Path) -> io::Result<Access> {
+        let shared = fs::metadata(root)?.permissions().mode() & GROUP_WRITE != 0;
+        Ok(Access { shared })
+    }
+
+    /// Makes a folder and those above it, where they are not there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_folder(self, path: &Path) -> io::Result<()> {
+        if !self.shared {
+            return fs::create_dir_all(path);
+        }
+        match fs::create_dir(path) {
+            Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o2775)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make_parent(path)?;
+                self.make_folder(path)
+            }
+            Err(_) if path.is_dir() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the folder that a path is in.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_parent(self, path: &Path) -> io::Result<()> {
+        path.parent().map_or(Ok(()), |parent| self.make_folder(parent))
+    }
+
+    /// Opens a file, and makes it where it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be opened or made.
+    pub fn open(self, path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+        // Only the one who makes it may change its mode.
+        match options.clone().create_new(true).open(path) {
+            Ok(file) => {
+                self.share(&file)?;
+                Ok(file)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.create(false).open(path),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a file so that nobody ever sees half of it.
+    ///
+    /// # Errors
+    /// When it cannot be written; what was there stays.
+    pub fn write_whole(self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let scratch = super::beside(path);
+        let written = File::create(&scratch)
+            .and_then(|mut file| file.write_all(bytes).and_then(|()| self.share(&file)))
+            .and_then(|()| fs::rename(&scratch, path));
+        if written.is_err() {
+            let _ = fs::remove_file(&scratch);
+        }
+        written
+    }
+
+    fn share(self, file: &File) -> io::Result<()> {
+        if self.shared { file.set_permissions(Permissions::from_mode(0o664)) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn in_a_folder_of_a_group_everything_is_the_groups() {
+        let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), Permissions::from_mode(0o2775)).unwrap();
+        let access = Access::of(root.path()).unwrap();
+        let file = root.path().join("a/b/file");
+        access.make_parent(&file).unwrap();
+        access.make_parent(&file).unwrap();
+        access.write_whole(&file, b"text").unwrap();
+        let locks = root.path().join("locks");
+        access.open(&locks, OpenOptions::new().write(true)).unwrap();
+        access.open(&locks, OpenOptions::new().write(true)).unwrap();
+        let modes = [root.path().join("a"), root.path().join("a/b"), file, locks].map(|path| mode(&path));
+        assert_eq!(modes, [0o2775, 0o2775, 0o664, 0o664]);
+    }
+
+    #[test]
+    fn in_ones_own_folder_the_umask_decides() {
+        let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), Permissions::from_mode(0o755)).unwrap();
+        let access = Access::of(root.path()).unwrap();
+        access.make_folder(&root.path().join("a")).unwrap();
+        fs::create_dir(root.path().join("b")).unwrap();
+        assert_eq!(mode(&root.path().join("a")), mode(&root.path().join("b")));
+    }
+}

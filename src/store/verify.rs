@@ -1,0 +1,128 @@
+//! Verification: everything in a store is read again, and what is damaged is dropped.
+//!
+//! An object is what its name says. Records and lists of code have seals, and a record is that of the key that its
+//! ingredients hash to. The index is made of whole entries; a record that it has lost comes back when all that the record
+//! names is here and sound.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::memo::hash_file;
+use super::record::Record;
+use super::{Store, StoreError, io_error};
+use crate::hash::{Hash, Key};
+use crate::key;
+use crate::seal::unseal;
+
+/// What reading everything has shown.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// How many objects there are, the dropped ones among them.
+    pub objects: usize,
+    /// Their size.
+    pub bytes: u64,
+    /// Objects that were dropped because their content is not what their name says.
+    pub dropped: Vec<Hash>,
+    /// Keys whose records were dropped because they are not what was written. What the keys made still counts.
+    pub records: Vec<Key>,
+    /// Code hashes of which the same is true for what they are made of.
+    pub code: Vec<Hash>,
+    /// Bytes of the index that were no entries, and are gone now.
+    pub index_bytes: u64,
+    /// Jobs that the index had lost and has again.
+    pub restored: Vec<String>,
+}
+
+impl Verified {
+    /// How many things were damaged.
+    pub fn damaged(&self) -> usize {
+        self.dropped.len() + self.records.len() + self.code.len() + usize::from(self.index_bytes > 0)
+    }
+}
+
+impl Store {
+    /// Reads everything, and drops what is damaged: the next run that needs it makes it again.
+    ///
+    /// # Errors
+    /// When something cannot be read; it stays, for nothing is known of it.
+    pub fn verify(&self) -> Result<Verified, StoreError> {
+        let mut verified = Verified::default();
+        self.refresh()?;
+        for (hash, path) in self.objects.all()? {
+            let Some(hash) = hash else { continue };
+            let found = fs::metadata(&path).and_then(|it| Ok((it.len(), hash_file(&path, it.len())?)));
+            let (size, found) = match found {
+                Ok(found) => found,
+                // A collection, or a run that no longer needs it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(io_error("read", &path)(error)),
+            };
+            verified.objects += 1;
+            verified.bytes += size;
+            if found != hash {
+                fs::remove_file(&path).map_err(io_error("remove", &path))?;
+                verified.dropped.push(hash);
+            }
+        }
+        for (key, path) in self.section("records")? {
+            let Some(key) = key.map(Key) else { continue };
+            match self.sound_record(key, &path)? {
+                Some(record) => self.restore(record, &mut verified)?,
+                None => {
+                    fs::remove_file(&path).map_err(io_error("remove", &path))?;
+                    verified.records.push(key);
+                }
+            }
+        }
+        for (code, path) in self.section("code")? {
+            let text = fs::read(&path).map_err(io_error("read", &path))?;
+            if let Some(code) = code.filter(|_| unseal(&text).is_none()) {
+                fs::remove_file(&path).map_err(io_error("remove", &path))?;
+                verified.code.push(code);
+            }
+        }
+        verified.index_bytes = self.index().damaged();
+        if verified.index_bytes > 0 {
+            let path = self.root.join("index");
+            self.index().rewrite(|_| true).map_err(io_error("rewrite", &path))?;
+        }
+        Ok(verified)
+    }
+
+    /// The outputs, as `train[seed=42].checkpoints`, of which this object is a part, as records tell.
+    pub fn outputs_with(&self, object: Hash) -> Vec<String> {
+        let makers = self.index().makers(object, |artifact| self.objects.parts(artifact));
+        let outputs = |record: Record| {
+            let artifacts = record.outputs.keys().zip(record.artifacts());
+            let parts = artifacts.filter(|(_, artifact)| self.objects.parts(artifact).contains(&object));
+            parts.map(|(name, _)| format!("{}.{name}", record.job)).collect::<Vec<_>>()
+        };
+        makers.into_iter().filter_map(|key| self.record(key)).flat_map(outputs).collect()
+    }
+
+    /// A record that is of its key, and says of it what the index says.
+    fn sound_record(&self, key: Key, path: &Path) -> Result<Option<Record>, StoreError> {
+        let text = fs::read(path).map_err(io_error("read", path))?;
+        let is_sound = |record: &Record| {
+            let indexed = self.artifacts(key);
+            (record.version, record.key, key::of(&record.ingredients)) == (1, key, key)
+                && indexed.is_none_or(|artifacts| artifacts == record.artifacts())
+        };
+        let record = unseal(&text).and_then(|text| serde_json::from_slice(text).ok());
+        Ok(record.filter(is_sound))
+    }
+
+    /// Tells the index of a record it does not have.
+    fn restore(&self, record: Record, verified: &mut Verified) -> Result<(), StoreError> {
+        let artifacts = record.artifacts();
+        let is_here = |hash: &Hash| self.objects.path(*hash).exists();
+        let mut parts = artifacts.iter().flat_map(|artifact| self.objects.parts(artifact));
+        if self.artifacts(record.key).is_none() && parts.all(|part| is_here(&part)) {
+            let path = self.root.join("index");
+            self.index().insert(record.key, artifacts).map_err(io_error("write", &path))?;
+            verified.restored.push(record.job);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! A lab: a store that a group writes to, and one that may only be read.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use walkdir::WalkDir;
+
+use crate::scratch::Scratch;
+use crate::tiny::{self, WHOLE_PAPER};
+
+/// Two users of one group that every Linux has, by their numbers, and the group's.
+const USERS: [u32; 2] = [65501, 65502];
+const GROUP: u32 = 65500;
+
+/// Only root can become somebody else.
+fn is_root() -> bool {
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    if !is_root {
+        eprintln!("SKIPPED: only root can run as two users");
+    }
+    is_root
+}
+
+/// `ribbon` with these words as another user, with the strictest of umasks.
+fn ribbon_as(user: u32, project: &Scratch, store: &Path, words: &str) -> Output {
+    let script = format!("umask 077; exec \"$RIBBON\" {words}");
+    Command::new("setpriv")
+        .args([
+            &format!("--reuid={user}"),
+            &format!("--regid={GROUP}"),
+            "--clear-groups",
+            "sh",
+            "-c",
+            &script,
+        ])
+        .current_dir(project.path(""))
+        .env("HOME", project.home(""))
+        .env("RIBBON", project.path("../ribbon"))
+        .env("RIBBON_STORE", store)
+        .output()
+        .unwrap()
+}
+
+/// Gives a project and the home of its jobs to a user; the home's folders are open to all.
+fn give(project: &Scratch, user: u32) {
+    for entry in WalkDir::new(project.path("")).into_iter().flatten() {
+        chown(entry.path(), Some(user), Some(GROUP)).unwrap();
+    }
+}
+
+fn open(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// Two users' clones of a paper, and a store of their group's.
+fn lab() -> ([Scratch; 2], std::path::PathBuf) {
+    let one = tiny::paper();
+    let two = one.clone_as("two");
+    open(&one.home(""), 0o777);
+    open(&one.path(".."), 0o755);
+    // Whatever the mode of the folder that cargo builds in.
+    fs::copy(env!("CARGO_BIN_EXE_ribbon"), one.path("../ribbon")).unwrap();
+    let store = one.path("../store");
+    fs::create_dir(&store).unwrap();
+    chown(&store, Some(USERS[0]), Some(GROUP)).unwrap();
+    open(&store, 0o2775);
+    give(&one, USERS[0]);
+    give(&two, USERS[1]);
+    ([one, two], store)
+}
+
+#[test]
+fn two_users_share_a_store_whatever_their_umask() {
+    if !is_root() {
+        return;
+    }
+    let ([one, two], store) = lab();
+    let first = ribbon_as(USERS[0], &one, &store, "run");
+    assert!(first.status.success(), "{first:?}");
+    assert_eq!(one.told().len(), 14);
+    fs::write(one.home("ran"), "").unwrap();
+    open(&one.home("ran"), 0o666);
+    let second = ribbon_as(USERS[1], &two, &store, "run --set title=Second");
+    assert!(second.status.success(), "{second:?}");
+    assert_eq!(two.told(), ["figure"], "the other user's work is used");
+    let object = |project: &Scratch, job: &str| {
+        store
+            .join("objects")
+            .join(project.object(job).strip_prefix(project.path(".ribbon/store/objects")).unwrap())
+    };
+    assert!(object(&two, "figure").exists());
+
+    // One finds the other's object damaged, drops it, and makes it again.
+    let embed = object(&one, "embed");
+    fs::write(&embed, "damaged").unwrap();
+    fs::write(one.home("ran"), "").unwrap();
+    open(&one.home("ran"), 0o666);
+    let again = ribbon_as(USERS[1], &two, &store, "run --set title=Third");
+    assert!(again.status.success(), "{again:?}");
+    assert_eq!(two.told(), ["embed", "figure"]);
+    for user in USERS {
+        let project = if user == USERS[0] { &one } else { &two };
+        let gc = ribbon_as(user, project, &store, "gc --keep-days 0");
+        assert!(gc.status.success(), "{gc:?}");
+        let told = String::from_utf8_lossy(&gc.stdout).into_owned();
+        assert!(told.contains("cannot be seen from here"), "the other's lock is closed: {told}");
+        assert!(ribbon_as(user, project, &store, "verify").status.success());
+    }
+    for entry in WalkDir::new(&store).into_iter().flatten() {
+        let metadata = entry.metadata().unwrap();
+        let mode = metadata.permissions().mode() & 0o7777;
+        let name = entry.path().strip_prefix(&store).unwrap().to_string_lossy().into_owned();
+        match () {
+            () if metadata.is_dir() => assert_eq!(mode, 0o2775, "{name}"),
+            () if name.starts_with("objects/") => assert_eq!(mode, 0o444, "{name}"),
+            () => assert_eq!(mode, 0o664, "{name}"),
+        }
+    }
+}
+
+#[test]
+fn a_store_without_write_permission_can_be_asked_and_says_what_to_do() {
+    if !is_root() {
+        return;
+    }
+    let ([one, two], store) = lab();
+    assert!(ribbon_as(USERS[0], &one, &store, "run").status.success());
+    fs::copy(one.path("pipeline.lock"), two.path("pipeline.lock")).unwrap();
+    give(&two, USERS[1]);
+    for entry in WalkDir::new(&store).into_iter().flatten() {
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o7555;
+        open(entry.path(), mode);
+    }
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let status = ribbon_as(USERS[1], &two, &store, "status");
+    assert!(status.status.success() && text(&status.stdout).ends_with("up to date\n"), "{status:?}");
+    for words in ["run", "gc"] {
+        let refused = ribbon_as(USERS[1], &two, &store, words);
+        let why = text(&refused.stderr);
+        assert_ne!(refused.status.code(), Some(0), "{words}");
+        assert!(
+            why.contains(&format!("the store {} can only be read here: ", store.display())),
+            "{words}: {why}"
+        );
+        assert!(why.contains("chmod 2775") && why.contains("RIBBON_STORE"), "{why}");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let mut paper = tiny::paper();
+    fs::write(paper.path("../file"), "").unwrap();
+    paper.set("RIBBON_STORE", paper.path("../file/store").to_str().unwrap());
+    let run = paper.ribbon("run");
+    assert_eq!(run.code, Some(2));
+    assert!(run.err.contains("store: cannot make ") && run.err.contains("file/store"), "{}", run.err);
+    paper.set("RIBBON_STORE", paper.path("../store").to_str().unwrap());
+    assert_eq!(paper.run("").made(), WHOLE_PAPER);
+}
