@@ -11,6 +11,7 @@
 
 mod bundle;
 mod crew;
+mod fetch;
 mod pack;
 mod pull;
 mod push;
@@ -30,16 +31,14 @@ pub use remote::RemoteError;
 pub use signature::{KeyError, OwnKey, PublicKey};
 
 use self::bundle::{Bundle, ROOM, SMALL};
-use self::pack::{Packing, unpack};
+use self::fetch::{Fetching, Missed};
+use self::pack::Packing;
 use self::remote::{Read, Remote};
 use crate::graph::JobId;
 use crate::hash::{Hash, Key};
 use crate::pipeline::{Address, Kind, Share, Stage, Trust};
 use crate::project::Project;
 use crate::store::{Artifact, Artifacts, Memo, Part, Record, RecordedOutput, Scratch, Store, StoreError};
-
-/// Bytes of a folder's listing that are read at most; nothing announces its size.
-const LISTING: u64 = 64 << 20;
 
 /// Why an exchange does no more when it is not the share's fault.
 const STOPPED: &str = "stopped";
@@ -138,14 +137,6 @@ pub enum Published {
     Known,
     /// Somebody else's work with other bits is there under the same key, and counts; it stays.
     Other,
-}
-
-/// Why an object did not come.
-enum Missed {
-    /// It is not there, or not what it should be.
-    Absent,
-    /// The share, or this machine, is of no use.
-    Trouble(ShareError),
 }
 
 impl Exchange {
@@ -446,12 +437,6 @@ impl Exchange {
     }
 }
 
-impl From<ShareError> for Missed {
-    fn from(error: ShareError) -> Missed {
-        Missed::Trouble(error)
-    }
-}
-
 /// A local file that content passes through, on its way from or to a share.
 struct Passing(PathBuf);
 
@@ -471,105 +456,6 @@ impl Drop for Passing {
 impl Open {
     fn passing(&self) -> Passing {
         Passing(crate::store::beside(&self.scratch.path().join("file")))
-    }
-}
-
-/// The fetching of one job's artifacts.
-struct Fetching<'a> {
-    exchange: &'a Exchange,
-    key: Key,
-    store: &'a Store,
-    memo: &'a Memo,
-    /// The job's record, once it was asked for.
-    bundle: Option<Option<Bundle>>,
-}
-
-impl Fetching<'_> {
-    fn artifact(&mut self, wanted: &Wanted) -> Result<(), Missed> {
-        let Wanted { artifact, alone } = *wanted;
-        match artifact.kind {
-            Kind::File => self.object(artifact.hash, Some(artifact.size), alone),
-            Kind::Folder => {
-                self.object(artifact.hash, None, alone)?;
-                if !self.store.is_right_listing(&artifact) {
-                    return Err(self.damaged(path("objects", artifact.hash)));
-                }
-                let parts = self.store.parts(&artifact).ok_or(Missed::Absent)?;
-                parts.iter().skip(1).try_for_each(|part| self.object(part.hash, Some(part.size), alone))
-            }
-        }
-    }
-
-    /// Brings an object: where it should be by its size first, and then where it may be all the same.
-    fn object(&mut self, hash: Hash, size: Option<u64>, alone: bool) -> Result<(), Missed> {
-        if self.store.has(hash, self.memo) {
-            return Ok(());
-        }
-        if size == Some(0) {
-            return self.adopt_bytes(hash, &[]);
-        }
-        let is_small = size.is_none_or(|size| size <= SMALL);
-        if is_small && !alone && self.from_bundle(hash).is_ok() {
-            return Ok(());
-        }
-        match self.by_itself(hash, size) {
-            Err(Missed::Absent) if is_small && alone => self.from_bundle(hash),
-            other => other,
-        }
-    }
-
-    fn from_bundle(&mut self, hash: Hash) -> Result<(), Missed> {
-        let bundle = self.bundle.get_or_insert_with(|| self.exchange.bundle(self.key));
-        let bytes = bundle.as_ref().and_then(|bundle| bundle.objects.get(&hash)).ok_or(Missed::Absent)?;
-        let bytes = bytes.clone();
-        self.adopt_bytes(hash, &bytes)
-    }
-
-    fn adopt_bytes(&self, hash: Hash, bytes: &[u8]) -> Result<(), Missed> {
-        match self.store.adopt_bytes(hash, bytes, self.memo) {
-            Ok(true) => {
-                self.count(bytes.len() as u64);
-                Ok(())
-            }
-            Ok(false) => Err(Missed::Absent),
-            Err(error) => Err(ShareError::from(error).into()),
-        }
-    }
-
-    fn by_itself(&self, hash: Hash, size: Option<u64>) -> Result<(), Missed> {
-        let name = path("objects", hash);
-        let limit = size.unwrap_or(LISTING);
-        let (came, from) = self.exchange.read(&name, pack::most(limit))?;
-        match came {
-            Read::Absent => return Err(Missed::Absent),
-            Read::Large => return Err(self.damaged(name)),
-            Read::Done => {}
-        }
-        let to = self.exchange.open_share()?.passing();
-        let mut packed = io::BufReader::new(File::open(&from.0).map_err(from.error())?);
-        let mut file = File::create_new(&to.0).map_err(to.error())?;
-        let bytes = match unpack(&mut packed, limit, &mut file) {
-            Ok(bytes) if size.is_none_or(|size| size == bytes) => bytes,
-            // The system's errors have numbers; those of what was sent have none.
-            Err(source) if source.raw_os_error().is_some() => return Err(to.error()(source).into()),
-            _ => return Err(self.damaged(name)),
-        };
-        if !self.store.adopt(hash, &to.0, self.memo).map_err(ShareError::from)? {
-            return Err(self.damaged(name));
-        }
-        self.count(bytes);
-        Ok(())
-    }
-
-    fn damaged(&self, name: String) -> Missed {
-        self.exchange.tally().damaged.push(name);
-        Missed::Absent
-    }
-
-    fn count(&self, bytes: u64) {
-        let mut tally = self.exchange.tally();
-        tally.fetched += 1;
-        tally.fetched_bytes += bytes;
     }
 }
 
