@@ -139,20 +139,27 @@ pub enum Published {
     Other,
 }
 
+/// The share of a project: what `RIBBON_SHARE` says, or pipeline.yaml.
+///
+/// # Errors
+/// When the variable is wrong.
+pub fn configured(project: &Project) -> Result<Option<Share>, ShareError> {
+    match std::env::var("RIBBON_SHARE") {
+        Ok(text) if text == "none" => Ok(None),
+        Ok(text) if !text.is_empty() => {
+            Share::parse(&text, &project.root).map(Some).map_err(ShareError::Variable)
+        }
+        _ => Ok(project.pipeline.share.clone()),
+    }
+}
+
 impl Exchange {
     /// Gets ready; nothing is sent before the first question. None when there is no share.
     ///
     /// # Errors
     /// When the share's variable or one's key is wrong.
     pub fn open(project: &Project) -> Result<Option<Exchange>, ShareError> {
-        let share = match std::env::var("RIBBON_SHARE") {
-            Ok(text) if text == "none" => None,
-            Ok(text) if !text.is_empty() => {
-                Some(Share::parse(&text, &project.root).map_err(ShareError::Variable)?)
-            }
-            _ => project.pipeline.share.clone(),
-        };
-        let Some(share) = share else { return Ok(None) };
+        let Some(share) = configured(project)? else { return Ok(None) };
         let own = OwnKey::path().ok().map_or(Ok(None), |path| OwnKey::load(&path))?;
         Ok(Some(Exchange {
             share,
@@ -417,7 +424,8 @@ impl Exchange {
         let path = path("objects", part.hash);
         let open = self.open_share()?;
         let mut sent = 0;
-        if again || !open.remote.has(&path)? {
+        let is_damaged = self.tally().damaged.contains(&path);
+        if again || is_damaged || !open.remote.has(&path)? {
             let object = store.object_path(part.hash);
             let failed = |source| ShareError::Io { path: object.clone(), source };
             let mut content = Packing::of(File::open(&object).map_err(failed)?).map_err(failed)?;
