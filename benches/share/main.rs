@@ -26,8 +26,8 @@ struct Options {
     /// Jobs, each with one output.
     #[arg(long, default_value_t = 4600)]
     jobs: usize,
-    /// Bytes of an output. Small ones travel in their records; from 16 KiB on they are files of their own.
-    #[arg(long, value_delimiter = ',', default_value = "100,20000")]
+    /// Bytes of an output. Small ones travel in their records; from 32 KiB on they are files of their own.
+    #[arg(long, value_delimiter = ',', default_value = "100,40000")]
     size: Vec<usize>,
     /// Milliseconds from a request to its answer.
     #[arg(long, default_value_t = 20)]

@@ -40,6 +40,10 @@ use crate::pipeline::{Address, Kind, Share, Stage, Trust};
 use crate::project::Project;
 use crate::store::{Artifact, Artifacts, Memo, Part, Record, RecordedOutput, Scratch, Store, StoreError};
 
+/// Bytes of an object that is sent without asking whether it is there: that would take as long, and mostly it is not, as
+/// the record that names it is not there either.
+const UNASKED: u64 = 256 << 10;
+
 /// Why an exchange does no more when it is not the share's fault.
 const STOPPED: &str = "stopped";
 
@@ -425,7 +429,7 @@ impl Exchange {
         let open = self.open_share()?;
         let mut sent = 0;
         let is_damaged = self.tally().damaged.contains(&path);
-        if again || is_damaged || !open.remote.has(&path)? {
+        if again || is_damaged || part.size <= UNASKED || !open.remote.has(&path)? {
             let object = store.object_path(part.hash);
             let failed = |source| ShareError::Io { path: object.clone(), source };
             let mut content = Packing::of(File::open(&object).map_err(failed)?).map_err(failed)?;
