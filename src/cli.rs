@@ -19,6 +19,7 @@ use crate::plan::{Plan, State};
 use crate::project::{self, Project, Selection};
 use crate::ro_crate;
 use crate::run::{self, Bars, Interrupts, Json, Options, Plain, Report, Rerun};
+use crate::share;
 use crate::space;
 use crate::store::Limits;
 use crate::target;
@@ -457,7 +458,9 @@ fn dry_run(project: &Project, mut plan: Plan, threads: Option<u32>) -> String {
     for left in run::left(project, &plan) {
         text.push_str(&format!("{left}\n"));
     }
-    text + &format!("would run {stale}{perhaps}; {current} up to date\n")
+    let shared = stale > 0 && share::configured(project).is_ok_and(|share| share.is_some());
+    let unasked = if shared { "; the share was not asked, and may have some of it" } else { "" };
+    text + &format!("would run {stale}{perhaps}; {current} up to date{unasked}\n")
 }
 
 /// Reads all that the store keeps.

@@ -11,6 +11,7 @@
 
 mod bundle;
 mod crew;
+mod fetch;
 mod pack;
 mod pull;
 mod push;
@@ -30,7 +31,8 @@ pub use remote::RemoteError;
 pub use signature::{KeyError, OwnKey, PublicKey};
 
 use self::bundle::{Bundle, ROOM, SMALL};
-use self::pack::{Packing, unpack};
+use self::fetch::{Fetching, Missed};
+use self::pack::Packing;
 use self::remote::{Read, Remote};
 use crate::graph::JobId;
 use crate::hash::{Hash, Key};
@@ -40,8 +42,9 @@ use crate::store::{
     Artifact, Artifacts, Memo, Part, Record, RecordedOutput, Scratch, Store, StoreError, Tmp,
 };
 
-/// Bytes of a folder's listing that are read at most; nothing announces its size.
-const LISTING: u64 = 64 << 20;
+/// Bytes of an object that is sent without asking whether it is there: that would take as long, and mostly it is not, as
+/// the record that names it is not there either.
+const UNASKED: u64 = 256 << 10;
 
 /// Why an exchange does no more when it is not the share's fault.
 const STOPPED: &str = "stopped";
@@ -142,12 +145,18 @@ pub enum Published {
     Other,
 }
 
-/// Why an object did not come.
-enum Missed {
-    /// It is not there, or not what it should be.
-    Absent,
-    /// The share, or this machine, is of no use.
-    Trouble(ShareError),
+/// The share of a project: what `RIBBON_SHARE` says, or pipeline.yaml.
+///
+/// # Errors
+/// When the variable is wrong.
+pub fn configured(project: &Project) -> Result<Option<Share>, ShareError> {
+    match std::env::var("RIBBON_SHARE") {
+        Ok(text) if text == "none" => Ok(None),
+        Ok(text) if !text.is_empty() => {
+            Share::parse(&text, &project.root).map(Some).map_err(ShareError::Variable)
+        }
+        _ => Ok(project.pipeline.share.clone()),
+    }
 }
 
 impl Exchange {
@@ -156,14 +165,7 @@ impl Exchange {
     /// # Errors
     /// When the share's variable or one's key is wrong.
     pub fn open(project: &Project) -> Result<Option<Exchange>, ShareError> {
-        let share = match std::env::var("RIBBON_SHARE") {
-            Ok(text) if text == "none" => None,
-            Ok(text) if !text.is_empty() => {
-                Some(Share::parse(&text, &project.root).map_err(ShareError::Variable)?)
-            }
-            _ => project.pipeline.share.clone(),
-        };
-        let Some(share) = share else { return Ok(None) };
+        let Some(share) = configured(project)? else { return Ok(None) };
         let own = OwnKey::path().ok().map_or(Ok(None), |path| OwnKey::load(&path))?;
         Ok(Some(Exchange {
             share,
@@ -429,7 +431,8 @@ impl Exchange {
         let path = path("objects", part.hash);
         let open = self.open_share()?;
         let mut sent = 0;
-        if again || !open.remote.has(&path)? {
+        let is_damaged = self.tally().damaged.contains(&path);
+        if again || is_damaged || part.size <= UNASKED || !open.remote.has(&path)? {
             let object = store.object_path(part.hash);
             let failed = |source| ShareError::Io { path: object.clone(), source };
             let mut content = Packing::of(File::open(&object).map_err(failed)?).map_err(failed)?;
@@ -446,12 +449,6 @@ impl Exchange {
         }
         self.tally().sent.insert(part.hash);
         Ok(sent)
-    }
-}
-
-impl From<ShareError> for Missed {
-    fn from(error: ShareError) -> Missed {
-        Missed::Trouble(error)
     }
 }
 
@@ -474,105 +471,6 @@ impl Drop for Passing {
 impl Open {
     fn passing(&self) -> Passing {
         Passing(crate::store::beside(&self.scratch.path().join("file")))
-    }
-}
-
-/// The fetching of one job's artifacts.
-struct Fetching<'a> {
-    exchange: &'a Exchange,
-    key: Key,
-    store: &'a Store,
-    memo: &'a Memo,
-    /// The job's record, once it was asked for.
-    bundle: Option<Option<Bundle>>,
-}
-
-impl Fetching<'_> {
-    fn artifact(&mut self, wanted: &Wanted) -> Result<(), Missed> {
-        let Wanted { artifact, alone } = *wanted;
-        match artifact.kind {
-            Kind::File => self.object(artifact.hash, Some(artifact.size), alone),
-            Kind::Folder => {
-                self.object(artifact.hash, None, alone)?;
-                if !self.store.is_right_listing(&artifact) {
-                    return Err(self.damaged(path("objects", artifact.hash)));
-                }
-                let parts = self.store.parts(&artifact).ok_or(Missed::Absent)?;
-                parts.iter().skip(1).try_for_each(|part| self.object(part.hash, Some(part.size), alone))
-            }
-        }
-    }
-
-    /// Brings an object: where it should be by its size first, and then where it may be all the same.
-    fn object(&mut self, hash: Hash, size: Option<u64>, alone: bool) -> Result<(), Missed> {
-        if self.store.has(hash, self.memo) {
-            return Ok(());
-        }
-        if size == Some(0) {
-            return self.adopt_bytes(hash, &[]);
-        }
-        let is_small = size.is_none_or(|size| size <= SMALL);
-        if is_small && !alone && self.from_bundle(hash).is_ok() {
-            return Ok(());
-        }
-        match self.by_itself(hash, size) {
-            Err(Missed::Absent) if is_small && alone => self.from_bundle(hash),
-            other => other,
-        }
-    }
-
-    fn from_bundle(&mut self, hash: Hash) -> Result<(), Missed> {
-        let bundle = self.bundle.get_or_insert_with(|| self.exchange.bundle(self.key));
-        let bytes = bundle.as_ref().and_then(|bundle| bundle.objects.get(&hash)).ok_or(Missed::Absent)?;
-        let bytes = bytes.clone();
-        self.adopt_bytes(hash, &bytes)
-    }
-
-    fn adopt_bytes(&self, hash: Hash, bytes: &[u8]) -> Result<(), Missed> {
-        match self.store.adopt_bytes(hash, bytes, self.memo) {
-            Ok(true) => {
-                self.count(bytes.len() as u64);
-                Ok(())
-            }
-            Ok(false) => Err(Missed::Absent),
-            Err(error) => Err(ShareError::from(error).into()),
-        }
-    }
-
-    fn by_itself(&self, hash: Hash, size: Option<u64>) -> Result<(), Missed> {
-        let name = path("objects", hash);
-        let limit = size.unwrap_or(LISTING);
-        let (came, from) = self.exchange.read(&name, pack::most(limit))?;
-        match came {
-            Read::Absent => return Err(Missed::Absent),
-            Read::Large => return Err(self.damaged(name)),
-            Read::Done => {}
-        }
-        let to = self.exchange.open_share()?.passing();
-        let mut packed = io::BufReader::new(File::open(&from.0).map_err(from.error())?);
-        let mut file = File::create_new(&to.0).map_err(to.error())?;
-        let bytes = match unpack(&mut packed, limit, &mut file) {
-            Ok(bytes) if size.is_none_or(|size| size == bytes) => bytes,
-            // The system's errors have numbers; those of what was sent have none.
-            Err(source) if source.raw_os_error().is_some() => return Err(to.error()(source).into()),
-            _ => return Err(self.damaged(name)),
-        };
-        if !self.store.adopt(hash, &to.0, self.memo).map_err(ShareError::from)? {
-            return Err(self.damaged(name));
-        }
-        self.count(bytes);
-        Ok(())
-    }
-
-    fn damaged(&self, name: String) -> Missed {
-        self.exchange.tally().damaged.push(name);
-        Missed::Absent
-    }
-
-    fn count(&self, bytes: u64) {
-        let mut tally = self.exchange.tally();
-        tally.fetched += 1;
-        tally.fetched_bytes += bytes;
     }
 }
 

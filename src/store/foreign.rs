@@ -115,8 +115,14 @@ fn is_listing_of(text: &str, size: u64) -> bool {
         && is_sorted
         && !names.iter().any(is_below_a_file)
         && !text.contains('\0')
-        // What people may write in other ways (`a/./b`, `007`) would be another hash for the same folder.
+        // What can be written in other ways (`a/./b`, `007`) would be two folders that hold the same.
+        && members.iter().all(|member| is_plain(&member.path))
         && listing(members.iter()) == text
+}
+
+/// Whether a path has no `.` and no doubled slash.
+fn is_plain(path: &str) -> bool {
+    Path::new(path).components().collect::<PathBuf>().as_os_str() == path
 }
 
 #[cfg(test)]

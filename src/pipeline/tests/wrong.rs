@@ -26,7 +26,8 @@ fn unknown_keys_are_named_with_the_nearest() {
         "profile: small\n",
         "profle: small\n",
         "2:1: unknown key `profle` in pipeline.yaml; did you mean `profile`? (there are `params`, \
-         `profile`, `profiles`, `stages`, `sweeps`, `version`)",
+         `profile`, `profiles`, `share`, `stages`, `sweeps`, `trust`, \
+         `version`)",
     );
     refused(
         "        include:",

@@ -94,10 +94,10 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
 
     /// Fetches outputs of a current job for another one, or for itself.
     fn fetch(&mut self, of: JobId, key: Key, made: &Artifacts, places: &[u16], needed_by: JobId) {
-        let consumers = self.fetching.entry(of).or_default();
-        consumers.insert(needed_by);
-        if consumers.len() > 1 {
-            // Under way. If it is not all that is needed, the rest is fetched after it.
+        let is_under_way = self.fetching.contains_key(&of);
+        self.fetching.entry(of).or_default().insert(needed_by);
+        if is_under_way {
+            // If it is not all that is needed, the rest is fetched after it.
             return;
         }
         self.tried.extend(places.iter().map(|place| (of, *place)));

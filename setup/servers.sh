@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Installs the servers that tests of shares start for themselves: S3 (s3s-fs, from its crate, into the cache folder), WebDAV
+# (nginx) and SFTP (sshd), both from Debian's packages where this may install them. Does nothing, fast, when all is there.
+# A test whose server is missing says so and is left out.
+set -euo pipefail
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+servers=${RIBBON_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hyperribbon}/servers
+
+has_packages() {
+    [ -x /usr/sbin/nginx ] && [ -x /usr/sbin/sshd ] && [ -e /usr/lib/nginx/modules/ngx_http_dav_ext_module.so ]
+}
+
+install_packages() {
+    has_packages && return
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        say "no nginx with its WebDAV module or no sshd: shares over WebDAV and SFTP will not be tested"
+        say "Debian, Ubuntu: sudo apt-get install nginx-light libnginx-mod-http-dav-ext openssh-server"
+        return
+    fi
+    say "installing nginx and sshd for tests of shares"
+    local install=(apt-get install -y -q --no-install-recommends nginx-light libnginx-mod-http-dav-ext
+        openssh-server openssh-client)
+    # Installed, not started: tests start their own.
+    export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+    # Lists of packages may be missing or stale on a fresh machine.
+    "${install[@]}" >&2 || { apt-get update -q >&2 && "${install[@]}" >&2; } ||
+        say "could not install them: shares over WebDAV and SFTP will not be tested"
+}
+
+install_s3() {
+    [ -x "$servers/bin/s3s-fs" ] && return
+    mkdir -p "$servers"
+    # Of two set-ups at once the second waits, and then finds it done.
+    exec 9>"$servers/lock"
+    flock 9
+    [ -x "$servers/bin/s3s-fs" ] && return
+    say "building s3s-fs for tests of shares (3 minutes, once)"
+    # A folder of its own: nothing of it is of use to anything else.
+    CARGO_TARGET_DIR=$servers/target cargo install --quiet --debug s3s-fs@0.14.1 --features binary \
+        --root "$servers" >&2 || say "could not build it: shares over S3 will not be tested"
+    rm -rf "$servers/target"
+    exec 9>&-
+}
+
+install_packages
+install_s3
