@@ -104,7 +104,14 @@ impl Lock {
                 _ => others.push(line.to_owned()),
             }
         }
-        Ok(Lock { path: path.to_owned(), profile: profile.to_owned(), lines, others, changed: text.is_empty(), text })
+        Ok(Lock {
+            path: path.to_owned(),
+            profile: profile.to_owned(),
+            lines,
+            others,
+            changed: text.is_empty(),
+            text,
+        })
     }
 
     /// A job's line.
