@@ -48,7 +48,7 @@ pub struct Accepted {
 }
 
 /// An artifact in a record.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedOutput {
     /// Its hash.
     pub hash: Hash,
