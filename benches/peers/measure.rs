@@ -26,6 +26,7 @@ pub struct Taken {
 
 impl Taken {
     /// Runs a command to its end. Its output is kept beside the folder it runs in.
+    #[expect(clippy::zombie_processes, reason = "`wait4` takes it, and tells what it used")]
     pub fn of(command: &mut Command, tool: Tool, folder: &Path) -> Taken {
         let log = folder.with_extension("log");
         let file = File::create(&log).unwrap();

@@ -54,7 +54,7 @@ impl Workload {
             fs::create_dir_all(folder.join(name)).unwrap();
         }
         let workload = Workload { tool, folder, configurations };
-        let shared: Vec<u8> = (0..SHARED).map(|i| (i * 2_654_435_761 >> 13) as u8).collect();
+        let shared: Vec<u8> = (0..SHARED).map(|i| ((i * 2_654_435_761) >> 13) as u8).collect();
         fs::write(workload.shared(), shared).unwrap();
         fs::copy(worker, workload.folder.join("code/worker")).unwrap();
         let keep = if tool == Tool::Ninja { "-c " } else { "" };
