@@ -86,8 +86,8 @@ fn made(options: &Options, size: usize) -> Scratch {
 
 fn measure(name: &str, server: &Server, made: &Scratch, size: usize, options: &Options) {
     let delay = Duration::from_millis(options.latency) / 2;
-    let port = proxy::start(server.port, delay);
-    let share = server.share.replace(&server.port.to_string(), &port.to_string());
+    let port = port(&server.share);
+    let share = server.share.replace(&port.to_string(), &proxy::start(port, delay).to_string());
     let project = |name: &str| {
         let mut clone = made.clone_as(name);
         let lines = format!("share:\n{share}  connections: {}\n", options.connections);
@@ -109,4 +109,11 @@ fn measure(name: &str, server: &Server, made: &Scratch, size: usize, options: &O
         let part = 100.0 * rate / best(options);
         println!("{name:8} {size:>8} {what:>6} {seconds:>9.2} {rate:>14.0} {part:>6.0} %");
     }
+}
+
+/// The port in a share's address.
+fn port(share: &str) -> u16 {
+    let (_, after) = share.split_once("127.0.0.1:").expect("test servers listen on this machine");
+    let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().expect("a port")
 }

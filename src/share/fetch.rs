@@ -64,16 +64,16 @@ impl Fetching<'_> {
             return self.adopt_bytes(hash, &[]);
         }
         let is_small = size.is_none_or(|size| size <= SMALL);
-        if is_small && !alone && self.from_bundle(hash).is_ok() {
+        if is_small && !alone && self.out_of_bundle(hash).is_ok() {
             return Ok(());
         }
         match self.by_itself(hash, size) {
-            Err(Missed::Absent) if is_small && alone => self.from_bundle(hash),
+            Err(Missed::Absent) if is_small && alone => self.out_of_bundle(hash),
             other => other,
         }
     }
 
-    fn from_bundle(&mut self, hash: Hash) -> Result<(), Missed> {
+    fn out_of_bundle(&mut self, hash: Hash) -> Result<(), Missed> {
         let bundle = self.bundle.get_or_insert_with(|| self.exchange.bundle(self.key));
         let bytes = bundle.as_ref().and_then(|bundle| bundle.objects.get(&hash)).ok_or(Missed::Absent)?;
         let bytes = bytes.clone();

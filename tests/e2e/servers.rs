@@ -12,8 +12,6 @@ use crate::scratch::wait_until;
 pub struct Server {
     child: Child,
     folder: tempfile::TempDir,
-    /// Where it listens, on this machine.
-    pub port: u16,
     /// What pipeline.yaml says of it: the lines below `share:`, indented.
     pub share: String,
     /// What its user has to set.
@@ -51,7 +49,6 @@ pub fn s3() -> Option<Server> {
         share: format!("  url: s3://bucket/paper\n  endpoint: http://127.0.0.1:{port}\n"),
         variables: vec![("AWS_ACCESS_KEY_ID", "ribbon".to_owned()), ("AWS_SECRET_ACCESS_KEY", secret)],
         child: start(command, port),
-        port,
         folder,
     })
 }
@@ -82,7 +79,6 @@ pub fn webdav() -> Option<Server> {
         share: format!("  url: dav://127.0.0.1:{port}/paper\n"),
         variables: vec![("RIBBON_SHARE_USER", "ada".to_owned()), ("RIBBON_SHARE_PASSWORD", secret)],
         child: start(command, port),
-        port,
         folder,
     })
 }
@@ -122,7 +118,6 @@ pub fn sftp() -> Option<Server> {
         share: format!("  url: sftp://{user}@127.0.0.1:{port}{home}/files/paper\n"),
         variables: vec![("PATH", format!("{home}/bin:{}", std::env::var("PATH").unwrap()))],
         child: start(command, port),
-        port,
         folder,
     })
 }
