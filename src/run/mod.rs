@@ -38,7 +38,7 @@ use crate::share::{Exchange, ShareError};
 use crate::space::{self, Estimate};
 use crate::store::StoreError;
 
-use self::scheduler::Outcome;
+use self::scheduler::{Outcome, Planned};
 
 pub use bars::Bars;
 pub use interrupts::Interrupts;
@@ -184,7 +184,8 @@ pub fn run(
         let shared: &Project = project;
         scope.spawn(move || keep_safe(shared, &stopped));
         let exchange = exchange.as_ref();
-        let ended = scheduler::execute(shared, plan, hold, options, interrupts, report, exchange, scope);
+        let ended =
+            scheduler::execute(shared, Planned { plan, hold }, options, interrupts, report, exchange, scope);
         drop(stop);
         ended
     })?;

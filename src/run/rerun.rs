@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::scheduler::{self, Outcome};
+use super::scheduler::{self, Outcome, Planned};
 use super::{Interrupts, Options, Report, RunError};
 use crate::graph::JobId;
 use crate::pipeline::StageId;
@@ -76,9 +76,9 @@ pub fn rerun(
         let left_out = jobs.len() - able.len();
         let chosen: BTreeMap<JobId, Artifacts> = evenly(able, sample).collect();
         let ids: BTreeSet<JobId> = chosen.keys().copied().collect();
-        let plan = Plan::new(project, &ids, &ids);
+        let planned = Planned { plan: Plan::new(project, &ids, &ids), hold };
         let Outcome { plan, summary, failure, .. } = std::thread::scope(|scope| {
-            scheduler::execute(project, plan, hold, &options, interrupts, report, None, scope)
+            scheduler::execute(project, planned, &options, interrupts, report, None, scope)
         })?;
         if let Some(failure) = failure {
             return Err(failure);

@@ -1,5 +1,6 @@
 //! The scheduler: which job starts next, and what its end means for others. One thread; constant work per event and edge.
 
+mod assign;
 mod sharing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -9,7 +10,7 @@ use std::thread::Scope;
 use std::time::Duration;
 
 use self::sharing::Sharing;
-use super::assignment::{AssignedInput, Assignment, Placed, Program};
+use super::assignment::Program;
 use super::failure::Failure;
 use super::intermediates::Intermediates;
 use super::pool::Pool;
@@ -21,7 +22,7 @@ use super::worker::Told;
 use super::{Interrupts, Options, RunError, Summary};
 use crate::build::Builder;
 use crate::code::Code;
-use crate::graph::{JobId, JobInput, Origin};
+use crate::graph::JobId;
 use crate::hash::Key;
 use crate::pipeline::{self, Gpu, StageId};
 use crate::plan::{Plan, Reason, State};
@@ -44,14 +45,21 @@ pub struct Outcome<'env> {
     pub scratch: Scratch,
 }
 
-/// Executes what a plan has found stale. `hold` is of the time before the plan was made.
+/// A plan, and the hold on the store under which it was made: what it has found is still there.
+pub struct Planned<'env> {
+    /// The plan.
+    pub plan: Plan<'env>,
+    /// The hold.
+    pub hold: Hold,
+}
+
+/// Executes what a plan has found stale.
 ///
 /// # Errors
 /// When there is no place to run anything.
 pub fn execute<'run, 'scope, 'env>(
     project: &'env Project,
-    plan: Plan<'env>,
-    hold: Hold,
+    Planned { plan, hold }: Planned<'env>,
     options: &'run Options,
     interrupts: &Interrupts,
     report: &'run mut dyn Report,
@@ -381,59 +389,6 @@ impl<'env> Run<'_, '_, 'env> {
 
     fn is_running(&self, key: Key) -> bool {
         self.running.values().any(|(running, _)| *running == key)
-    }
-
-    /// Everything a worker has to know of a job.
-    fn assignment(&self, id: JobId, key: Key, held: &Held) -> Option<Assignment> {
-        let (project, job, stage) = (self.project, self.project.graph.job(id), self.project.stage(id));
-        let placed = |origin: &Origin| -> Option<Placed> {
-            let artifact = *self.plan.artifact(*origin)?;
-            Some(match origin {
-                Origin::File(index) => {
-                    let path = project.root.join(&project.graph.sources[*index as usize]);
-                    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                    Placed { artifact, file, source: Some(path) }
-                }
-                Origin::Output(producer, place) => {
-                    let output = project.stage(*producer).outputs.values().nth(*place as usize)?;
-                    Placed { artifact, file: output.file.clone(), source: None }
-                }
-            })
-        };
-        let labelled = |origin: &Origin| {
-            let labels = origin.job().map(|job| project.graph.job(job).labels.clone());
-            Some((placed(origin)?, labels.unwrap_or_default()))
-        };
-        let input = |input: &JobInput| {
-            Some(match input {
-                JobInput::One(origin) => AssignedInput::One(placed(origin)?),
-                JobInput::Many(origins) => {
-                    AssignedInput::Many(origins.iter().map(labelled).collect::<Option<_>>()?)
-                }
-            })
-        };
-        let names = stage.inputs.keys().cloned();
-        Some(Assignment {
-            id,
-            name: project.name(id).to_owned(),
-            stage: stage.name.clone(),
-            labels: job.labels.clone(),
-            key,
-            params: project.graph.params(&project.pipeline, id),
-            inputs: names
-                .zip(&job.inputs)
-                .map(|(name, it)| Some((name, input(it)?)))
-                .collect::<Option<_>>()?,
-            outputs: stage.outputs.iter().map(|(name, output)| (name.clone(), output.clone())).collect(),
-            device: held.device.clone(),
-            threads: stage.needs.threads,
-            timeout: stage.timeout,
-            retries: stage.retries,
-            intermediate: stage.intermediate,
-            rehearse: self.options.rehearse,
-            ingredients: self.plan.ingredients(id),
-            program: self.programs[job.stage.0].clone()?,
-        })
     }
 
     /// A job has ended, well or not.
