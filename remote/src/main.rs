@@ -43,6 +43,8 @@ struct Request {
 enum Act {
     /// Is it there?
     Has { path: String },
+    /// The names of the files in a folder, unless they are more than `limit`.
+    List { path: String, limit: usize },
     /// Copy it to a new local file, unless it has more than `limit` bytes.
     Read { path: String, file: String, limit: u64 },
     /// Write a local file there, whole or not at all.
@@ -55,7 +57,9 @@ enum Act {
 enum Answer {
     /// It is done (`true`), or there is no such file (`false`).
     Done { id: u64, done: bool },
-    /// It has more bytes than the limit.
+    /// The names in a folder.
+    Names { id: u64, names: Vec<String> },
+    /// It has more bytes, or more files, than the limit.
     Large { id: u64, large: bool },
     /// It cannot be done.
     Error { id: u64, error: String },
@@ -112,6 +116,10 @@ async fn serve() -> Result<(), String> {
 
 async fn perform(server: &Server, Request { id, act }: Request) -> Answer {
     let result = match &act {
+        Act::List { path, limit } => match server.list(path, *limit).await {
+            Ok(names) => return Answer::Names { id, names },
+            Err(failure) => Err(failure),
+        },
         Act::Has { path } => server.has(path).await,
         Act::Read { path, file, limit } => server.read(path, file, *limit).await,
         Act::Write { path, file } => server.write(path, file).await.map(|()| true),

@@ -40,7 +40,7 @@ pub struct Server {
 /// Why a request has no result.
 #[derive(Debug)]
 pub enum Failure {
-    /// The file has more bytes than it should have.
+    /// The file has more bytes, or the folder more files, than it should have.
     Large,
     /// What went wrong, in a line.
     Said(String),
@@ -77,6 +77,27 @@ impl Server {
     /// Whether a file is there.
     pub async fn has(&self, path: &str) -> Result<bool, Failure> {
         present(self.within(0, self.operator.stat(path)).await?.map(drop))
+    }
+
+    /// The names of the files in a folder (with a slash at its end); none when there is no such folder.
+    pub async fn list(&self, folder: &str, limit: usize) -> Result<Vec<String>, Failure> {
+        let list = async {
+            let mut entries = self.operator.lister(folder).await?;
+            let mut names = Vec::new();
+            while let Some(entry) = entries.try_next().await? {
+                if names.len() == limit {
+                    return Ok(None);
+                }
+                if entry.metadata().is_file() {
+                    names.push(entry.name().to_owned());
+                }
+            }
+            Ok(Some(names))
+        };
+        match self.within(limit as u64 * 100, list).await? {
+            Ok(names) => names.ok_or(Failure::Large),
+            Err(error) => present(Err(error)).map(|_| Vec::new()),
+        }
     }
 
     /// Copies a file to a new local one; whether it was there.

@@ -5,7 +5,7 @@
 //! records/ab/cdef..    what a key made, signed, with the small objects in it (bundle.rs)
 //! ```
 //!
-//! Objects are written before the record that names them, and nothing is ever locked, listed or deleted. Content counts
+//! Objects are written before the record that names them, and nothing is ever locked or deleted. Content counts
 //! when it is what its name says; a record counts when somebody trusted has signed it. What pipeline.lock names needs no
 //! record. So a share can make a run slower, never wrong.
 
@@ -45,6 +45,9 @@ use crate::store::{
 /// Bytes of an object that is sent without asking whether it is there: that would take as long, and mostly it is not, as
 /// the record that names it is not there either.
 const UNASKED: u64 = 256 << 10;
+
+/// Names in a folder of a share that are listened to.
+const LISTED: usize = 1 << 16;
 
 /// Why an exchange does no more when it is not the share's fault.
 const STOPPED: &str = "stopped";
@@ -96,6 +99,8 @@ pub struct Exchange {
     unread: OnceLock<String>,
     /// Why it is not written any more.
     unwritten: OnceLock<String>,
+    /// The names of all records that were there, where somebody has looked.
+    survey: OnceLock<HashSet<String>>,
     tally: Mutex<Tally>,
 }
 
@@ -175,6 +180,7 @@ impl Exchange {
             open: OnceLock::new(),
             unread: OnceLock::new(),
             unwritten: OnceLock::new(),
+            survey: OnceLock::new(),
             tally: Mutex::default(),
         }))
     }
@@ -267,6 +273,24 @@ impl Exchange {
             let _ = self.unwritten.set(error.to_string());
         }
         published
+    }
+
+    /// Looks which records are there, a folder at a time, for somebody who is about to publish many: then it need not be
+    /// asked for those that are not. A share that cannot tell, or has too many to tell, is asked.
+    fn look(&self) {
+        let mut names = Some(HashSet::new());
+        let list = |first: u8| {
+            let folder = format!("records/{first:02x}");
+            let listed = self.open_share().ok()?.remote.list(&folder, LISTED).ok()??;
+            Some(listed.into_iter().map(move |name| format!("{folder}/{name}")).collect::<Vec<_>>())
+        };
+        crew::each(self.width(), 0..=u8::MAX, list, |listed| match (listed, &mut names) {
+            (Some(listed), Some(names)) => names.extend(listed),
+            _ => names = None,
+        });
+        if let Some(names) = names {
+            let _ = self.survey.set(names);
+        }
     }
 
     /// What people should know, once: why the share is of no use, if so.
@@ -382,7 +406,11 @@ impl Exchange {
         store: &Store,
         again: bool,
     ) -> Result<Published, ShareError> {
-        if !again && let Some(there) = self.try_bundle(record.key)? {
+        let is_new = self.survey.get().is_some_and(|names| !names.contains(&path("records", record.key.0)));
+        if !again
+            && !is_new
+            && let Some(there) = self.try_bundle(record.key)?
+        {
             let is_same = there.record.outputs.iter().map(bits).eq(record.outputs.iter().map(bits));
             match (is_same, self.counts_silently(&there)) {
                 (true, true) => return Ok(Published::Known),

@@ -10,6 +10,9 @@ use crate::graph::JobId;
 use crate::plan::{Plan, State};
 use crate::project::Project;
 
+/// From this many jobs on it is quicker to list what the share has, which takes 256 requests.
+const MANY: usize = 512;
+
 /// What a push has done.
 #[derive(Debug, Default)]
 pub struct Pushed {
@@ -68,6 +71,9 @@ pub fn push(
 ) -> Result<Pushed, ShareError> {
     let started = Instant::now();
     exchange.make_folder()?;
+    if jobs.len() > MANY && !again {
+        exchange.look();
+    }
     let plan = Plan::new(project, jobs, &BTreeSet::new());
     let mut pushed = Pushed { signed: exchange.own.is_some(), ..Pushed::default() };
     let mut failure = None;

@@ -88,6 +88,7 @@ struct Answer {
     done: Option<bool>,
     #[serde(default)]
     large: bool,
+    names: Option<Vec<String>>,
     error: Option<String>,
 }
 
@@ -122,6 +123,20 @@ impl Remote {
             Kind::Server(server) => server.ask(json!({"do": "has", "path": path})).map(Answer::read),
         };
         found.map(|read| read == Read::Done).map_err(|why| self.failed("look for", path, why))
+    }
+
+    /// The names of the files in a folder, `a/b`; none when they are more than `limit`.
+    ///
+    /// # Errors
+    /// When the share does not work.
+    pub fn list(&self, path: &str, limit: usize) -> Result<Option<Vec<String>>, RemoteError> {
+        let names = match &self.kind {
+            Kind::Folder(folder) => list_local(&folder.join(path), limit),
+            Kind::Server(server) => server
+                .ask(json!({"do": "list", "path": format!("{path}/"), "limit": limit}))
+                .map(|answer| answer.names),
+        };
+        names.map_err(|why| self.failed("list", path, why))
     }
 
     /// Copies a file to a new local one, unless it has more than `limit` bytes.
@@ -295,6 +310,13 @@ fn setup(share: &Share) -> Value {
         "service": service, "options": options,
         "connections": share.connections, "timeout": share.timeout.as_secs(),
     })
+}
+
+fn list_local(folder: &Path, limit: usize) -> Result<Option<Vec<String>>, String> {
+    let list = || fs::read_dir(folder)?.take(limit + 1).collect::<io::Result<Vec<_>>>();
+    let entries = list().or_else(|error| present(Err(error)).map(|_| Vec::new()))?;
+    let name = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+    Ok((entries.len() <= limit).then(|| entries.iter().map(name).collect()))
 }
 
 fn read_local(from: &Path, to: &Path, limit: u64) -> Result<Read, String> {
