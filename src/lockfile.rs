@@ -66,7 +66,7 @@ pub struct Lock {
     others: Vec<String>,
     /// The file's text, so that an equal one is not written again.
     text: String,
-    /// Whether a line was set or removed since.
+    /// Whether a line was set or removed since, or there is no file yet.
     changed: bool,
 }
 
@@ -120,7 +120,14 @@ impl Lock {
                 _ => others.push(line.to_owned()),
             }
         }
-        Ok(Lock { path: path.to_owned(), profile: profile.to_owned(), lines, others, text, changed: false })
+        Ok(Lock {
+            path: path.to_owned(),
+            profile: profile.to_owned(),
+            lines,
+            others,
+            changed: text.is_empty(),
+            text,
+        })
     }
 
     /// A job's line.
