@@ -32,9 +32,9 @@ impl Workspace {
     fn new() -> Workspace {
         let folder = tempfile::tempdir().unwrap();
         let from = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for name in
-            ["Cargo.toml", "Cargo.lock", "pipeline.yaml", ".cargo", "setup", "src", "stages", "tests/golden"]
-        {
+        let files = ["Cargo.toml", "Cargo.lock", "pipeline.yaml"];
+        let folders = [".cargo", "benches", "setup", "src", "stages", "tests/golden"];
+        for name in files.into_iter().chain(folders) {
             copy(&from.join(name), &folder.path().join(name));
         }
         let libtorch = fs::canonicalize(from.join(".deps/libtorch")).expect("`make setup` links libtorch");
