@@ -4,7 +4,10 @@ mod damage;
 mod dice;
 mod kills;
 mod pipeline;
-// The workspaces of the end-to-end tests; not all of what they can do is needed here.
+// The workspaces and small pipelines of the end-to-end tests; not all of what they can do is needed here.
 #[allow(dead_code)]
 #[path = "../e2e/scratch.rs"]
 mod scratch;
+#[allow(dead_code)]
+#[path = "../e2e/tiny.rs"]
+mod tiny;

@@ -1,13 +1,14 @@
 //! A pipeline with a bit of everything: a worker, commands, a folder, a sweep, a published file; 19 jobs.
 
 use crate::scratch::Scratch;
+use crate::tiny;
 
 /// How many jobs there are.
 pub const JOBS: usize = 19;
 
 /// What `figure` makes under some title.
 pub fn figure(title: &str) -> String {
-    let line = |n: u32| format!("{}\nslow {n}\n", n * n);
+    let line = |n: u32| format!("square {}\nslow {n}\n", n * n);
     format!("{title}\n{}", (1..=6).map(line).collect::<String>())
 }
 
@@ -64,38 +65,13 @@ mkdir -p "$1/empty-is-not-kept"
 cat "$2" "$3" > "$1/text"
 "#;
 
-const SQUARE: &str = r##"//! Squares numbers.
-
-use std::io::Write;
-
-fn field<'a>(json: &'a str, name: &str) -> &'a str {
-    let (_, rest) = json.split_once(&format!("\"{name}\":")).unwrap();
-    rest.trim_start_matches('"').split(['"', ',', '}']).next().unwrap()
-}
-
-fn main() {
-    for line in std::io::stdin().lines() {
-        let job = std::fs::read_to_string(field(&line.unwrap(), "job")).unwrap();
-        let number: u64 = field(&job, "n").parse().unwrap();
-        let log = std::env::var("HOME").unwrap() + "/ran";
-        let mut log = std::fs::File::options().append(true).create(true).open(log).unwrap();
-        log.write_all(format!("square {number}\n").as_bytes()).unwrap();
-        std::fs::write(field(&job, "square"), format!("{}\n", number * number)).unwrap();
-        println!(r#"{{"event": "done"}}"#);
-    }
-}
-"##;
-
 /// The pipeline in a new workspace. Each job tells its stage and its number.
 pub fn project() -> Scratch {
-    Scratch::new(&[
-        ("pipeline.yaml", PIPELINE),
-        ("slow.sh", SLOW),
-        ("sum.sh", SUM),
-        ("figure.sh", FIGURE),
-        ("Cargo.toml", "[workspace]\nmembers = [\"stages/*\"]\nresolver = \"3\"\n"),
-        ("Cargo.lock", "version = 4\n\n[[package]]\nname = \"square\"\nversion = \"0.0.0\"\n"),
-        ("stages/square/Cargo.toml", "[package]\nname = \"square\"\nedition = \"2024\"\n"),
-        ("stages/square/src/main.rs", SQUARE),
-    ])
+    let project = tiny::squares();
+    let files = [("pipeline.yaml", PIPELINE), ("slow.sh", SLOW), ("sum.sh", SUM), ("figure.sh", FIGURE)];
+    files.into_iter().for_each(|(path, text)| project.write(path, text));
+    // Its own number differs from run to run.
+    let told = r#""{} {number}\n", std::process::id()"#;
+    project.edit("stages/square/src/main.rs", told, r#""square {number}\n""#);
+    project
 }
