@@ -2,6 +2,7 @@
 
 mod exchange;
 mod lock;
+mod verify;
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
@@ -14,11 +15,10 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::explain::{self, Format};
 use crate::gc;
 use crate::graph::JobId;
-use crate::hash::Hash;
 use crate::plan::{Plan, State};
 use crate::project::{self, Project, Selection};
 use crate::ro_crate;
-use crate::run::{self, Bars, Interrupts, Json, Options, Plain, Report, Rerun};
+use crate::run::{self, Bars, Interrupts, Json, Options, Plain, Report};
 use crate::share;
 use crate::space;
 use crate::store::Limits;
@@ -165,7 +165,8 @@ enum Command {
         /// A target that is one job.
         job: String,
     },
-    /// Read everything in the store; drop what is damaged, and say what it was. Ends with exit code 1 if anything was.
+    /// Read everything in the store; drop what is damaged, fetch it from the share if there is one, and say what it was.
+    /// Ends with exit code 1 if anything was.
     #[command(after_help = TARGETS)]
     Verify {
         /// Instead, run these jobs once more, and say which make the same bits again. Nothing of it is stored. Ends with
@@ -331,9 +332,9 @@ impl Cli {
             }
             Command::MergeLock { base, ours, theirs } => lock::merge([&base, &ours, &theirs]),
             Command::Log { job } => log(&open(&selection)?, &job),
-            Command::Verify { rerun, .. } if rerun.is_empty() => verify(&open(&selection)?),
+            Command::Verify { rerun, .. } if rerun.is_empty() => verify::store(&open(&selection)?),
             Command::Verify { rerun, sample } => {
-                verify_bits(&open(&selection)?, &rerun, sample.map(usize::from))
+                verify::bits(&open(&selection)?, &rerun, sample.map(usize::from))
             }
             Command::Gc { keep_days, max_size, dry_run } => {
                 let path = project::find(&selection)?;
@@ -461,51 +462,6 @@ fn dry_run(project: &Project, mut plan: Plan, threads: Option<u32>) -> String {
     let shared = stale > 0 && share::configured(project).is_ok_and(|share| share.is_some());
     let unasked = if shared { "; the share was not asked, and may have some of it" } else { "" };
     text + &format!("would run {stale}{perhaps}; {current} up to date{unasked}\n")
-}
-
-/// Reads all that the store keeps.
-fn verify(project: &Project) -> Result<ExitCode> {
-    let verified = project.store.verify()?;
-    let mut text = String::new();
-    let mut tell = |what: &str, hash: &Hash, names: BTreeSet<String>| {
-        let names = names.into_iter().collect::<Vec<_>>().join(", ");
-        let names = if names.is_empty() { names } else { format!(" ({names})") };
-        text.push_str(&format!("damaged, dropped: {what}{hash}{names}\n"));
-    };
-    for hash in &verified.dropped {
-        let recorded = project.store.outputs_with(*hash);
-        tell("", hash, project.lock.outputs_with(*hash).into_iter().chain(recorded).collect());
-    }
-    for key in &verified.records {
-        tell("record ", &key.0, project.lock.jobs_with(*key).into_iter().collect());
-    }
-    verified.code.iter().for_each(|hash| tell("list of code ", hash, BTreeSet::new()));
-    if verified.index_bytes > 0 {
-        text.push_str(&format!("damaged, dropped: {} bytes of the index\n", verified.index_bytes));
-    }
-    if !verified.restored.is_empty() {
-        text.push_str(&format!("back in the index, by their records: {}\n", verified.restored.join(", ")));
-    }
-    let (size, damaged) = (indicatif::HumanBytes(verified.bytes), verified.damaged());
-    text.push_str(&format!("{} objects, {size}, {damaged} damaged\n", verified.objects));
-    if !verified.dropped.is_empty() {
-        text.push_str("`ribbon run` makes again what is needed of them\n");
-    }
-    print(&text)?;
-    Ok(if damaged == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Runs jobs again, and tells which make the same bits.
-fn verify_bits(project: &Project, targets: &[String], sample: Option<usize>) -> Result<ExitCode> {
-    let interrupts = Interrupts::catch().context("cannot catch Ctrl-C")?;
-    let (jobs, options) = (jobs(project, targets)?, Options::default());
-    let reruns = run::rerun(project, &jobs, sample, &options, &interrupts, report(false).as_mut())?;
-    reruns.iter().try_for_each(|rerun| print(&format!("{rerun}\n")).map(drop))?;
-    Ok(match () {
-        () if reruns.iter().any(|rerun| rerun.interrupted) => ExitCode::from(130),
-        () if reruns.iter().all(Rerun::is_fine) => ExitCode::SUCCESS,
-        () => ExitCode::FAILURE,
-    })
 }
 
 /// Prints a job's log: of its key as it is now, or of its line in the lock.

@@ -163,6 +163,14 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// The key of a job that is current.
+    pub fn current_key(&self, id: JobId) -> Option<Key> {
+        match self.state(id) {
+            State::Current(key, _) => Some(*key),
+            _ => None,
+        }
+    }
+
     /// Whether this plan leaves a job as it is, up to date or not.
     pub fn leaves(&self, id: JobId) -> bool {
         self.light && self.project.stage(id).heavy

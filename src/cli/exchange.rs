@@ -72,7 +72,8 @@ pub fn key(action: &KeyAction) -> Result<ExitCode> {
     print(&format!("{}\n", own.public()))
 }
 
-fn tell_notes(exchange: &Exchange) {
+/// What people should know of the share, at the end.
+pub fn tell_notes(exchange: &Exchange) {
     for text in exchange.trouble().into_iter().chain(exchange.notes()) {
         complain(&format!("share   {text}"));
     }

@@ -252,7 +252,7 @@ pub struct Output {
 }
 
 /// Whether an artifact is a file or a folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A regular file.
     File,

@@ -30,23 +30,23 @@ impl Intermediates {
     pub fn new(
         project: &Project,
         plan: &Plan,
-        mut lease: Lease,
+        lease: Lease,
         rehearse: bool,
     ) -> Result<Intermediates, StoreError> {
         let any = !rehearse && project.pipeline.stages.iter().any(|stage| stage.intermediate);
-        let current = |id: &JobId| key_of(plan, *id).is_some();
+        let current = |id: &JobId| plan.current_key(*id).is_some();
         let mut jobs: HashMap<Key, Vec<JobId>> = HashMap::new();
         let mut unserved = Vec::new();
         if any {
             for id in plan.needed() {
-                key_of(plan, id).into_iter().for_each(|key| jobs.entry(key).or_default().push(id));
+                plan.current_key(id).into_iter().for_each(|key| jobs.entry(key).or_default().push(id));
             }
             let dependents = project.graph.dependents.iter();
             unserved = dependents.map(|them| them.iter().filter(|id| !current(id)).count()).collect();
         }
         // A run with nothing to do takes nothing.
         if plan.needed().any(|id| !current(&id)) {
-            lease.add(plan.needed().filter_map(|id| key_of(plan, id)))?;
+            lease.add(plan.needed().filter_map(|id| plan.current_key(id)))?;
         }
         Ok(Intermediates { lease, any, unserved, jobs })
     }
@@ -66,7 +66,7 @@ impl Intermediates {
     ///
     /// # Errors
     /// When the lease cannot be written.
-    pub fn add(&mut self, key: Key) -> Result<(), StoreError> {
+    pub fn add(&self, key: Key) -> Result<(), StoreError> {
         self.lease.add(std::iter::once(key))
     }
 
@@ -75,7 +75,7 @@ impl Intermediates {
     /// # Errors
     /// When the lease cannot be written, or something cannot be dropped.
     pub fn settled(&mut self, plan: &Plan, id: JobId) -> Result<(), StoreError> {
-        let Some(key) = key_of(plan, id) else { return Ok(()) };
+        let Some(key) = plan.current_key(id) else { return Ok(()) };
         self.add(key)?;
         if !self.any {
             return Ok(());
@@ -116,18 +116,10 @@ impl Intermediates {
         self.lease.release(*key)?;
         let needs = |maker: Key| {
             let mut jobs =
-                self.jobs.get(&maker)?.iter().filter(|job| key_of(plan, **job) == Some(maker)).peekable();
+                self.jobs.get(&maker)?.iter().filter(|job| plan.current_key(**job) == Some(maker)).peekable();
             jobs.peek()?;
             Some(jobs.any(|job| !project.stage(*job).intermediate || self.unserved[job.index()] > 0))
         };
         project.store.drop_content(&artifacts, &self.lease, needs)
-    }
-}
-
-/// The key of a job that is current.
-fn key_of(plan: &Plan, id: JobId) -> Option<Key> {
-    match plan.state(id) {
-        State::Current(key, _) => Some(*key),
-        _ => None,
     }
 }

@@ -28,7 +28,7 @@ use crate::pipeline::{self, Gpu, StageId};
 use crate::plan::{Plan, Reason, State};
 use crate::project::Project;
 use crate::share::{Crew, Exchange};
-use crate::store::{Artifacts, Hold, Scratch};
+use crate::store::{Artifacts, Hold, Scratch, StoreError};
 
 /// How often to look whether another run has finished a job that this one needs too.
 const ELSEWHERE: Duration = Duration::from_millis(200);
@@ -74,8 +74,10 @@ pub fn execute<'run, 'scope, 'env>(
     interrupts.reach(tell.clone());
     let sharing = exchange.map(|exchange| {
         let crew = Crew::new(scope, exchange.width());
-        Sharing::new(project, exchange, crew, tell.clone())
+        let lease = project.store.lease(&scratch)?;
+        Ok::<_, StoreError>(Sharing::new(project, exchange, crew, lease, tell.clone()))
     });
+    let sharing = sharing.transpose()?;
     let mut run = Run {
         project,
         options,

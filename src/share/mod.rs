@@ -12,6 +12,7 @@
 mod bundle;
 mod crew;
 mod fetch;
+mod heal;
 mod pack;
 mod pull;
 mod push;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use crew::Crew;
+pub use heal::heal;
 pub use pull::{Pulled, pull};
 pub use push::{Pushed, push};
 pub use remote::RemoteError;
@@ -39,7 +41,7 @@ use crate::hash::{Hash, Key};
 use crate::pipeline::{Address, Kind, Share, Stage, Trust};
 use crate::project::Project;
 use crate::store::{
-    Artifact, Artifacts, Memo, Part, Record, RecordedOutput, Scratch, Store, StoreError, Tmp,
+    Artifact, Artifacts, Lease, Memo, Part, Record, RecordedOutput, Scratch, Store, StoreError, Tmp,
 };
 
 /// Bytes of an object that is sent without asking whether it is there: that would take as long, and mostly it is not, as
@@ -136,6 +138,13 @@ pub struct Wanted {
     pub alone: bool,
 }
 
+/// What a share knows of a key.
+#[derive(Debug)]
+pub struct Known {
+    bundle: Bundle,
+    artifacts: Artifacts,
+}
+
 /// What came of publishing a job's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
@@ -222,20 +231,11 @@ impl Exchange {
         }
     }
 
-    /// What the share knows of a key, if that counts: the record, and what it made, in the order of the stage's
-    /// outputs. Small objects that came with it are in the store then.
-    pub fn record(&self, key: Key, stage: &Stage, store: &Store, memo: &Memo) -> Option<(Record, Artifacts)> {
+    /// What the share knows of a key, if that counts.
+    pub fn record(&self, key: Key, stage: &Stage) -> Option<Known> {
         let bundle = self.bundle(key)?;
         let artifacts = artifacts(&bundle.record, stage)?;
-        if !self.counts(&bundle) {
-            return None;
-        }
-        let wanted: HashSet<Hash> = artifacts.iter().map(|artifact| artifact.hash).collect();
-        for (hash, bytes) in bundle.objects.iter().filter(|(hash, _)| wanted.contains(hash)) {
-            // What cannot be kept now is fetched when it is needed.
-            let _ = store.adopt_bytes(*hash, bytes, memo);
-        }
-        Some((bundle.record, artifacts))
+        self.counts(&bundle).then_some(Known { bundle, artifacts })
     }
 
     /// Brings artifacts of a job into the store; whether all of them are there now.
@@ -477,6 +477,26 @@ impl Exchange {
         }
         self.tally().sent.insert(part.hash);
         Ok(sent)
+    }
+}
+
+impl Known {
+    /// Notes it in the store, with the small objects that came with it; nobody removes it as long as the lease is there.
+    /// What it made, in the order of the stage's outputs.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep(self, store: &Store, memo: &Memo, lease: &Lease) -> Result<Artifacts, StoreError> {
+        let Known { bundle: Bundle { record, objects, .. }, artifacts } = self;
+        let _hold = store.hold()?;
+        lease.add(std::iter::once(record.key))?;
+        let wanted: HashSet<Hash> = artifacts.iter().map(|artifact| artifact.hash).collect();
+        for (hash, bytes) in objects.iter().filter(|(hash, _)| wanted.contains(hash)) {
+            // What cannot be kept now is fetched when it is needed.
+            let _ = store.adopt_bytes(*hash, bytes, memo);
+        }
+        store.commit(&record, artifacts.clone())?;
+        Ok(artifacts)
     }
 }
 

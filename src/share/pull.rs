@@ -11,6 +11,7 @@ use crate::hash::Key;
 use crate::pipeline::StageId;
 use crate::plan::{Plan, State};
 use crate::project::Project;
+use crate::store::{Lease, StoreError};
 
 /// What a pull has done.
 #[derive(Debug, Default)]
@@ -76,7 +77,13 @@ pub fn pull(
     mut told: impl FnMut(),
 ) -> Result<Pulled, ShareError> {
     let started = Instant::now();
-    let plan = learn(project, exchange, &outputs.keys().copied().collect())?;
+    let scratch = match project.store.scratch() {
+        // What it has may be published all the same.
+        Err(StoreError::ReadOnly(_)) => None,
+        scratch => Some(scratch?),
+    };
+    let lease = scratch.as_ref().map(|scratch| project.store.lease(scratch)).transpose()?;
+    let plan = learn(project, exchange, lease.as_ref(), &outputs.keys().copied().collect())?;
     let mut pulled = Pulled::default();
     let mut items = Vec::new();
     for (&id, places) in outputs {
@@ -120,9 +127,14 @@ pub fn pull(
 fn learn<'a>(
     project: &'a Project,
     exchange: &Exchange,
+    lease: Option<&Lease>,
     jobs: &BTreeSet<JobId>,
 ) -> Result<Plan<'a>, ShareError> {
+    let hold = project.store.hold()?;
     let mut plan = Plan::new(project, jobs, &BTreeSet::new());
+    let Some(lease) = lease else { return Ok(plan) };
+    lease.add(plan.needed().filter_map(|id| plan.current_key(id)))?;
+    drop(hold);
     for stage in (0..project.pipeline.stages.len()).map(StageId) {
         let mut unknown = Vec::new();
         for id in project.graph.jobs_of(stage) {
@@ -134,16 +146,14 @@ fn learn<'a>(
             }
         }
         let ask = |(id, key)| {
-            let stage = &project.pipeline.stages[stage.0];
-            (id, key, exchange.record(key, stage, &project.store, &project.memo))
+            let known = exchange.record(key, &project.pipeline.stages[stage.0]);
+            (id, key, known.map(|known| known.keep(&project.store, &project.memo, lease)))
         };
         let mut failure = None;
-        each(exchange.width(), unknown, ask, |(id, key, answer)| {
-            let Some((record, artifacts)) = answer else { return };
-            match project.store.commit(&record, artifacts.clone()) {
-                Ok(()) => plan.finish(id, key, artifacts),
-                Err(error) => drop(failure.get_or_insert(error)),
-            }
+        each(exchange.width(), unknown, ask, |(id, key, kept)| match kept {
+            Some(Ok(artifacts)) => plan.finish(id, key, artifacts),
+            Some(Err(error)) => drop(failure.get_or_insert(error)),
+            None => {}
         });
         if let Some(error) = failure {
             return Err(error.into());

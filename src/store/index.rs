@@ -21,7 +21,7 @@ use crate::pipeline::Kind;
 const MAGIC: &[u8; 8] = b"ribindx1";
 
 /// An artifact: content by its hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Artifact {
     /// File or folder.
     pub kind: Kind,

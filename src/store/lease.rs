@@ -45,7 +45,7 @@ impl Lease {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn add(&mut self, keys: impl Iterator<Item = Key>) -> Result<(), StoreError> {
+    pub fn add(&self, keys: impl Iterator<Item = Key>) -> Result<(), StoreError> {
         self.write(b'+', keys)
     }
 
@@ -53,7 +53,7 @@ impl Lease {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn release(&mut self, key: Key) -> Result<(), StoreError> {
+    pub fn release(&self, key: Key) -> Result<(), StoreError> {
         self.write(b'-', std::iter::once(key))
     }
 
@@ -62,9 +62,9 @@ impl Lease {
         Leased::read(scratch.iter().filter(|folder| Some(folder.as_path()) != self.path.parent()))
     }
 
-    fn write(&mut self, sign: u8, keys: impl Iterator<Item = Key>) -> Result<(), StoreError> {
+    fn write(&self, sign: u8, keys: impl Iterator<Item = Key>) -> Result<(), StoreError> {
         let bytes: Vec<u8> = keys.flat_map(|key| std::iter::once(sign).chain(key.0.0)).collect();
-        self.file.write_all(&bytes).map_err(io_error("write", &self.path))
+        (&self.file).write_all(&bytes).map_err(io_error("write", &self.path))
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
     fn what_one_releases_another_may_still_need() {
         let parent = tempfile::tempdir().unwrap();
         let scratch = ["one", "two"].map(|name| parent.path().join(name));
-        let mut leases = scratch.each_ref().map(|folder| {
+        let leases = scratch.each_ref().map(|folder| {
             fs::create_dir(folder).unwrap();
             Lease::new(folder, Access::default()).unwrap()
         });

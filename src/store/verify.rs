@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::index::Artifact;
 use super::memo::hash_file;
 use super::record::Record;
 use super::{Store, StoreError, io_error};
@@ -92,13 +93,27 @@ impl Store {
 
     /// The outputs, as `train[seed=42].checkpoints`, of which this object is a part, as records tell.
     pub fn outputs_with(&self, object: Hash) -> Vec<String> {
-        let makers = self.index().makers(object, |artifact| self.objects.parts(artifact));
+        let makers = self.makers(object);
         let outputs = |record: Record| {
             let artifacts = record.outputs.keys().zip(record.artifacts());
             let parts = artifacts.filter(|(_, artifact)| self.objects.parts(artifact).contains(&object));
             parts.map(|(name, _)| format!("{}.{name}", record.job)).collect::<Vec<_>>()
         };
         makers.into_iter().filter_map(|key| self.record(key)).flat_map(outputs).collect()
+    }
+
+    /// The artifacts of which this object is a part, each with a key that has made it.
+    pub fn artifacts_with(&self, object: Hash) -> Vec<(Key, Artifact)> {
+        let of_key = |key| {
+            let all = self.artifacts(key).unwrap_or_default();
+            let with = all.into_iter().filter(|artifact| self.objects.parts(artifact).contains(&object));
+            with.map(|artifact| (key, artifact)).collect::<Vec<_>>()
+        };
+        self.makers(object).into_iter().flat_map(of_key).collect()
+    }
+
+    fn makers(&self, object: Hash) -> Vec<Key> {
+        self.index().makers(object, |artifact| self.objects.parts(artifact))
     }
 
     /// A record that is of its key, and says of it what the index says.

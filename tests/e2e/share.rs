@@ -176,6 +176,63 @@ fn one_pushes_over_a_strangers_record_and_leaves_a_trusted_ones() {
 }
 
 #[test]
+fn damaged_objects_come_back_from_the_share() {
+    let paper = paper();
+    paper.run("--push");
+    let store = paper.path(".ribbon/store");
+    let objects = files(&store, "objects");
+    for object in &objects {
+        let mut bytes = fs::read(object).unwrap();
+        bytes[0] ^= 1;
+        fs::write(object, bytes).unwrap();
+    }
+    let found = paper.ribbon("verify");
+    assert_eq!(found.code, Some(1), "there was damage");
+    assert_eq!(
+        found.out.matches("damaged, fetched from the share: ").count(),
+        objects.len(),
+        "{}",
+        found.out
+    );
+    assert!(!found.out.contains("dropped"), "{}", found.out);
+    assert_eq!(files(&store, "objects"), objects);
+    assert_eq!(paper.ribbon("verify").code, Some(0));
+    assert_eq!(paper.run("").made(), "nothing");
+
+    // What only the lock names, without a record, and what the share does not have.
+    let clone = paper.clone_as("clone");
+    clone.ribbon(&format!("pull {FIGURE}"));
+    let object = files(&clone.path(".ribbon/store"), "objects").remove(0);
+    fs::write(&object, "other").unwrap();
+    assert!(clone.ribbon("verify").out.contains("(figure.svg)"));
+    assert!(object.exists());
+    fs::write(&object, "other").unwrap();
+    fs::remove_dir_all(paper.path("../lab/objects")).unwrap();
+    let found = clone.ribbon("verify");
+    assert!(found.out.contains("damaged, dropped: "), "{}", found.out);
+    assert!(found.out.ends_with("`ribbon run` makes again what is needed of them\n"), "{}", found.out);
+    assert!(!object.exists());
+}
+
+#[test]
+fn a_collection_beside_a_run_that_reads_a_share_takes_nothing_from_it() {
+    let ada = paper();
+    ada.run("--push");
+    let bob = bobs_clone(&ada);
+    append(&bob, "trust: any\n");
+    let run = bob.start("run --json");
+    while !bob.exists("pipeline.lock") {
+        assert_eq!(bob.ribbon("gc --keep-days 0").code, Some(0));
+    }
+    let run = run.end();
+    assert_eq!((run.code, run.made().as_str()), (Some(0), "nothing"), "{}", run.err);
+    assert_eq!(bob.read("pipeline.lock"), ada.read("pipeline.lock"));
+    assert_eq!(bob.read(FIGURE), ada.read(FIGURE));
+    assert_eq!(bob.ribbon("verify").code, Some(0));
+    assert_eq!(bob.run("").made(), "nothing");
+}
+
+#[test]
 fn a_share_that_is_not_there_is_told_once_and_the_run_goes_on() {
     let paper = paper();
     let run = paper.run("");

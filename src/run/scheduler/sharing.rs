@@ -2,6 +2,7 @@
 //! is fetched before it is made again. What the share cannot give, the run makes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use super::{Run, Told};
@@ -11,13 +12,15 @@ use crate::plan::{Reason, State};
 use crate::project::Project;
 use crate::run::report::Happening;
 use crate::share::{Crew, Exchange, given, wanted};
-use crate::store::Artifacts;
+use crate::store::{Artifacts, Lease};
 
 /// What a run is waiting for from a share.
 pub(super) struct Sharing<'scope, 'env> {
     project: &'env Project,
     exchange: &'env Exchange,
     crew: Crew<'scope, 'env>,
+    /// The run's.
+    lease: Arc<Lease>,
     tell: Sender<Told>,
     /// Stale jobs whose keys the share is asked for.
     asking: BTreeMap<JobId, Key>,
@@ -38,12 +41,14 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
         project: &'env Project,
         exchange: &'env Exchange,
         crew: Crew<'scope, 'env>,
+        lease: Lease,
         tell: Sender<Told>,
     ) -> Sharing<'scope, 'env> {
         Sharing {
             project,
             exchange,
             crew,
+            lease: Arc::new(lease),
             tell,
             asking: BTreeMap::new(),
             asked: BTreeSet::new(),
@@ -76,12 +81,11 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
         }
         self.asking.insert(id, key);
         let (project, exchange, tell) = (self.project, self.exchange, self.tell.clone());
+        let lease = self.lease.clone();
         self.crew.send(move || {
-            let Project { store, memo, .. } = project;
-            let answer = exchange.record(key, project.stage(id), store, memo);
+            let known = exchange.record(key, project.stage(id));
             // What cannot be noted is made here.
-            let made =
-                answer.and_then(|(record, made)| store.commit(&record, made.clone()).ok().map(|()| made));
+            let made = known.and_then(|known| known.keep(&project.store, &project.memo, &lease).ok());
             let _ = tell.send(Told::Asked { id, key, made });
         });
         true

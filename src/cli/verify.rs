@@ -1,0 +1,63 @@
+//! `ribbon verify`: is the store as it was written, and do jobs make the same bits again?
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use super::exchange::tell_notes;
+use super::{jobs, print, report};
+use crate::hash::Hash;
+use crate::project::Project;
+use crate::run::{self, Interrupts, Options, Rerun};
+use crate::share::{self, Exchange};
+
+/// Reads all that the store keeps.
+pub fn store(project: &Project) -> Result<ExitCode> {
+    let verified = project.store.verify()?;
+    let exchange = if verified.dropped.is_empty() { None } else { Exchange::open(project)? };
+    let healed = exchange.as_ref().map(|share| share::heal(project, share, &verified.dropped));
+    let healed = healed.unwrap_or_default();
+    let mut text = String::new();
+    let mut tell = |what: &str, hash: &Hash, names: BTreeSet<String>| {
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        let names = if names.is_empty() { names } else { format!(" ({names})") };
+        let done = if healed.contains(hash) { "fetched from the share" } else { "dropped" };
+        text.push_str(&format!("damaged, {done}: {what}{hash}{names}\n"));
+    };
+    for hash in &verified.dropped {
+        let recorded = project.store.outputs_with(*hash);
+        tell("", hash, project.lock.outputs_with(*hash).into_iter().chain(recorded).collect());
+    }
+    for key in &verified.records {
+        tell("record ", &key.0, project.lock.jobs_with(*key).into_iter().collect());
+    }
+    verified.code.iter().for_each(|hash| tell("list of code ", hash, BTreeSet::new()));
+    if verified.index_bytes > 0 {
+        text.push_str(&format!("damaged, dropped: {} bytes of the index\n", verified.index_bytes));
+    }
+    if !verified.restored.is_empty() {
+        text.push_str(&format!("back in the index, by their records: {}\n", verified.restored.join(", ")));
+    }
+    let (size, damaged) = (indicatif::HumanBytes(verified.bytes), verified.damaged());
+    text.push_str(&format!("{} objects, {size}, {damaged} damaged\n", verified.objects));
+    if verified.dropped.len() > healed.len() {
+        text.push_str("`ribbon run` makes again what is needed of them\n");
+    }
+    print(&text)?;
+    exchange.iter().for_each(tell_notes);
+    Ok(if damaged == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs jobs again, and tells which make the same bits.
+pub fn bits(project: &Project, targets: &[String], sample: Option<usize>) -> Result<ExitCode> {
+    let interrupts = Interrupts::catch().context("cannot catch Ctrl-C")?;
+    let (jobs, options) = (jobs(project, targets)?, Options::default());
+    let reruns = run::rerun(project, &jobs, sample, &options, &interrupts, report(false).as_mut())?;
+    reruns.iter().try_for_each(|rerun| print(&format!("{rerun}\n")).map(drop))?;
+    Ok(match () {
+        () if reruns.iter().any(|rerun| rerun.interrupted) => ExitCode::from(130),
+        () if reruns.iter().all(Rerun::is_fine) => ExitCode::SUCCESS,
+        () => ExitCode::FAILURE,
+    })
+}
