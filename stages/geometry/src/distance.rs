@@ -23,19 +23,94 @@ pub enum Measure {
     Euclidean,
 }
 
+/// Sums over samples of the distances of pairs of models.
+pub(crate) trait Sums: Send {
+    /// Adds samples. All models have the same shape; where the sums are among models, these are rows and columns.
+    fn add(&mut self, rows: &[Model], cols: &[Model]);
+
+    /// The sums so far, [rows, cols]. Of those among models only what is above the diagonal counts.
+    fn total(&self) -> Array2<f64>;
+}
+
+/// Distances in the making: samples come some at a time, so that not all of them need to be in memory.
+pub struct Distances {
+    sums: Box<dyn Sums>,
+    /// Of columns; none where they are the rows.
+    cols: Option<usize>,
+    rows: usize,
+    /// So far, and classes.
+    shape: (usize, usize),
+}
+
+impl Distances {
+    /// A multiple of so many samples, except for the last of them, gives the same bits whatever the multiple.
+    pub const STEP: usize = bhattacharyya::CHUNK_SAMPLES;
+
+    /// Of each of so many rows and each of so many columns.
+    pub fn between(measure: Measure, rows: usize, cols: usize) -> Distances {
+        let sums = match measure {
+            Measure::Bhattacharyya => bhattacharyya::between(rows, cols),
+            Measure::Kl => plain::between(plain::KL, rows, cols),
+            Measure::Euclidean => plain::between(plain::EUCLIDEAN, rows, cols),
+        };
+        Distances { sums, cols: Some(cols), rows, shape: (0, 0) }
+    }
+
+    /// Among so many models; each pair is computed once.
+    pub fn within(measure: Measure, models: usize) -> Distances {
+        let sums = match measure {
+            Measure::Bhattacharyya => bhattacharyya::within(models),
+            Measure::Kl => plain::within(plain::KL, models),
+            Measure::Euclidean => plain::within(plain::EUCLIDEAN, models),
+        };
+        Distances { sums, cols: None, rows: models, shape: (0, 0) }
+    }
+
+    /// Adds samples of all models; `cols` are not looked at where the distances are among the rows.
+    ///
+    /// # Errors
+    /// When the models differ in shape, have no samples, or hold a value that is no probability.
+    ///
+    /// # Panics
+    /// When there are not as many models as was said.
+    pub fn add(&mut self, rows: &[Model], cols: &[Model]) -> Result<(), GeometryError> {
+        let cols = if self.cols.is_none() { rows } else { cols };
+        assert_eq!(
+            (rows.len(), cols.len()),
+            (self.rows, self.cols.unwrap_or(self.rows)),
+            "models were announced"
+        );
+        let Some(first) = rows.first().or(cols.first()) else { return Ok(()) };
+        let (samples, classes) = first.dim();
+        let expected = if self.shape.0 == 0 { (samples, classes) } else { (samples, self.shape.1) };
+        check("row", rows, expected, self.shape.0)?;
+        if self.cols.is_some() {
+            check("column", cols, expected, self.shape.0)?;
+        }
+        self.sums.add(rows, cols);
+        self.shape = (self.shape.0 + samples, classes);
+        Ok(())
+    }
+
+    /// The distances, means over the samples, [rows, cols]. Those among models are symmetric, with a diagonal of exactly 0.
+    pub fn mean(&self) -> Array2<f64> {
+        let mut distances = self.sums.total();
+        distances /= self.shape.0.max(1) as f64;
+        if self.cols.is_none() {
+            mirror(&mut distances);
+        }
+        distances
+    }
+}
+
 /// Distances between `rows` and `cols`, [m, n].
 ///
 /// # Errors
 /// When the models differ in shape, have no samples, or hold a value that is no probability.
 pub fn between(measure: Measure, rows: &[Model], cols: &[Model]) -> Result<Array2<f64>, GeometryError> {
-    let Some(first) = rows.first().or(cols.first()) else { return Ok(Array2::zeros((0, 0))) };
-    check("row", rows, first.dim())?;
-    check("column", cols, first.dim())?;
-    Ok(match measure {
-        Measure::Bhattacharyya => bhattacharyya::between(rows, cols),
-        Measure::Kl => plain::between(plain::KL, rows, cols),
-        Measure::Euclidean => plain::between(plain::EUCLIDEAN, rows, cols),
-    })
+    let mut distances = Distances::between(measure, rows.len(), cols.len());
+    distances.add(rows, cols)?;
+    Ok(distances.mean())
 }
 
 /// Distances among `models`, [m, m]: symmetric, the diagonal exactly 0. Each pair is computed once.
@@ -43,26 +118,33 @@ pub fn between(measure: Measure, rows: &[Model], cols: &[Model]) -> Result<Array
 /// # Errors
 /// As [`between`].
 pub fn within(measure: Measure, models: &[Model]) -> Result<Array2<f64>, GeometryError> {
-    let Some(first) = models.first() else { return Ok(Array2::zeros((0, 0))) };
-    check("row", models, first.dim())?;
-    Ok(match measure {
-        Measure::Bhattacharyya => bhattacharyya::within(models),
-        Measure::Kl => plain::within(plain::KL, models),
-        Measure::Euclidean => plain::within(plain::EUCLIDEAN, models),
-    })
+    let mut distances = Distances::within(measure, models.len());
+    distances.add(models, models)?;
+    Ok(distances.mean())
 }
 
-/// Copies the part above the diagonal to below it.
-pub(crate) fn mirror(distances: &mut Array2<f64>) {
-    for i in 0..distances.nrows() {
-        for j in 0..i {
-            distances[[i, j]] = distances[[j, i]];
+/// Copies the part above the diagonal to below it, a block at a time, for the sake of the cache.
+fn mirror(distances: &mut Array2<f64>) {
+    const SIDE: usize = 64;
+    let order = distances.nrows();
+    for first_row in (0..order).step_by(SIDE) {
+        for first_col in (0..=first_row).step_by(SIDE) {
+            for i in first_row..order.min(first_row + SIDE) {
+                for j in first_col..i.min(first_col + SIDE) {
+                    distances[[i, j]] = distances[[j, i]];
+                }
+            }
         }
     }
 }
 
-/// One pass over the values, so that no kernel has to care for NaN.
-fn check(side: &'static str, models: &[Model], expected: (usize, usize)) -> Result<(), GeometryError> {
+/// One pass over the values, so that no kernel has to care for NaN. `before` is how many samples came before these.
+fn check(
+    side: &'static str,
+    models: &[Model],
+    expected: (usize, usize),
+    before: usize,
+) -> Result<(), GeometryError> {
     if expected.0 == 0 || expected.1 == 0 {
         return Err(GeometryError::Empty { samples: expected.0, classes: expected.1 });
     }
@@ -81,7 +163,7 @@ fn check(side: &'static str, models: &[Model], expected: (usize, usize)) -> Resu
             return None;
         }
         let ((sample, _), &value) = model.indexed_iter().find(|&(_, &value)| !valid(value))?;
-        Some(GeometryError::Probability { side, index, sample, value })
+        Some(GeometryError::Probability { side, index, sample: before + sample, value })
     };
     (0..models.len()).into_par_iter().filter_map(wrong).find_first(|_| true).map_or(Ok(()), Err)
 }

@@ -1,39 +1,38 @@
 //! The register tile of the Bhattacharyya kernel: products of overlaps for a few rows and columns at a time, compiled for
 //! each vector instruction set and chosen at run time.
 //!
-//! A distance is `-1/N log prod_n overlap_n`. Each overlap, an f32 sum over classes, is split into its exponent, which
-//! joins an integer sum, and its mantissa, which joins an f32 product: a pair takes one logarithm in all instead of one a
-//! sample, and no overlap is too small for the product. A multiplication rounds by at most 2^-24, so the mean over samples
+//! A distance is `-1/N log prod_n overlap_n`. Overlaps, f32 sums over classes, are multiplied a [`GROUP`] of samples at a
+//! time; then the product is split into its exponent, which joins an integer sum, and its mantissa, with which the next
+//! group begins. So a pair takes one logarithm in all. A multiplication rounds by at most 2^-24, so the mean over samples
 //! is off by at most that, and by far less where roundings cancel.
+//!
+//! No overlap is above 1, so that a product only falls: when it is large enough at the end of a group it always was, and
+//! no overlap in it was empty. When it is not, the group is done again, each overlap split by itself and as large as it
+//! is, however small.
 
 /// Models side by side in a tile of rows.
 pub(crate) const ROWS: usize = 4;
 
-/// A value per column of a tile. Vectors that lie across two cache lines take twice as long to load.
+/// Samples that are multiplied before a product is looked at.
+pub(crate) const GROUP: usize = 16;
+
+/// A value per model of a tile of columns. Vectors that lie across two cache lines take twice as long to load.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 pub(crate) struct Lanes<T, const COLS: usize>(pub [T; COLS]);
 
-impl<const COLS: usize> AsMut<[f32]> for Lanes<f32, COLS> {
-    fn as_mut(&mut self) -> &mut [f32] {
-        &mut self.0
-    }
-}
-
 /// A value per pair of a tile.
 type Block<T, const COLS: usize> = [Lanes<T, COLS>; ROWS];
 
-/// Square roots are multiplied by this, overlaps are so by its square, 2^40: then even the smallest overlap of two f32
-/// probabilities (2^-149) is a normal f32, with all its digits.
-pub(crate) const SCALE: f32 = (1u64 << 20) as f32;
-const OVERLAP_EXPONENT: i64 = 40;
-/// A full overlap; more than that is rounding.
-const FULL: f32 = (1u64 << OVERLAP_EXPONENT) as f32;
-/// What takes the place of an empty overlap: exp(-100) of [`crate::reference::EMPTY_OVERLAP`], times [`FULL`].
-const EMPTY: f32 = (3.720075976020836e-44 * FULL as f64) as f32;
+/// Below this a product may have lost digits on its way.
+const SMALL: f32 = 1.0 / (1u128 << 100) as f32;
 
-/// Samples that a tile absorbs at most at once: so many mantissas below 2 have a product that is a number.
-pub(crate) const MOST_SAMPLES: usize = 96;
+/// In a group that is done again, overlaps are multiplied by 2^40: then even the smallest overlap of two f32 probabilities
+/// (2^-149) is a normal f32, with all its digits.
+const SCALE: f32 = (1u64 << SCALE_EXPONENT) as f32;
+const SCALE_EXPONENT: i32 = 40;
+/// What takes the place of an empty overlap: exp(-100) of [`crate::reference::EMPTY_OVERLAP`], scaled.
+const EMPTY: f32 = (3.720075976020836e-44 * SCALE as f64) as f32;
 
 /// Classes that are summed one after the other; the rounding of a sum of a thousand would be too much.
 const PARTIAL_SUM: usize = 32;
@@ -41,21 +40,28 @@ const PARTIAL_SUM: usize = 32;
 const MANTISSA_BITS: u32 = f32::MANTISSA_DIGITS - 1;
 const MANTISSA: u32 = (1 << MANTISSA_BITS) - 1;
 const ONE: u32 = 1f32.to_bits();
-const BIAS: i64 = (ONE >> MANTISSA_BITS) as i64;
+const BIAS: i32 = (ONE >> MANTISSA_BITS) as i32;
 
-/// The products of overlaps so far, of a tile's pairs.
+/// The products of overlaps so far, of a tile's pairs: `product * 2^exponent`.
 #[derive(Clone)]
 pub(crate) struct Tile<const COLS: usize> {
     /// In [1, 2).
     product: Block<f32, COLS>,
-    /// The exponents as the overlaps' bits hold them, with their bias.
     exponent: Block<i32, COLS>,
-    samples: i64,
 }
 
-/// Multiplies the overlaps of at most [`MOST_SAMPLES`] samples into a tile. Rows and columns hold the scaled square
-/// roots, class by class within sample by sample; the last argument is the number of classes.
-pub(crate) type Absorb<const COLS: usize> = fn(&mut Tile<COLS>, &[[f32; ROWS]], &[Lanes<f32, COLS>], usize);
+/// A tile, its rows and its columns, and the number of classes.
+type Absorb<const COLS: usize> = fn(&mut Tile<COLS>, &[[f32; ROWS]], &[Lanes<f32, COLS>], usize);
+
+/// What is compiled for each vector instruction set.
+#[derive(Clone, Copy)]
+pub(crate) struct Functions<const COLS: usize> {
+    /// Multiplies the overlaps of some samples into a tile. Rows and columns hold square roots, class by class within sample
+    /// by sample.
+    pub(crate) absorb: Absorb<COLS>,
+    /// Square roots of probabilities, and how much they lose by rounding: the sum of `p - r^2`.
+    pub(crate) roots: fn(&[f32], &mut [f32]) -> f64,
+}
 
 /// A vector instruction set, with as many columns in a tile as leave its registers room for sums, products and operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,45 +97,74 @@ impl Kernel {
 
 /// For [`Kernel::Avx512`].
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn avx512(tile: &mut Tile<32>, rows: &[[f32; ROWS]], cols: &[Lanes<f32, 32>], classes: usize) {
+pub(crate) const AVX512: Functions<32> = {
     #[target_feature(enable = "avx512f")]
-    fn inner(tile: &mut Tile<32>, rows: &[[f32; ROWS]], cols: &[Lanes<f32, 32>], classes: usize) {
+    fn absorb_inner(tile: &mut Tile<32>, rows: &[[f32; ROWS]], cols: &[Lanes<f32, 32>], classes: usize) {
         absorb::<32, true>(tile, rows, cols, classes);
     }
-    debug_assert!(is_x86_feature_detected!("avx512f"));
+    #[target_feature(enable = "avx512f")]
+    fn roots_inner(values: &[f32], to: &mut [f32]) -> f64 {
+        roots::<true>(values, to)
+    }
     // SAFETY: the caller has a `Kernel::Avx512`, which there is only where the processor has the instructions.
-    unsafe { inner(tile, rows, cols, classes) }
-}
+    Functions {
+        absorb: |tile, rows, cols, classes| unsafe { absorb_inner(tile, rows, cols, classes) },
+        // SAFETY: as above.
+        roots: |values, to| unsafe { roots_inner(values, to) },
+    }
+};
 
 /// For [`Kernel::Avx2`].
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn avx2(tile: &mut Tile<16>, rows: &[[f32; ROWS]], cols: &[Lanes<f32, 16>], classes: usize) {
+pub(crate) const AVX2: Functions<16> = {
     #[target_feature(enable = "avx2,fma")]
-    fn inner(tile: &mut Tile<16>, rows: &[[f32; ROWS]], cols: &[Lanes<f32, 16>], classes: usize) {
+    fn absorb_inner(tile: &mut Tile<16>, rows: &[[f32; ROWS]], cols: &[Lanes<f32, 16>], classes: usize) {
         absorb::<16, true>(tile, rows, cols, classes);
     }
-    debug_assert!(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"));
+    #[target_feature(enable = "avx2,fma")]
+    fn roots_inner(values: &[f32], to: &mut [f32]) -> f64 {
+        roots::<true>(values, to)
+    }
     // SAFETY: the caller has a `Kernel::Avx2`, which there is only where the processor has the instructions.
-    unsafe { inner(tile, rows, cols, classes) }
-}
+    Functions {
+        absorb: |tile, rows, cols, classes| unsafe { absorb_inner(tile, rows, cols, classes) },
+        // SAFETY: as above.
+        roots: |values, to| unsafe { roots_inner(values, to) },
+    }
+};
 
 /// For [`Kernel::Portable`].
-pub(crate) fn portable(tile: &mut Tile<16>, rows: &[[f32; ROWS]], cols: &[Lanes<f32, 16>], classes: usize) {
-    absorb::<16, { cfg!(target_arch = "aarch64") }>(tile, rows, cols, classes);
-}
+pub(crate) const PORTABLE: Functions<16> =
+    Functions { absorb: absorb::<16, IS_FUSED>, roots: roots::<IS_FUSED> };
+
+/// Whether multiplication and addition are one instruction on every processor of this architecture. Where they are not, a
+/// fused operation is a slow function.
+const IS_FUSED: bool = cfg!(target_arch = "aarch64");
 
 impl<const COLS: usize> Tile<COLS> {
     /// Empty products.
     pub(crate) fn new() -> Self {
-        Tile { product: [Lanes([1.0; COLS]); ROWS], exponent: [Lanes([0; COLS]); ROWS], samples: 0 }
+        Tile { product: [Lanes([1.0; COLS]); ROWS], exponent: [Lanes([0; COLS]); ROWS] }
     }
 
-    /// The distance of row `i` and column `j` of the tile.
-    pub(crate) fn distance(&self, i: usize, j: usize) -> f64 {
-        let exponent = i64::from(self.exponent[i].0[j]) - (BIAS + OVERLAP_EXPONENT) * self.samples;
-        let log = f64::from(self.product[i].0[j]).ln() + exponent as f64 * std::f64::consts::LN_2;
+    /// The sum over samples of the distances of row `i` and column `j` of the tile.
+    pub(crate) fn sum(&self, i: usize, j: usize) -> f64 {
+        let log =
+            f64::from(self.product[i].0[j]).ln() + f64::from(self.exponent[i].0[j]) * std::f64::consts::LN_2;
         // Not `max`, which may keep a negative zero.
-        if log < 0.0 { -log / self.samples as f64 } else { 0.0 }
+        if log < 0.0 { -log } else { 0.0 }
+    }
+
+    /// Takes products whose value is at most 2 and at least the smallest normal number, with `added` to their exponents.
+    #[inline(always)]
+    fn split(&mut self, product: &Block<f32, COLS>, added: i32) {
+        for ((held, exponent), product) in self.product.iter_mut().zip(&mut self.exponent).zip(product) {
+            for j in 0..COLS {
+                let bits = product.0[j].to_bits();
+                exponent.0[j] += (bits >> MANTISSA_BITS) as i32 + (added - BIAS);
+                held.0[j] = f32::from_bits(bits & MANTISSA | ONE);
+            }
+        }
     }
 }
 
@@ -141,38 +176,67 @@ fn absorb<const COLS: usize, const FUSED: bool>(
     cols: &[Lanes<f32, COLS>],
     classes: usize,
 ) {
-    let (mut product, mut exponent) = (tile.product, tile.exponent);
-    for (rows, cols) in rows.chunks_exact(classes).zip(cols.chunks_exact(classes)) {
-        let overlap = overlaps::<COLS, FUSED>(rows, cols);
-        for i in 0..ROWS {
-            for j in 0..COLS {
-                let bits = factor(overlap[i].0[j]).to_bits();
-                exponent[i].0[j] += (bits >> MANTISSA_BITS) as i32;
-                product[i].0[j] *= f32::from_bits(bits & MANTISSA | ONE);
+    let group = GROUP * classes;
+    for (rows, cols) in rows.chunks(group).zip(cols.chunks(group)) {
+        let mut product = tile.product;
+        for (row, col) in rows.chunks_exact(classes).zip(cols.chunks_exact(classes)) {
+            let overlap = overlaps::<COLS, FUSED>(row, col, 1.0);
+            for (product, overlap) in product.iter_mut().zip(&overlap) {
+                for j in 0..COLS {
+                    product.0[j] *= capped(overlap.0[j], 1.0);
+                }
             }
         }
-    }
-    for i in 0..ROWS {
-        for j in 0..COLS {
-            let bits = product[i].0[j].to_bits();
-            tile.exponent[i].0[j] = exponent[i].0[j] + (bits >> MANTISSA_BITS) as i32 - BIAS as i32;
-            tile.product[i].0[j] = f32::from_bits(bits & MANTISSA | ONE);
+        // Counted without a way out, so that many are looked at at a time.
+        let small =
+            |product: &Lanes<f32, COLS>| product.0.iter().map(|it| u32::from(*it < SMALL)).sum::<u32>();
+        if product.iter().map(small).sum::<u32>() == 0 {
+            tile.split(&product, 0);
+        } else {
+            absorb_one_by_one::<COLS, FUSED>(tile, rows, cols, classes);
         }
     }
-    tile.samples += (rows.len() / classes) as i64;
 }
 
-/// Sums over classes of one sample, for all pairs of the tile.
+/// The same for overlaps of any size.
+#[inline(always)]
+fn absorb_one_by_one<const COLS: usize, const FUSED: bool>(
+    tile: &mut Tile<COLS>,
+    rows: &[[f32; ROWS]],
+    cols: &[Lanes<f32, COLS>],
+    classes: usize,
+) {
+    for (row, col) in rows.chunks_exact(classes).zip(cols.chunks_exact(classes)) {
+        let mut overlap = overlaps::<COLS, FUSED>(row, col, SCALE);
+        for (overlap, product) in overlap.iter_mut().zip(&tile.product) {
+            for j in 0..COLS {
+                let found = overlap.0[j];
+                overlap.0[j] = product.0[j] * if found == 0.0 { EMPTY } else { capped(found, SCALE) };
+            }
+        }
+        tile.split(&overlap, -SCALE_EXPONENT);
+    }
+}
+
+/// No overlap is more than full; what is above is rounding. The bits of numbers that are not negative are in the numbers'
+/// order, and integers are compared where the multiplications are not done.
+#[inline(always)]
+fn capped(overlap: f32, full: f32) -> f32 {
+    f32::from_bits(overlap.to_bits().min(full.to_bits()))
+}
+
+/// Sums over classes of one sample, for all pairs of the tile, times `scale`.
 #[inline(always)]
 fn overlaps<const COLS: usize, const FUSED: bool>(
     rows: &[[f32; ROWS]],
     cols: &[Lanes<f32, COLS>],
+    scale: f32,
 ) -> Block<f32, COLS> {
-    let (first_rows, rows) = rows.split_at(rows.len().min(PARTIAL_SUM));
-    let (first_cols, cols) = cols.split_at(cols.len().min(PARTIAL_SUM));
-    let mut total = partial_sum::<COLS, FUSED>(first_rows, first_cols);
-    for (rows, cols) in rows.chunks(PARTIAL_SUM).zip(cols.chunks(PARTIAL_SUM)) {
-        let sum = partial_sum::<COLS, FUSED>(rows, cols);
+    let (first_rows, other_rows) = rows.split_at(rows.len().min(PARTIAL_SUM));
+    let (first_cols, other_cols) = cols.split_at(cols.len().min(PARTIAL_SUM));
+    let mut total = partial_sum::<COLS, FUSED>(first_rows, first_cols, scale);
+    for (rows, cols) in other_rows.chunks(PARTIAL_SUM).zip(other_cols.chunks(PARTIAL_SUM)) {
+        let sum = partial_sum::<COLS, FUSED>(rows, cols, scale);
         for i in 0..ROWS {
             for j in 0..COLS {
                 total[i].0[j] += sum[i].0[j];
@@ -186,28 +250,40 @@ fn overlaps<const COLS: usize, const FUSED: bool>(
 fn partial_sum<const COLS: usize, const FUSED: bool>(
     rows: &[[f32; ROWS]],
     cols: &[Lanes<f32, COLS>],
+    scale: f32,
 ) -> Block<f32, COLS> {
     let mut sum = [Lanes([0f32; COLS]); ROWS];
     for (row, col) in rows.iter().zip(cols) {
         for i in 0..ROWS {
+            let row = row[i] * scale;
             for j in 0..COLS {
-                // Where it is not one instruction, a fused operation is a slow function.
-                sum[i].0[j] = if FUSED {
-                    row[i].mul_add(col.0[j], sum[i].0[j])
-                } else {
-                    sum[i].0[j] + row[i] * col.0[j]
-                };
+                sum[i].0[j] =
+                    if FUSED { row.mul_add(col.0[j], sum[i].0[j]) } else { sum[i].0[j] + row * col.0[j] };
             }
         }
     }
     sum
 }
 
-/// What a sample multiplies the product by: the rules for full and empty overlaps are per sample.
+/// The loss is a sum of remainders, each of which f32 holds exactly.
 #[inline(always)]
-fn factor(overlap: f32) -> f32 {
-    let capped = if overlap < FULL { overlap } else { FULL };
-    if overlap == 0.0 { EMPTY } else { capped }
+fn roots<const FUSED: bool>(values: &[f32], to: &mut [f32]) -> f64 {
+    // Several sums, so that one does not wait for the other.
+    const LANES: usize = 16;
+    let root = |p: f32, to: &mut f32| {
+        let root = p.sqrt();
+        *to = root;
+        if FUSED { root.mul_add(-root, p) } else { (f64::from(p) - f64::from(root).powi(2)) as f32 }
+    };
+    let ((values, last_values), (to, last_to)) = (values.as_chunks::<LANES>(), to.as_chunks_mut::<LANES>());
+    let mut sums = [0f32; LANES];
+    for (values, to) in values.iter().zip(to) {
+        for i in 0..LANES {
+            sums[i] += root(values[i], &mut to[i]);
+        }
+    }
+    let last = last_values.iter().zip(last_to).map(|(p, to)| root(*p, to));
+    sums.into_iter().chain(last).map(f64::from).sum()
 }
 
 #[cfg(test)]
@@ -217,24 +293,22 @@ mod tests {
     use crate::reference::EMPTY_OVERLAP;
 
     /// The distance of two models of one class, given the square roots of each sample.
-    fn distance_of<const COLS: usize>(roots: &[(f32, f32)], absorb: Absorb<COLS>) -> f64 {
-        let rows: Vec<_> = roots.iter().map(|(p, _)| [p * SCALE; ROWS]).collect();
-        let cols: Vec<_> = roots.iter().map(|(_, q)| Lanes([q * SCALE; COLS])).collect();
+    fn distance_of<const COLS: usize>(roots: &[(f32, f32)], functions: Functions<COLS>) -> f64 {
+        let rows: Vec<_> = roots.iter().map(|(p, _)| [*p; ROWS]).collect();
+        let cols: Vec<_> = roots.iter().map(|(_, q)| Lanes([*q; COLS])).collect();
         let mut tile = Tile::new();
-        for (rows, cols) in rows.chunks(MOST_SAMPLES).zip(cols.chunks(MOST_SAMPLES)) {
-            absorb(&mut tile, rows, cols, 1);
-        }
-        tile.distance(ROWS - 1, COLS - 1)
+        (functions.absorb)(&mut tile, &rows, &cols, 1);
+        tile.sum(ROWS - 1, COLS - 1) / roots.len() as f64
     }
 
     /// Of each kernel that this processor has.
     fn distances(roots: &[(f32, f32)]) -> Vec<f64> {
         let of = |kernel| match kernel {
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512 => distance_of(roots, avx512),
+            Kernel::Avx512 => distance_of(roots, AVX512),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => distance_of(roots, avx2),
-            Kernel::Portable => distance_of(roots, portable),
+            Kernel::Avx2 => distance_of(roots, AVX2),
+            Kernel::Portable => distance_of(roots, PORTABLE),
         };
         Kernel::all().map(of).collect()
     }

@@ -32,7 +32,7 @@ mod trajectory;
 mod tree;
 mod truth;
 
-pub use distance::{Measure, Model, between, within};
+pub use distance::{Distances, Measure, Model, between, within};
 pub use error::GeometryError;
 pub use frechet::frechet;
 pub use geodesic::{geodesic, great_circle};

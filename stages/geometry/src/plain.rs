@@ -3,7 +3,8 @@
 use ndarray::{Array2, s};
 use rayon::prelude::*;
 
-use crate::distance::{Model, mirror};
+use crate::bhattacharyya::CHUNK_SAMPLES;
+use crate::distance::{Model, Sums};
 use crate::reference::PROBABILITY_FLOOR;
 
 /// Numbers prepared from a probability.
@@ -35,44 +36,51 @@ pub(crate) const EUCLIDEAN: Plain = Plain {
 /// Values of a model that are prepared at a time: few enough that those of all models stay in cache.
 const CHUNK_VALUES: usize = 320;
 
-/// Distances between `rows` and `cols`, whose shapes agree.
-pub(crate) fn between(measure: Plain, rows: &[Model], cols: &[Model]) -> Array2<f64> {
-    sums(measure, rows, cols, |_| 0)
+/// Sums of the distances between `rows` and `cols` models.
+pub(crate) fn between(measure: Plain, rows: usize, cols: usize) -> Box<dyn Sums> {
+    Box::new(Pairs { measure, is_half: false, sums: Array2::zeros((rows, cols)) })
 }
 
-/// Distances among `models`, whose shapes agree.
-pub(crate) fn within(measure: Plain, models: &[Model]) -> Array2<f64> {
-    let mut distances = sums(measure, models, models, |row| row + 1);
-    mirror(&mut distances);
-    distances
+/// Sums of the distances among so many models.
+pub(crate) fn within(measure: Plain, models: usize) -> Box<dyn Sums> {
+    Box::new(Pairs { measure, is_half: true, sums: Array2::zeros((models, models)) })
 }
 
-/// Means over samples, for columns from `first(row)` on; 0 elsewhere.
-fn sums(
+/// The sums of all pairs.
+struct Pairs {
     measure: Plain,
-    rows: &[Model],
-    cols: &[Model],
-    first: impl Fn(usize) -> usize + Sync,
-) -> Array2<f64> {
-    let mut distances = Array2::zeros((rows.len(), cols.len()));
-    let (Some(model), false) = (rows.first(), cols.is_empty()) else { return distances };
-    let (samples, classes) = model.dim();
-    let chunk = CHUNK_VALUES.div_ceil(classes);
-    for start in (0..samples).step_by(chunk) {
-        let range = start..samples.min(start + chunk);
-        let prepare = |model: &Model| {
-            let values = model.slice(s![range.clone(), ..]);
-            values.iter().map(|&p| (measure.prepare)(p.into())).collect::<Vec<_>>()
-        };
-        let rows: Vec<_> = rows.par_iter().map(prepare).collect();
-        let cols: Vec<_> = cols.par_iter().map(prepare).collect();
-        let lines = distances.as_slice_mut().expect("a new array is contiguous");
-        lines.par_chunks_mut(cols.len()).enumerate().for_each(|(i, line)| {
-            for (sum, col) in line.iter_mut().zip(&cols).skip(first(i)) {
-                let pairs = rows[i].chunks_exact(classes).zip(col.chunks_exact(classes));
-                *sum += pairs.map(|(p, q)| (measure.sample)(p, q)).sum::<f64>();
-            }
-        });
+    /// Whether rows and columns are the same models, so that only pairs above the diagonal count.
+    is_half: bool,
+    sums: Array2<f64>,
+}
+
+impl Sums for Pairs {
+    fn add(&mut self, rows: &[Model], cols: &[Model]) {
+        let (Some(model), false) = (rows.first(), cols.is_empty()) else { return };
+        let Pairs { measure, is_half, sums } = self;
+        let (samples, classes) = model.dim();
+        // A power of two, as the most is: a multiple of it is a number of whole chunks.
+        let chunk = (CHUNK_VALUES / classes).clamp(1, CHUNK_SAMPLES).next_power_of_two();
+        for start in (0..samples).step_by(chunk) {
+            let range = start..samples.min(start + chunk);
+            let prepare = |model: &Model| {
+                let values = model.slice(s![range.clone(), ..]);
+                values.iter().map(|&p| (measure.prepare)(p.into())).collect::<Vec<_>>()
+            };
+            let rows: Vec<_> = rows.par_iter().map(prepare).collect();
+            let cols: Vec<_> = cols.par_iter().map(prepare).collect();
+            let lines = sums.as_slice_mut().expect("a new array is contiguous");
+            lines.par_chunks_mut(cols.len()).enumerate().for_each(|(i, line)| {
+                let first = if *is_half { i + 1 } else { 0 };
+                for (sum, col) in line.iter_mut().zip(&cols).skip(first) {
+                    let pairs = rows[i].chunks_exact(classes).zip(col.chunks_exact(classes));
+                    *sum += pairs.map(|(p, q)| (measure.sample)(p, q)).sum::<f64>();
+                }
+            });
+        }
     }
-    distances / samples as f64
+
+    fn total(&self) -> Array2<f64> {
+        self.sums.clone()
+    }
 }
