@@ -1,13 +1,18 @@
 //! Stage: a tile of the matrix of distances, between all models of some runs and all models of others.
 
+mod budget;
 mod runs;
 
+use std::ops::Range;
+
 use anyhow::{Context, Result, anyhow};
-use geometry::{GeometryError, Measure};
-use kit::{Artifact, Job, TensorsWriter};
+use geometry::{Distances, GeometryError, Measure, Model};
+use kit::{Artifact, Job, Memory, TensorFile};
+use ndarray::{Array2, Array3, ArrayView2};
 use serde::Deserialize;
 use serde_json::json;
 
+use budget::Budget;
 use runs::Side;
 
 #[derive(Deserialize)]
@@ -17,6 +22,13 @@ struct Params {
     split: String,
     #[serde(default)]
     measure: Measure,
+    /// What to stay within, whatever the number of models and samples.
+    #[serde(default = "gigabyte")]
+    memory: Memory,
+}
+
+fn gigabyte() -> Memory {
+    Memory(1_000_000_000)
 }
 
 fn main() {
@@ -24,32 +36,29 @@ fn main() {
 }
 
 fn run(job: &Job) -> Result<()> {
-    let Params { split, measure } = job.params()?;
+    let Params { split, measure, memory } = job.params()?;
     let (rows, cols) = (job.inputs("rows")?, job.inputs("cols")?);
     let (row_files, col_files) =
         (runs::open(rows).context("input rows")?, runs::open(cols).context("input cols")?);
     let row_side = Side::new(&row_files, &split).context("input rows")?;
     let col_side = Side::new(&col_files, &split).context("input cols")?;
-    let samples = row_side.models.first().context("input rows: no models to compare")?.nrows();
+    let (samples, classes) = row_side.models.first().context("input rows: no models to compare")?.dim();
+    let tile = Tile { measure, is_symmetric: same(rows, cols), rows: &row_side, cols: &col_side };
+    tile.check()?;
 
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build()?;
-    let distances = pool
-        .install(|| {
-            if same(rows, cols) {
-                geometry::within(measure, &row_side.models)
-            } else {
-                geometry::between(measure, &row_side.models, &col_side.models)
-            }
-        })
-        .map_err(|error| explain(error, &row_side, &col_side))?;
-
-    let distances = distances.mapv(|distance| distance as f32);
+    let (height, width) = (row_side.models.len(), col_side.models.len());
     let metadata = json!({
         "rows": row_side.members, "cols": col_side.members, "samples": samples, "measure": measure
     });
-    TensorsWriter::new()
-        .f32s("distances", distances.shape(), &distances.iter().copied().collect::<Vec<_>>())
-        .write(job.output("tile")?, &metadata)?;
+    let file = TensorFile::create(job.output("tile")?, "distances", &[height, width], &metadata)?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build()?;
+    let budget = Budget::new(memory, [height, width], (samples, classes));
+    let blocks: Vec<Block> = tile.blocks(budget.models).collect();
+    for (done, block) in blocks.iter().enumerate() {
+        job.progress(done as u64, blocks.len() as u64, "");
+        let distances = pool.install(|| tile.distances(block, budget.samples))?;
+        tile.write(block, &distances, &file)?;
+    }
     Ok(())
 }
 
@@ -58,21 +67,113 @@ fn same(rows: &[Artifact], cols: &[Artifact]) -> bool {
     rows.iter().map(|row| &row.hash).eq(cols.iter().map(|col| &col.hash))
 }
 
-/// Says which run an error is about.
-fn explain(error: GeometryError, rows: &Side, cols: &Side) -> anyhow::Error {
-    let (GeometryError::Shape { side, index, .. } | GeometryError::Probability { side, index, .. }) = error
-    else {
-        return error.into();
-    };
-    let place = if side == "row" { rows.describe(index) } else { cols.describe(index) };
-    anyhow!(error).context(place)
+/// What is computed: the distances between all models of one side and all of the other.
+struct Tile<'a> {
+    measure: Measure,
+    is_symmetric: bool,
+    rows: &'a Side<'a>,
+    cols: &'a Side<'a>,
+}
+
+/// Some rows and columns of a tile.
+#[derive(Debug, PartialEq)]
+struct Block {
+    rows: Range<usize>,
+    cols: Range<usize>,
+}
+
+impl Tile<'_> {
+    /// Blocks of at most so many rows and columns; of a symmetric tile, those on the diagonal and above.
+    fn blocks(&self, side: usize) -> impl Iterator<Item = Block> {
+        let (height, width, is_symmetric) =
+            (self.rows.models.len(), self.cols.models.len(), self.is_symmetric);
+        (0..height).step_by(side).flat_map(move |row| {
+            let first = if is_symmetric { row } else { 0 };
+            (first..width)
+                .step_by(side)
+                .map(move |col| Block { rows: row..height.min(row + side), cols: col..width.min(col + side) })
+        })
+    }
+
+    /// Computes a block: from the files' mappings when all samples find room, else from copies of so many at a time.
+    fn distances(&self, block: &Block, step: usize) -> Result<Array2<f64>> {
+        let (rows, cols) = (&self.rows.models[block.rows.clone()], &self.cols.models[block.cols.clone()]);
+        let is_half = self.is_symmetric && block.rows == block.cols;
+        let mut distances = match is_half {
+            true => Distances::within(self.measure, rows.len()),
+            false => Distances::between(self.measure, rows.len(), cols.len()),
+        };
+        let samples = self.rows.models[0].nrows();
+        if step >= samples {
+            distances.add(rows, cols).map_err(|error| self.explain(error, block))?;
+            return Ok(distances.mean());
+        }
+        for start in (0..samples).step_by(step) {
+            let range = start..samples.min(start + step);
+            let rows = self.rows.read(block.rows.clone(), range.clone())?;
+            // Those of a half are its rows.
+            let cols = if is_half {
+                Array3::default((0, 0, 0))
+            } else {
+                self.cols.read(block.cols.clone(), range)?
+            };
+            let [rows, cols] = [&rows, &cols].map(|models| models.outer_iter().collect::<Vec<Model>>());
+            distances.add(&rows, &cols).map_err(|error| self.explain(error, block))?;
+        }
+        Ok(distances.mean())
+    }
+
+    /// Writes a block to where it belongs, and what is on the other side of the diagonal.
+    fn write(&self, block: &Block, distances: &Array2<f64>, file: &TensorFile) -> Result<()> {
+        let width = self.cols.models.len();
+        let lines = |first: usize, start: usize, distances: ArrayView2<f64>| -> Result<()> {
+            let mut values = Vec::new();
+            for (row, line) in (first..).zip(distances.rows()) {
+                values.clear();
+                values.extend(line.iter().map(|distance| *distance as f32));
+                file.write(row * width + start, &values)?;
+            }
+            Ok(())
+        };
+        lines(block.rows.start, block.cols.start, distances.view())?;
+        if self.is_symmetric && block.rows != block.cols {
+            lines(block.cols.start, block.rows.start, distances.t())?;
+        }
+        Ok(())
+    }
+
+    /// Whether both sides have predictions of the same data.
+    fn check(&self) -> Result<()> {
+        let (Some(row), Some(col)) = (self.rows.models.first(), self.cols.models.first()) else {
+            return Ok(());
+        };
+        if row.dim() == col.dim() {
+            return Ok(());
+        }
+        let error = GeometryError::Shape { side: "column", index: 0, found: col.dim(), expected: row.dim() };
+        Err(self.explain(error, &Block { rows: 0..0, cols: 0..0 }))
+    }
+
+    /// Says which run an error in a block is about.
+    fn explain(&self, error: GeometryError, block: &Block) -> anyhow::Error {
+        let (GeometryError::Shape { side, index, .. } | GeometryError::Probability { side, index, .. }) =
+            error
+        else {
+            return error.into();
+        };
+        let place = match side {
+            "row" => self.rows.describe(block.rows.start + index),
+            _ => self.cols.describe(block.cols.start + index),
+        };
+        anyhow!(error).context(place)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::{Path, PathBuf};
 
-    use kit::Tensors;
+    use kit::{Tensors, TensorsWriter};
     use serde_json::Value;
 
     use super::*;
@@ -140,6 +241,34 @@ mod tests {
             assert_eq!(distances[1], distances[2]);
             assert!(distances[1] > 0.0);
             assert_eq!(metadata["measure"], measure);
+        }
+    }
+
+    #[test]
+    fn little_memory_gives_the_same_bits() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        // More models than a block has rows, more samples than a step, neither a multiple of it.
+        let write = |seed: u64, checkpoints: usize| {
+            let wave = |i: usize| 0.5 + 0.4 * ((seed as usize + i * i) as f32 * 0.37).sin();
+            let values: Vec<f32> = (0..checkpoints * 37).flat_map(|i| [wave(i), 1.0 - wave(i)]).collect();
+            let path = folder.join(format!("predictions-{seed}"));
+            TensorsWriter::new()
+                .f32s("test", &[checkpoints, 37, 2], &values)
+                .write(&path, &json!({"network": {"seed": seed}}))
+                .unwrap();
+            path
+        };
+        let (one, other) = (write(1, 150), write(2, 7));
+        for measure in ["bhattacharyya", "kl", "euclidean"] {
+            for (rows, cols) in [([&*one, &other], [&*one, &other]), ([&one, &other], [&other, &one])] {
+                let [much, little] = ["1G", "1K"].map(|memory| {
+                    let params = json!({"split": "test", "measure": measure, "memory": memory});
+                    run(&job(folder, &rows, &cols, params)).unwrap();
+                    std::fs::read(folder.join("tile")).unwrap()
+                });
+                assert!(much == little, "{measure}");
+            }
         }
     }
 

@@ -18,12 +18,16 @@
 
 mod job;
 mod memo;
+mod memory;
 mod run;
 mod serve;
+mod tensor_file;
 mod tensors;
 
 pub use job::{Artifact, Job, JobError};
 pub use memo::Memo;
+pub use memory::Memory;
 pub use run::run_name;
 pub use serve::serve;
+pub use tensor_file::TensorFile;
 pub use tensors::{Tensor, Tensors, TensorsError, TensorsWriter};

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytemuck::Pod;
@@ -76,6 +77,7 @@ pub struct Tensor<'a, T> {
 #[derive(Debug)]
 pub struct Tensors {
     path: PathBuf,
+    file: File,
     map: Mmap,
     header: Metadata,
     /// Where the tensors' bytes begin.
@@ -94,7 +96,7 @@ impl Tensors {
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
         let (length, header) = SafeTensors::read_metadata(&map)
             .map_err(|source| TensorsError::Format { path: path.to_owned(), source })?;
-        Ok(Tensors { path: path.to_owned(), map, header, start: length + 8 })
+        Ok(Tensors { path: path.to_owned(), file, map, header, start: length + 8 })
     }
 
     /// The names of the tensors, sorted.
@@ -145,6 +147,23 @@ impl Tensors {
     /// When it is absent or of another type.
     pub fn u8s(&self, name: &str) -> Result<Tensor<'_, u8>, TensorsError> {
         self.typed(name, Dtype::U8)
+    }
+
+    /// Reads some values of this file again, not through its mapping: they take no memory but where they are read to.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    ///
+    /// # Panics
+    /// When the values are not of this file, or not as many as there is room for.
+    pub fn read<T: Pod>(&self, values: &[T], to: &mut [T]) -> Result<(), TensorsError> {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        let offset = (bytes.as_ptr() as usize).wrapping_sub(self.map.as_ptr() as usize);
+        let is_ours = offset <= self.map.len() && bytes.len() <= self.map.len() - offset;
+        assert!(is_ours && values.len() == to.len(), "{} values at {offset} to {}", values.len(), to.len());
+        self.file
+            .read_exact_at(bytemuck::cast_slice_mut(to), offset as u64)
+            .map_err(|source| TensorsError::Io { path: self.path.clone(), source })
     }
 
     fn typed<T: Pod>(&self, name: &str, expected: Dtype) -> Result<Tensor<'_, T>, TensorsError> {
@@ -215,20 +234,27 @@ impl TensorsWriter {
     /// When the file cannot be written or a name was added twice.
     pub fn write(&self, path: &Path, metadata: &impl Serialize) -> Result<(), TensorsError> {
         let format = |source| TensorsError::Format { path: path.to_owned(), source };
-        let mut metadata = serde_json::to_value(metadata)
-            .map_err(|error| TensorsError::Metadata { path: path.to_owned(), why: error.to_string() })?;
-        // Their order follows a feature that any crate of the program may switch on.
-        metadata.sort_all_objects();
-        let text = metadata.to_string();
+        let entries = entries(path, metadata)?;
         let views = self
             .tensors
             .iter()
             .map(|(name, dtype, shape, bytes)| Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?)))
             .collect::<Result<Vec<_>, SafeTensorError>>()
             .map_err(format)?;
-        let entries = HashMap::from([(METADATA.to_owned(), text)]);
         safetensors::serialize_to_file(views, Some(entries), path).map_err(format)
     }
+}
+
+/// The metadata as a file's only entry.
+pub(crate) fn entries(
+    path: &Path,
+    metadata: &impl Serialize,
+) -> Result<HashMap<String, String>, TensorsError> {
+    let mut metadata = serde_json::to_value(metadata)
+        .map_err(|error| TensorsError::Metadata { path: path.to_owned(), why: error.to_string() })?;
+    // Their order follows a feature that any crate of the program may switch on.
+    metadata.sort_all_objects();
+    Ok(HashMap::from([(METADATA.to_owned(), metadata.to_string())]))
 }
 
 #[cfg(test)]
@@ -255,6 +281,9 @@ mod tests {
         assert_eq!(file.f32s("p").unwrap().shape, [2, 2]);
         assert_eq!(file.f32s("p").unwrap().values, [0.25, 0.75, 0.5, 0.5]);
         assert_eq!(file.u8s("images").unwrap().values, [1, 2, 3]);
+        let mut some = [0.0; 2];
+        file.read(&file.f32s("p").unwrap().values[1..3], &mut some).unwrap();
+        assert_eq!(some, [0.75, 0.5]);
         assert_eq!(file.i64s("step").unwrap().values, [7]);
         assert_eq!(file.metadata::<Value>().unwrap()["seed"], 42);
         let message = file.f32s("step").unwrap_err().to_string();
