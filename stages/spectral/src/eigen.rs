@@ -6,13 +6,13 @@
 
 use std::ffi::{c_char, c_int};
 use std::ops::RangeInclusive;
-use std::sync::{Mutex, PoisonError};
 
 use lapack_sys::{dormtr_, dstemr_, dsytrd_};
 use ndarray::{Array1, Array2, Axis};
 use ndarray_linalg::{Eigh, UPLO};
 
 use crate::SpectralError;
+use crate::blas::Blas;
 
 /// Up to this order the whole decomposition takes no longer than its leading part.
 const SMALL: usize = 100;
@@ -24,16 +24,6 @@ pub struct Eigenpairs {
     /// A row an eigenvector of length 1, of either sign \[k, M\].
     pub vectors: Array2<f64>,
 }
-
-// OpenBLAS has LAPACK in it: this links what lapack-sys declares. The system's library, as it is found by the linker;
-// the usual crate for this, openblas-src, brings a TLS library to download what is never downloaded here.
-#[link(name = "openblas")]
-unsafe extern "C" {
-    fn openblas_set_num_threads(threads: c_int);
-}
-
-/// Held while OpenBLAS works: its number of threads, which results may follow, is the whole process's.
-static OPENBLAS: Mutex<()> = Mutex::new(());
 
 /// The half of the matrix that LAPACK reads and overwrites: on and below the diagonal of our rows, which LAPACK takes
 /// for columns.
@@ -47,15 +37,16 @@ const UPPER: c_char = b'U' as c_char;
 ///
 /// # Panics
 /// When the matrix is not square and row-major, or has fewer than `count` rows.
-pub fn leading(matrix: &mut Array2<f64>, count: usize, threads: usize) -> Result<Eigenpairs, SpectralError> {
+pub(crate) fn leading(
+    matrix: &mut Array2<f64>,
+    count: usize,
+    _blas: &Blas,
+) -> Result<Eigenpairs, SpectralError> {
     let order = matrix.nrows();
     assert!(matrix.is_square() && matrix.is_standard_layout() && count <= order, "not square, or too small");
     // LAPACK counts elements of its workspace, here at most 64 a row, in 32 bits too.
     let n =
         c_int::try_from(order).ok().filter(|&n| n <= c_int::MAX / 64).ok_or(SpectralError::TooMany(order))?;
-    let _held = OPENBLAS.lock().unwrap_or_else(PoisonError::into_inner);
-    // SAFETY: takes any number; OpenBLAS bounds it by what it was built for.
-    unsafe { openblas_set_num_threads(c_int::try_from(threads).unwrap_or(c_int::MAX).max(1)) };
 
     if order <= SMALL {
         // It takes our rows for columns too.
@@ -245,7 +236,7 @@ mod tests {
             let mut all = by_rotations(matrix.clone());
             all.sort_by(|a, b| b.abs().total_cmp(&a.abs()));
 
-            let Eigenpairs { values, vectors } = leading(&mut matrix.clone(), count, 1).unwrap();
+            let Eigenpairs { values, vectors } = leading(&mut matrix.clone(), count, &Blas::hold(1)).unwrap();
             assert_eq!(vectors.dim(), (count, order));
             for (k, vector) in vectors.rows().into_iter().enumerate() {
                 assert!((values[k] - all[k]).abs() < 1e-11, "{order} {k}: {} {}", values[k], all[k]);
@@ -269,8 +260,8 @@ mod tests {
                     *value = (i * order + j) as f64;
                 }
             }
-            let from_half = leading(&mut half, 4, 1).unwrap();
-            assert_eq!(from_half.values, leading(&mut whole.clone(), 4, 1).unwrap().values);
+            let from_half = leading(&mut half, 4, &Blas::hold(1)).unwrap();
+            assert_eq!(from_half.values, leading(&mut whole.clone(), 4, &Blas::hold(1)).unwrap().values);
             for ((i, j), &value) in half.indexed_iter() {
                 assert!(j <= i || value == (i * order + j) as f64);
             }

@@ -30,6 +30,49 @@ pub enum SpectralError {
     /// All points lie in one place.
     #[error("all {0} points lie in one place: there is no axis to find")]
     OnePlace(usize),
+    /// Distances cannot be read.
+    #[error(transparent)]
+    Read(#[from] std::io::Error),
+    /// A weight is not above 0.
+    #[error(
+        "the weight of point {point} (from 0) is {weight}; weights are above 0. Place a point without weight out-of-sample"
+    )]
+    Weight {
+        /// The point.
+        point: usize,
+        /// Its weight.
+        weight: f64,
+    },
+    /// There is not a weight for each point.
+    #[error("{points} points have {weights} weights")]
+    Weights {
+        /// How many points there are.
+        points: usize,
+        /// How many weights.
+        weights: usize,
+    },
+    /// What an embedding needs beside the distances is more than it may take.
+    #[error(
+        "{points} points need {needed} MB of memory beside their distances, and may have {memory} MB: raise `memory`"
+    )]
+    Memory {
+        /// How many points there are.
+        points: usize,
+        /// Megabytes that are needed.
+        needed: u64,
+        /// Megabytes that were given.
+        memory: u64,
+    },
+    /// The eigenpairs do not settle.
+    #[error(
+        "after {blocks} passes over the distances an eigenpair still has a residual of {residual:e} of the largest eigenvalue: the magnitudes of the eigenvalues wanted last are too close to those that follow; ask for fewer dimensions"
+    )]
+    NotConverged {
+        /// How often the operator was applied.
+        blocks: usize,
+        /// The largest residual, relative to the largest eigenvalue.
+        residual: f64,
+    },
     /// LAPACK gave up on a small matrix.
     #[error(transparent)]
     Small(#[from] ndarray_linalg::error::LinalgError),

@@ -3,6 +3,7 @@
 use ndarray::{Array1, Array2, ArrayView2, Axis, Zip};
 
 use crate::SpectralError;
+use crate::blas::Blas;
 use crate::eigen::{self, Eigenpairs};
 
 /// An embedding of M points in k dimensions.
@@ -21,6 +22,10 @@ pub struct Inpca {
     /// What is left of the distances, |D - D_i| / |D| in Frobenius norms, where D_i are those between the points in
     /// the first i + 1 dimensions and D those in all of them \[k\].
     pub explained_distance: Array1<f64>,
+    /// Mean distance of each point from all points, by weight \[M\].
+    pub means: Array1<f64>,
+    /// What each point counted \[M\]: weights of sum 1, or 1 each where there were none.
+    pub weights: Array1<f64>,
 }
 
 /// Embeds M points in `dimensions` dimensions, or in the M - 1 there are.
@@ -44,22 +49,79 @@ pub struct Inpca {
 /// assert!(line.explained_distance[0] < 1e-12);
 /// ```
 pub fn inpca(distances: Array2<f64>, dimensions: usize, threads: usize) -> Result<Inpca, SpectralError> {
-    check(distances.view())?;
-    let mut matrix =
+    let matrix =
         if distances.is_standard_layout() { distances } else { distances.as_standard_layout().into_owned() };
+    whole(matrix, None, dimensions, threads)
+}
+
+/// Embeds by a decomposition of the whole matrix, which is row-major. `weights` are above 0 and have the sum 1.
+pub(crate) fn whole(
+    mut matrix: Array2<f64>,
+    weights: Option<Array1<f64>>,
+    dimensions: usize,
+    threads: usize,
+) -> Result<Inpca, SpectralError> {
+    check(matrix.view())?;
     let points = matrix.nrows();
-    let stress = centre(&mut matrix);
-    let diagonal = matrix.diag().to_vec();
+    let means = match &weights {
+        None => matrix.mean_axis(Axis(1)).expect("there are at least two points"),
+        Some(weights) => matrix.dot(weights),
+    };
+    let mean = match &weights {
+        None => means.mean().expect("there are at least two points"),
+        Some(weights) => means.dot(weights),
+    };
+    let mut stress = centre(&mut matrix, &means, mean);
+    let diagonal = matrix.diag().to_owned();
+    let roots = weights.as_ref().map(|weights| weights.mapv(f64::sqrt));
+    if let Some(roots) = &roots {
+        stress = weigh(&mut matrix, roots);
+    }
     if stress == 0.0 {
         return Err(SpectralError::OnePlace(points));
     }
 
-    let Eigenpairs { mut values, mut vectors } =
-        eigen::leading(&mut matrix, dimensions.min(points - 1), threads)?;
-    let rounding = points as f64 * f64::EPSILON * values.first().map_or(0.0, |value| value.abs());
+    let pairs = eigen::leading(&mut matrix, dimensions.min(points - 1), &Blas::hold(threads))?;
+    let (eigenvalues, axes) = axes(pairs, roots.as_ref());
+    let explained_distance = match &weights {
+        None => distance_left(matrix.view(), &diagonal, &eigenvalues, axes.view()),
+        Some(weights) => distance_left_of_pairs(diagonal, weights, stress, &eigenvalues, axes.view()),
+    };
+    let weights = weights.unwrap_or_else(|| Array1::ones(points));
+    Ok(Inpca::new(eigenvalues, axes, stress, explained_distance, means, weights))
+}
+
+impl Inpca {
+    /// The embedding with these coordinates, a row of `axes` \[k, M\] a dimension, of a matrix with this squared norm.
+    pub(crate) fn new(
+        eigenvalues: Array1<f64>,
+        axes: Array2<f64>,
+        stress: f64,
+        explained_distance: Array1<f64>,
+        means: Array1<f64>,
+        weights: Array1<f64>,
+    ) -> Inpca {
+        let mut explained = 0.0;
+        let explained_stress = eigenvalues.mapv(|value| {
+            explained += value * value;
+            // Rounding may carry the sum past the whole.
+            1.0 - (1.0 - explained / stress).max(0.0).sqrt()
+        });
+        let coordinates = axes.t().as_standard_layout().into_owned();
+        Inpca { eigenvalues, coordinates, explained_stress, explained_distance, means, weights }
+    }
+}
+
+/// Eigenvalues \[k\], and eigenvectors as coordinates \[k, M\], which are divided by the roots of weights if there are any.
+pub(crate) fn axes(pairs: Eigenpairs, roots: Option<&Array1<f64>>) -> (Array1<f64>, Array2<f64>) {
+    let Eigenpairs { mut values, mut vectors } = pairs;
+    let rounding = vectors.ncols() as f64 * f64::EPSILON * values.first().map_or(0.0, |value| value.abs());
     for (value, mut vector) in values.iter_mut().zip(vectors.rows_mut()) {
         if value.abs() < rounding {
             *value = 0.0;
+        }
+        if let Some(roots) = roots {
+            vector /= roots;
         }
         // Strictly larger, so that the first of several stands.
         let largest =
@@ -67,16 +129,7 @@ pub fn inpca(distances: Array2<f64>, dimensions: usize, threads: usize) -> Resul
         let scale = value.abs().sqrt().copysign(largest);
         vector.mapv_inplace(|entry| entry * scale);
     }
-
-    let mut explained = 0.0;
-    let explained_stress = values.mapv(|value| {
-        explained += value * value;
-        // Rounding may carry the sum past the whole.
-        1.0 - (1.0 - explained / stress).max(0.0).sqrt()
-    });
-    let explained_distance = distance_left(matrix.view(), &diagonal, &values, vectors.view());
-    let coordinates = vectors.t().as_standard_layout().into_owned();
-    Ok(Inpca { eigenvalues: values, coordinates, explained_stress, explained_distance })
+    (values, vectors)
 }
 
 fn check(distances: ArrayView2<f64>) -> Result<(), SpectralError> {
@@ -93,13 +146,21 @@ fn check(distances: ArrayView2<f64>) -> Result<(), SpectralError> {
     }
 }
 
-/// Makes W of D, and returns |W|².
-fn centre(matrix: &mut Array2<f64>) -> f64 {
-    let means = matrix.mean_axis(Axis(1)).expect("there are at least two points");
-    let mean = means.mean().expect("there are at least two points");
+/// Makes W of D, whose rows have these means, and returns |W|².
+fn centre(matrix: &mut Array2<f64>, means: &Array1<f64>, mean: f64) -> f64 {
     let mut stress = 0.0;
-    for (mut row, own) in matrix.rows_mut().into_iter().zip(&means) {
-        row.zip_mut_with(&means, |value, other| *value = -0.5 * (*value - own - other + mean));
+    for (mut row, own) in matrix.rows_mut().into_iter().zip(means) {
+        row.zip_mut_with(means, |value, other| *value = -0.5 * (*value - own - other + mean));
+        stress += sum_of_squares(row.as_slice().expect("the matrix is row-major"));
+    }
+    stress
+}
+
+/// Makes R W R of W, where R is the diagonal matrix of `roots`, and returns its squared norm.
+fn weigh(matrix: &mut Array2<f64>, roots: &Array1<f64>) -> f64 {
+    let mut stress = 0.0;
+    for (mut row, own) in matrix.rows_mut().into_iter().zip(roots) {
+        row.zip_mut_with(roots, |value, other| *value *= own * other);
         stress += sum_of_squares(row.as_slice().expect("the matrix is row-major"));
     }
     stress
@@ -112,7 +173,7 @@ fn centre(matrix: &mut Array2<f64>) -> f64 {
 /// eigenvectors exist, but they cancel where little is left.
 fn distance_left(
     centred: ArrayView2<f64>,
-    diagonal: &[f64],
+    diagonal: &Array1<f64>,
     eigenvalues: &Array1<f64>,
     axes: ArrayView2<f64>,
 ) -> Array1<f64> {
@@ -135,6 +196,34 @@ fn distance_left(
         });
     }
     left.mapv(|left: f64| (left / whole).sqrt())
+}
+
+/// As [`distance_left`], with pairs of points counting by both their weights, from no more than W's diagonal, the squared
+/// norm of the weighted matrix and its eigenpairs.
+///
+/// What W has beside its leading pairs, R, has weighted rows of sum 0, as W has, so that the sum of
+/// w_i w_j (R_ii + R_jj - 2 R_ij)² is 2 Σw Σ(w R_ii²) + 2 (Σ w R_ii)² + 4 Σ(w_i w_j R_ij²), and the last of these sums is the
+/// stress that is left. What is left under about 1e-7 of the whole is rounding.
+pub(crate) fn distance_left_of_pairs(
+    diagonal: Array1<f64>,
+    weights: &Array1<f64>,
+    stress: f64,
+    eigenvalues: &Array1<f64>,
+    axes: ArrayView2<f64>,
+) -> Array1<f64> {
+    let total = weights.sum();
+    let sum = |rest: &Array1<f64>, stress: f64| {
+        let trace = weights.dot(rest);
+        2.0 * total * weights.dot(&(rest * rest)) + 2.0 * trace * trace + 4.0 * stress.max(0.0)
+    };
+    let (mut rest, mut stress) = (diagonal, stress);
+    let whole = sum(&rest, stress);
+    let left = eigenvalues.iter().zip(axes.rows()).map(|(value, axis)| {
+        rest.zip_mut_with(&axis, |rest, x| *rest -= value.signum() * x * x);
+        stress -= value * value;
+        (sum(&rest, stress) / whole).sqrt()
+    });
+    left.collect()
 }
 
 /// In eight sums, so that it runs in vector registers, and always in the same order.
@@ -226,7 +315,9 @@ mod tests {
     fn centring_agrees_with_the_reference() {
         let file = golden();
         let (mut found, expected) = (matrix(&file, "inpca_distances"), matrix(&file, "inpca_centered"));
-        let stress = centre(&mut found);
+        let means = found.mean_axis(Axis(1)).unwrap();
+        let mean = means.mean().unwrap();
+        let stress = centre(&mut found, &means, mean);
         assert!(found.iter().zip(&expected).all(|(&found, &expected)| close(found, expected)));
         assert!(close(stress, expected.iter().map(|value| value * value).sum()));
     }

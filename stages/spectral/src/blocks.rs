@@ -1,0 +1,244 @@
+//! A symmetric matrix of distances as square blocks, held in memory or read anew for each pass over them.
+
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+
+use ndarray::{Array2, ArrayView2, s};
+
+use crate::SpectralError;
+use crate::blas::{Blas, product};
+
+/// Rows and columns of a block: as f64 it stays in a core's cache between its two products, and a row of it is worth a read
+/// from a disk.
+const SIDE: usize = 512;
+
+/// Where distances come from: files, as a rule.
+pub trait Distances: Sync {
+    /// The number of points, M.
+    fn points(&self) -> usize;
+
+    /// Writes the distances between the points `rows` and the points `cols` to `out`, row by row. The matrix \[M, M\] that
+    /// they are part of is symmetric. Several threads read at a time.
+    ///
+    /// # Errors
+    /// When they cannot be read; the message names what could not.
+    fn read(&self, rows: Range<usize>, cols: Range<usize>, out: &mut [f64]) -> io::Result<()>;
+}
+
+/// The blocks on and above the diagonal, which are the matrix: each serves for itself and for its mirror image.
+///
+/// Distances are f32 here, as the tiles that they come from are, whether they are held or not.
+pub(crate) struct Blocks<'a> {
+    source: &'a dyn Distances,
+    side: usize,
+    /// Those that may be worked on at a time, since no two have a row of blocks or a column in common.
+    rounds: Vec<Vec<(usize, usize)>>,
+    /// As f32, by block row and column; nothing if memory is too small for them.
+    held: Option<Vec<OnceLock<Box<[f32]>>>>,
+}
+
+impl<'a> Blocks<'a> {
+    /// Bytes that a matrix of so many points takes when it is held.
+    pub(crate) fn bytes(points: usize) -> u64 {
+        let (points, side) = (points as u64, SIDE as u64);
+        2 * points * (points + side)
+    }
+
+    /// Bytes that a pass takes beside what is held, for each thread.
+    pub(crate) const BYTES_A_THREAD: u64 = 8 * (SIDE * SIDE) as u64;
+
+    pub(crate) fn new(source: &'a dyn Distances, hold: bool) -> Blocks<'a> {
+        Blocks::of_side(source, SIDE, hold)
+    }
+
+    /// With blocks of so many rows and columns.
+    pub(crate) fn of_side(source: &'a dyn Distances, side: usize, hold: bool) -> Blocks<'a> {
+        let count = source.points().div_ceil(side);
+        let held = hold.then(|| (0..count * count).map(|_| OnceLock::new()).collect());
+        Blocks { source, side, rounds: rounds(count), held }
+    }
+
+    pub(crate) fn points(&self) -> usize {
+        self.source.points()
+    }
+
+    /// Where the points of a block row, or column, begin and end.
+    pub(crate) fn range(&self, block: usize) -> Range<usize> {
+        block * self.side..self.points().min((block + 1) * self.side)
+    }
+
+    /// Those of all block rows.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
+        (0..self.count()).map(|block| self.range(block))
+    }
+
+    fn count(&self) -> usize {
+        self.points().div_ceil(self.side)
+    }
+
+    /// X D, for the rows of `x` \[b, M\]: one pass. Each sum is added up in the same order, however many threads there are.
+    pub(crate) fn times(&self, blas: &Blas, x: ArrayView2<f64>) -> Result<Array2<f64>, SpectralError> {
+        let sums: Vec<Mutex<Array2<f64>>> = (0..self.count())
+            .map(|block| Mutex::new(Array2::zeros((x.nrows(), self.range(block).len()))))
+            .collect();
+        self.each(blas, |a, b, block| {
+            let add = |to: usize, from: usize, block: ArrayView2<f64>| {
+                let mut sum = sums[to].lock().unwrap_or_else(PoisonError::into_inner);
+                product(1.0, x.slice(s![.., self.range(from)]), block, 1.0, sum.view_mut());
+            };
+            add(b, a, block);
+            if a != b {
+                add(a, b, block.reversed_axes());
+            }
+        })?;
+        let mut whole = Array2::zeros(x.dim());
+        for (block, sum) in sums.into_iter().enumerate() {
+            let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+            whole.slice_mut(s![.., self.range(block)]).assign(&sum);
+        }
+        Ok(whole)
+    }
+
+    /// Calls `work` for each block on or above the diagonal, with its row, its column and what is in it. What calls for
+    /// blocks of the same row or column add up they add in the same order, however many threads there are.
+    pub(crate) fn each(
+        &self,
+        blas: &Blas,
+        work: impl Fn(usize, usize, ArrayView2<f64>) + Sync,
+    ) -> Result<(), SpectralError> {
+        let failed = Mutex::new(None);
+        let largest = self.side.min(self.points()).pow(2);
+        let mut buffers = vec![vec![0.0; largest]; blas.threads().max(1)];
+        blas.from_threads(|| {
+            for round in &self.rounds {
+                let next = AtomicUsize::new(0);
+                let some = |buffer: &mut Vec<f64>| {
+                    while let Some(&(a, b)) = round.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let shape = (self.range(a).len(), self.range(b).len());
+                        let buffer = &mut buffer[..shape.0 * shape.1];
+                        if let Err(error) = self.read(a, b, buffer) {
+                            *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                            return;
+                        }
+                        let block = ArrayView2::from_shape(shape, buffer).expect("as many as the block has");
+                        work(a, b, block);
+                    }
+                };
+                let (mine, others) = buffers.split_first_mut().expect("a thread or more");
+                // A thread costs less to start than a block to read.
+                thread::scope(|scope| {
+                    for buffer in others.iter_mut().take(round.len().saturating_sub(1)) {
+                        scope.spawn(|| some(buffer));
+                    }
+                    some(mine);
+                });
+                if failed.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+                    break;
+                }
+            }
+        });
+        failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+
+    fn read(&self, a: usize, b: usize, out: &mut [f64]) -> Result<(), SpectralError> {
+        let held = self.held.as_ref().map(|held| &held[a * self.count() + b]);
+        if let Some(values) = held.and_then(OnceLock::get) {
+            out.iter_mut().zip(values).for_each(|(out, &value)| *out = f64::from(value));
+            return Ok(());
+        }
+        let (rows, cols) = (self.range(a), self.range(b));
+        self.source.read(rows.clone(), cols.clone(), out)?;
+        if let Some(place) = out.iter().position(|value| !value.is_finite()) {
+            let (row, col) = (rows.start + place / cols.len(), cols.start + place % cols.len());
+            return Err(SpectralError::NotFinite { row, col, value: out[place] });
+        }
+        out.iter_mut().for_each(|value| *value = f64::from(*value as f32));
+        if let Some(held) = held {
+            held.get_or_init(|| out.iter().map(|&value| value as f32).collect());
+        }
+        Ok(())
+    }
+}
+
+/// All pairs (a, b) with a <= b < `count`, in rounds in which no number comes twice: those of a tournament.
+fn rounds(count: usize) -> Vec<Vec<(usize, usize)>> {
+    let mut rounds = vec![(0..count).map(|a| (a, a)).collect()];
+    // One stays in its place, the others go round; for an odd count one is nobody.
+    let places = count.next_multiple_of(2);
+    for turn in 0..places.saturating_sub(1) {
+        let at = |place: usize| if place == 0 { 0 } else { 1 + (place - 1 + turn) % (places - 1) };
+        let pairs = (0..places / 2).map(|place| (at(place), at(places - 1 - place)));
+        let pairs = pairs.map(|(a, b)| (a.min(b), a.max(b))).filter(|&(_, b)| b < count);
+        rounds.push(pairs.collect());
+    }
+    rounds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pair_comes_once_and_no_number_twice_in_a_round() {
+        for count in 0..9 {
+            let mut all = Vec::new();
+            for round in rounds(count) {
+                let mut numbers: Vec<usize> =
+                    round.iter().flat_map(|&(a, b)| if a == b { vec![a] } else { vec![a, b] }).collect();
+                numbers.sort_unstable();
+                assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{count}: {round:?}");
+                all.extend(round);
+            }
+            all.sort_unstable();
+            let expected: Vec<_> = (0..count).flat_map(|a| (a..count).map(move |b| (a, b))).collect();
+            assert_eq!(all, expected);
+        }
+    }
+
+    /// Distances 1, 2 and so on by rows of the upper triangle, of which block (1, 3) cannot be read.
+    struct Numbered {
+        points: usize,
+        broken: bool,
+    }
+
+    impl Distances for Numbered {
+        fn points(&self) -> usize {
+            self.points
+        }
+
+        fn read(&self, rows: Range<usize>, cols: Range<usize>, out: &mut [f64]) -> io::Result<()> {
+            if self.broken && (rows.start, cols.start) == (10, 30) {
+                return Err(io::Error::other("block 1, 3"));
+            }
+            let pairs = rows.flat_map(|row| cols.clone().map(move |col| (row.min(col), row.max(col))));
+            out.iter_mut().zip(pairs).for_each(|(out, (row, col))| *out = (row * self.points + col) as f64);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_product_is_that_of_the_whole_matrix_with_equal_bits_for_any_number_of_threads() {
+        let source = Numbered { points: 47, broken: false };
+        let blocks = Blocks::of_side(&source, 10, true);
+        let mut whole = Array2::zeros((47, 47));
+        source.read(0..47, 0..47, whole.as_slice_mut().unwrap()).unwrap();
+        let x = Array2::from_shape_fn((3, 47), |(i, j)| ((5 * i + j) as f64).cos());
+        let found = blocks.times(&Blas::hold(1), x.view()).unwrap();
+        assert!((&found - x.dot(&whole)).iter().all(|error| error.abs() < 1e-9));
+        // Once more from what is held now.
+        assert_eq!(blocks.times(&Blas::hold(3), x.view()).unwrap(), found);
+    }
+
+    #[test]
+    fn a_block_that_cannot_be_read_ends_the_pass() {
+        let source = Numbered { points: 47, broken: true };
+        for threads in [1, 3] {
+            let blocks = Blocks::of_side(&source, 10, false);
+            let error = blocks.times(&Blas::hold(threads), Array2::zeros((1, 47)).view()).unwrap_err();
+            assert_eq!(error.to_string(), "block 1, 3");
+        }
+    }
+}

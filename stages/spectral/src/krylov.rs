@@ -1,0 +1,212 @@
+//! The eigenpairs of largest magnitude of a symmetric operator that is known by what it makes of vectors.
+//!
+//! Block Lanczos with full orthogonalisation and thick restarts (Wu and Simon, "Thick-restart Lanczos method for large
+//! symmetric eigenvalue problems", SIAM J. Matrix Anal. Appl. 22, 2000): a basis V grows by what the operator makes of its
+//! last block, so that one pass over a matrix serves a whole block. The eigenpairs of V A V' (Rayleigh-Ritz) approach those
+//! of A, from both ends of its spectrum at once; a basis that is full shrinks to the leading ones.
+
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
+use ndarray_linalg::QR;
+
+use crate::SpectralError;
+use crate::blas::{Blas, product};
+use crate::eigen::{self, Eigenpairs};
+
+/// Vectors that the operator is given at a time.
+const BLOCK: usize = 32;
+
+/// A residual that Rayleigh and Ritz tell, relative to the largest eigenvalue, at which a pair is good.
+const GOOD: f64 = 1e-8;
+
+/// What is promised of the residuals of the pairs that are given back, computed from the operator itself.
+const PROMISED: f64 = 1e-6;
+
+/// The operator is applied to no more blocks than this.
+const BLOCKS: usize = 500;
+
+/// Rows of the basis when it is full.
+fn room(count: usize) -> usize {
+    3 * count + 4 * BLOCK
+}
+
+/// Vectors that are there at a time, each of as many numbers as the operator takes.
+pub(crate) fn vectors(count: usize) -> usize {
+    // The basis, what it shrinks to, and the block that comes next: made, put together, and made orthonormal.
+    room(count) + count + BLOCK + 4 * count.max(BLOCK)
+}
+
+/// The `count` eigenpairs of largest magnitude. `apply` takes vectors as rows \[b, M\] and gives what the operator makes of
+/// them; it makes nothing of `null` \[M\], and no pair with that vector is sought.
+///
+/// # Errors
+/// Those of `apply`, and when residuals stay larger than 1e-6 of the largest eigenvalue.
+///
+/// # Panics
+/// When vectors are not longer than the basis is large: that is a matrix to decompose whole.
+pub(crate) fn leading(
+    null: ArrayView1<f64>,
+    count: usize,
+    blas: &Blas,
+    mut apply: impl FnMut(ArrayView2<f64>) -> Result<Array2<f64>, SpectralError>,
+) -> Result<Eigenpairs, SpectralError> {
+    let room = room(count);
+    assert!(null.len() > room, "{} is too small an order for a basis of {room}", null.len());
+    let mut basis = Array2::zeros((room, null.len()));
+    let mut projected = Array2::zeros((room, room));
+    let mut filled = 0;
+    let null = &null / null.dot(&null).sqrt();
+    let mut next = orthonormal(null.view().insert_axis(Axis(0)), random(null.len()))?;
+    let mut worst = f64::INFINITY;
+    for block in 1..=BLOCKS {
+        let from = filled;
+        filled += next.nrows();
+        basis.slice_mut(s![from..filled, ..]).assign(&next);
+        let there = basis.slice(s![..filled, ..]);
+        let mut image = apply(next.view())?;
+        // Twice is enough: the first removal leaves its own rounding.
+        let found = remove(there, &mut image) + remove(there, &mut image);
+        projected.slice_mut(s![..filled, from..filled]).assign(&found);
+        projected.slice_mut(s![from..filled, ..filled]).assign(&found.t());
+
+        // Some more than are wanted: after a restart they keep the last of those from coming late.
+        let kept = (count + BLOCK).min(filled);
+        let mut matrix = projected.slice(s![..filled, ..filled]).to_owned();
+        let Eigenpairs { values, vectors } = eigen::leading(&mut matrix, kept, blas)?;
+        let largest = values[0].abs();
+        if filled >= count {
+            // Of A v - λ v only what lies outside the basis is left: the image of the last block's share of v.
+            let mut outside = Array2::zeros((count, null.len()));
+            product(1.0, vectors.slice(s![..count, from..]), image.view(), 0.0, outside.view_mut());
+            worst = longest(outside.view()) / largest;
+            if worst <= GOOD {
+                let mut leading = outside;
+                product(1.0, vectors.slice(s![..count, ..]), there, 0.0, leading.view_mut());
+                let pairs = Eigenpairs { values: values.slice_move(s![..count]), vectors: leading };
+                let residual = residual(&pairs, apply)?;
+                return match residual <= PROMISED {
+                    true => Ok(pairs),
+                    false => Err(SpectralError::NotConverged { blocks: block, residual }),
+                };
+            }
+        }
+        next = orthonormal(there, image)?;
+        if filled + BLOCK > room {
+            let mut best = Array2::zeros((kept, null.len()));
+            product(1.0, vectors.view(), there, 0.0, best.view_mut());
+            basis.slice_mut(s![..kept, ..]).assign(&best);
+            projected.fill(0.0);
+            projected.diag_mut().slice_mut(s![..kept]).assign(&values);
+            filled = kept;
+        }
+    }
+    Err(SpectralError::NotConverged { blocks: BLOCKS, residual: worst })
+}
+
+/// Numbers without a pattern, the same every time \[block, M\].
+fn random(order: usize) -> Array2<f64> {
+    let mut state = 42_u64;
+    Array2::from_shape_simple_fn((BLOCK, order), || {
+        // Knuth's linear congruential generator; its upper bits.
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 11) as f64 / (1_u64 << 53) as f64 - 0.5
+    })
+}
+
+/// Takes from `rows` what lies in the span of a basis, and returns it: rows of the basis by `rows`.
+fn remove(basis: ArrayView2<f64>, rows: &mut Array2<f64>) -> Array2<f64> {
+    let mut found = Array2::zeros((basis.nrows(), rows.nrows()));
+    product(1.0, basis, rows.t(), 0.0, found.view_mut());
+    product(-1.0, found.t(), basis, 1.0, rows.view_mut());
+    found
+}
+
+/// A basis of what `rows` span beside a basis; where they span less than they are, there are other vectors in it too.
+fn orthonormal(basis: ArrayView2<f64>, mut rows: Array2<f64>) -> Result<Array2<f64>, SpectralError> {
+    // Rows that are short beside others are mostly rounding once they are scaled: so they go through it twice.
+    for _ in 0..2 {
+        remove(basis, &mut rows);
+        let (columns, _) = rows.t().qr()?;
+        rows = columns.reversed_axes().as_standard_layout().into_owned();
+    }
+    Ok(rows)
+}
+
+/// The largest length of A v - λ v, by the operator itself, relative to the largest eigenvalue.
+fn residual(
+    pairs: &Eigenpairs,
+    mut apply: impl FnMut(ArrayView2<f64>) -> Result<Array2<f64>, SpectralError>,
+) -> Result<f64, SpectralError> {
+    let mut image = apply(pairs.vectors.view())?;
+    for ((mut image, vector), value) in
+        image.rows_mut().into_iter().zip(pairs.vectors.rows()).zip(&pairs.values)
+    {
+        image.scaled_add(-value, &vector);
+    }
+    Ok(longest(image.view()) / pairs.values[0].abs())
+}
+
+/// The largest length of a row; NaN if one has no length.
+fn longest(rows: ArrayView2<f64>) -> f64 {
+    let lengths = rows.rows().into_iter().map(|row| row.dot(&row).sqrt());
+    lengths.fold(0.0, |longest, length| if length <= longest { longest } else { length })
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array1;
+
+    use super::*;
+
+    /// A diagonal matrix with these values but for a last one of 0, whose vector is `null`.
+    fn of_diagonal(values: &Array1<f64>, count: usize) -> Result<Eigenpairs, SpectralError> {
+        let mut null = Array1::zeros(values.len());
+        null[values.len() - 1] = 2.0;
+        leading(null.view(), count, &Blas::hold(1), |x| Ok(&x * values))
+    }
+
+    #[test]
+    fn leading_pairs_of_both_signs_are_found_also_where_they_crowd() {
+        // Neighbours in magnitude differ by one part in a thousand, with alternating signs: this takes restarts.
+        let mut values =
+            Array1::from_shape_fn(900, |i| 0.999_f64.powi(i as i32) * if i % 2 == 0 { 1.0 } else { -1.0 });
+        values[899] = 0.0;
+        let Eigenpairs { values: found, vectors } = of_diagonal(&values, 20).unwrap();
+        for k in 0..20 {
+            assert!((found[k] - values[k]).abs() < 1e-12, "{k}: {}", found[k]);
+            assert!((vectors[[k, k]].abs() - 1.0).abs() < 1e-9, "{k}: {}", vectors[[k, k]]);
+        }
+    }
+
+    #[test]
+    fn an_eigenvalue_with_several_vectors_is_found_with_all_of_them() {
+        let mut values = Array1::from_shape_fn(400, |i| if i < 7 { 3.0 } else { 1.0 / i as f64 });
+        values[399] = 0.0;
+        let found = of_diagonal(&values, 9).unwrap().values;
+        assert!(
+            (0..7).all(|k| (found[k] - 3.0).abs() < 1e-12) && (found[7] - 1.0 / 7.0).abs() < 1e-12,
+            "{found}"
+        );
+    }
+
+    #[test]
+    fn a_matrix_of_lower_rank_than_pairs_are_wanted_has_zeros_beyond_it() {
+        let values = Array1::from_shape_fn(400, |i| if i < 3 { 3.0 - i as f64 } else { 0.0 });
+        let Eigenpairs { values, vectors } = of_diagonal(&values, 10).unwrap();
+        assert!((0..3).all(|k| (values[k] - (3.0 - k as f64)).abs() < 1e-12), "{values}");
+        assert!((3..10).all(|k| values[k].abs() < 1e-12), "{values}");
+        let products = vectors.dot(&vectors.t()) - Array2::<f64>::eye(10);
+        assert!(products.iter().all(|product| product.abs() < 1e-12));
+    }
+
+    #[test]
+    fn pairs_that_do_not_settle_are_an_error() {
+        // Another operator each time.
+        let mut calls = 0.0;
+        let null = Array1::ones(400);
+        let error = leading(null.view(), 4, &Blas::hold(1), |x| {
+            calls += 1.0;
+            Ok(x.mapv(|value| (value * 1e3 * calls).sin()))
+        });
+        assert!(matches!(error, Err(SpectralError::NotConverged { .. })));
+    }
+}
