@@ -1,9 +1,14 @@
-//! A tile: distances between the models of some runs and those of others.
+//! A tile: distances between the models of some runs and those of others, in a file that is read where it is needed.
 
 use std::fmt;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use kit::{Artifact, Tensor, Tensors, TensorsError};
+use kit::{Artifact, Tensors, TensorsError};
 use serde::Deserialize;
 
 /// A run of a side of a tile.
@@ -24,56 +29,99 @@ pub struct About {
     pub measure: String,
 }
 
-/// An opened tile.
+/// A tile, closed: there may be more of them than a process may have files open.
 pub struct Tile {
     /// The labels of the job that made it, or its path: for messages.
     name: String,
-    file: Tensors,
+    path: PathBuf,
+    /// Where its distances begin, in bytes.
+    start: u64,
+    element: Element,
+    /// The number of columns.
+    width: usize,
     pub about: About,
 }
 
-/// Distances [m, n], of f32 between models and of f64 between trajectories.
-pub enum Values<'a> {
-    F32(&'a [f32]),
-    F64(&'a [f64]),
+/// What distances are written as.
+#[derive(Clone, Copy)]
+enum Element {
+    /// Between models.
+    F32,
+    /// Between trajectories.
+    F64,
+}
+
+/// A tile, opened.
+pub struct OpenTile<'a> {
+    tile: &'a Tile,
+    file: File,
 }
 
 impl Tile {
-    /// Maps a tile's file.
-    pub fn open(artifact: &Artifact) -> Result<Tile> {
-        let file = Tensors::open(&artifact.path)?;
-        let about = file.metadata()?;
+    /// Reads what the tile says of itself, and checks that its distances are as many as it says.
+    pub fn new(artifact: &Artifact) -> Result<Tile> {
         let labels: Vec<String> =
             artifact.labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
         let name = match labels.is_empty() {
             true => artifact.path.display().to_string(),
             false => format!("[{}]", labels.join(",")),
         };
-        Ok(Tile { name, file, about })
+        let file = Tensors::open(&artifact.path)?;
+        let about: About = file.metadata()?;
+        let (shape, element) = match file.f32s("distances") {
+            Err(TensorsError::Dtype { .. }) => {
+                (file.f64s("distances").with_context(|| format!("tile {name}"))?.shape, Element::F64)
+            }
+            tensor => (tensor.with_context(|| format!("tile {name}"))?.shape, Element::F32),
+        };
+        let expected = [models(&about.rows), models(&about.cols)];
+        ensure!(shape == expected, "tile {name}: `distances` is {shape:?}, its metadata says {expected:?}");
+        let tensors = file.names();
+        ensure!(
+            tensors.len() == 1,
+            "tile {name}: a tile has one tensor, this one has {}",
+            tensors.join(", ")
+        );
+        // The only tensor of a file is all that comes after the header.
+        let size = element.size() * (expected[0] * expected[1]) as u64;
+        let start = artifact.path.metadata()?.len() - size;
+        Ok(Tile { name, path: artifact.path.clone(), start, element, width: expected[1], about })
     }
 
-    /// Its distances, row-major, as many as its metadata says.
-    pub fn values(&self) -> Result<Values<'_>> {
-        let expected = [models(&self.about.rows), models(&self.about.cols)];
-        let check = |shape: &[usize]| {
-            ensure!(
-                shape == expected,
-                "tile {self}: `distances` is {shape:?}, its metadata says {expected:?}"
-            );
-            Ok(())
-        };
-        match self.file.f32s("distances") {
-            Err(TensorsError::Dtype { .. }) => {
-                let Tensor { shape, values } =
-                    self.file.f64s("distances").with_context(|| format!("tile {self}"))?;
-                check(&shape)?;
-                Ok(Values::F64(values))
+    /// Opens it for reading.
+    pub fn open(&self) -> io::Result<OpenTile<'_>> {
+        let wrong = |error: io::Error| io::Error::new(error.kind(), format!("tile {self}: {error}"));
+        Ok(OpenTile { tile: self, file: File::open(&self.path).map_err(wrong)? })
+    }
+}
+
+impl OpenTile<'_> {
+    /// Reads some columns of a row.
+    pub fn row(&self, row: usize, cols: Range<usize>, out: &mut [f64]) -> io::Result<()> {
+        let Tile { start, element, width, .. } = *self.tile;
+        let wrong = |error: io::Error| io::Error::new(error.kind(), format!("tile {}: {error}", self.tile));
+        let mut bytes = vec![0; cols.len() * element.size() as usize];
+        let place = start + element.size() * (row * width + cols.start) as u64;
+        self.file.read_exact_at(&mut bytes, place).map_err(wrong)?;
+        match element {
+            Element::F32 => {
+                let values = bytes.as_chunks().0.iter().map(|&bytes| f64::from(f32::from_le_bytes(bytes)));
+                out.iter_mut().zip(values).for_each(|(out, value)| *out = value);
             }
-            tensor => {
-                let Tensor { shape, values } = tensor.with_context(|| format!("tile {self}"))?;
-                check(&shape)?;
-                Ok(Values::F32(values))
+            Element::F64 => {
+                let values = bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes));
+                out.iter_mut().zip(values).for_each(|(out, value)| *out = value);
             }
+        }
+        Ok(())
+    }
+}
+
+impl Element {
+    fn size(self) -> u64 {
+        match self {
+            Element::F32 => 4,
+            Element::F64 => 8,
         }
     }
 }

@@ -240,25 +240,10 @@ fn sum_of_squares(values: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use kit::Tensors;
     use ndarray::{arr2, s};
 
     use super::*;
-
-    fn golden() -> Tensors {
-        Tensors::open(Path::new(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../tests/golden/reference.safetensors"
-        )))
-        .unwrap()
-    }
-
-    fn matrix(file: &Tensors, name: &str) -> Array2<f64> {
-        let tensor = file.f64s(name).unwrap();
-        Array2::from_shape_vec((tensor.shape[0], tensor.shape[1]), tensor.values.to_vec()).unwrap()
-    }
+    use crate::golden::{matrix, values};
 
     fn close(found: f64, expected: f64) -> bool {
         (found - expected).abs() <= 1e-12 + 1e-10 * expected.abs()
@@ -278,11 +263,10 @@ mod tests {
 
     #[test]
     fn eigenvalues_and_explained_fractions_agree_with_the_reference() {
-        let file = golden();
-        let found = inpca(matrix(&file, "inpca_distances"), 50, 1).unwrap();
+        let found = inpca(matrix("inpca_distances"), 50, 1).unwrap();
         assert_eq!(found.eigenvalues.len(), 25);
-        let [eigenvalues, stress, left] = ["inpca_eigenvalues", "explained_stress", "explained_distance"]
-            .map(|name| file.f64s(name).unwrap().values);
+        let [eigenvalues, stress, left] =
+            ["inpca_eigenvalues", "explained_stress", "explained_distance"].map(values);
         for k in 0..25 {
             assert!(close(found.eigenvalues[k], eigenvalues[k]), "{k}");
             // The last dimension explains all, but for the root of a rounding.
@@ -296,9 +280,8 @@ mod tests {
 
     #[test]
     fn coordinates_agree_with_the_reference_up_to_sign() {
-        let file = golden();
-        let found = inpca(matrix(&file, "inpca_distances"), 25, 1).unwrap().coordinates;
-        let expected = matrix(&file, "inpca_coordinates");
+        let found = inpca(matrix("inpca_distances"), 25, 1).unwrap().coordinates;
+        let expected = matrix("inpca_coordinates");
         for k in 0..25 {
             let sign = found.column(k).dot(&expected.column(k)).signum();
             for i in 0..26 {
@@ -313,8 +296,7 @@ mod tests {
 
     #[test]
     fn centring_agrees_with_the_reference() {
-        let file = golden();
-        let (mut found, expected) = (matrix(&file, "inpca_distances"), matrix(&file, "inpca_centered"));
+        let (mut found, expected) = (matrix("inpca_distances"), matrix("inpca_centered"));
         let means = found.mean_axis(Axis(1)).unwrap();
         let mean = means.mean().unwrap();
         let stress = centre(&mut found, &means, mean);

@@ -9,9 +9,12 @@ mod blocks;
 mod centred;
 mod eigen;
 mod error;
+#[cfg(test)]
+mod golden;
 mod inpca;
 mod krylov;
 mod large;
+mod place;
 
 pub use blocks::Distances;
 pub use error::SpectralError;
