@@ -191,11 +191,11 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
 
     // A local variable renamed in embed: its jobs, and nothing below.
     let embed = "stages/embed/src/main.rs";
-    workspace.edit(embed, "let tiles:", "let parts:");
-    workspace.edit(embed, "assemble(&tiles)", "assemble(&parts)");
-    workspace.edit(embed, "drop(tiles)", "drop(parts)");
+    workspace.edit(embed, "let rows = find(", "let found = find(");
+    workspace.edit(embed, "&rows[..points.embedded()]", "&found[..points.embedded()]");
+    workspace.edit(embed, "table.rows(&rows)", "table.rows(&found)");
     let renamed = workspace.run(&[]);
-    assert_eq!(renamed.stages(), counts(&[("embed", 2), ("embed-trajectories", 2)]));
+    assert_eq!(renamed.stages(), counts(&[("embed", 2), ("embed-joint", 1), ("embed-trajectories", 2)]));
 
     // A changed colour: figures, and they look different.
     let before = workspace.figure("speed.svg");
@@ -221,6 +221,7 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
         ("analyse", 2),
         ("distance", 6),
         ("embed", 2),
+        ("embed-joint", 1),
         ("embed-trajectories", 2),
         ("predict", 1),
         ("to-geodesic", 2),

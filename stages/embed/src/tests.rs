@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use kit::TensorsWriter;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use spectral::Distances as _;
 use tables::json_column;
 
 use super::*;
@@ -28,11 +29,14 @@ fn distance(one: (&str, usize), other: (&str, usize)) -> f64 {
 struct Fixture {
     folder: tempfile::TempDir,
     tiles: Vec<Value>,
+    /// Inputs beside `tiles` and the table.
+    others: Map<String, Value>,
+    samples: i64,
 }
 
 impl Fixture {
     fn new() -> Self {
-        Fixture { folder: tempfile::tempdir().unwrap(), tiles: Vec::new() }
+        Fixture { folder: tempfile::tempdir().unwrap(), tiles: Vec::new(), others: Map::new(), samples: 7 }
     }
 
     /// All pairs: a group with itself, the group and the geodesic one way round, the geodesic with itself.
@@ -73,19 +77,24 @@ impl Fixture {
             .iter()
             .flat_map(|&row| col_models.iter().map(move |&col| distance(row, col) as f32))
             .collect();
-        let path = self.path(&format!("tile-{}", self.tiles.len()));
+        let path = self.path(&format!("tile-{}-{}", self.others.len(), self.tiles.len()));
         TensorsWriter::new()
             .f32s("distances", &[row_models.len(), col_models.len()], &values)
             .write(
                 &path,
-                &json!({"rows": members(rows), "cols": members(cols), "samples": 7, "measure": "bhattacharyya"}),
+                &json!({"rows": members(rows), "cols": members(cols), "samples": self.samples, "measure": "bhattacharyya"}),
             )
             .unwrap();
         self.tiles.push(json!({"path": path, "hash": "h", "labels": {"part": part, "split": "train"}}));
     }
 
-    /// Runs the stage with the table of all models but the last `dropped`.
-    fn run_without(&self, dropped: usize) -> Result<()> {
+    /// Makes the tiles so far those of another input.
+    fn set_aside(&mut self, input: &str) {
+        self.others.insert(input.to_owned(), std::mem::take(&mut self.tiles).into());
+    }
+
+    /// The job, with the table of all models but the last `dropped`.
+    fn job(&self, dropped: usize, params: Value) -> Job {
         let mut models: Vec<(&str, usize)> =
             RUNS.iter().flat_map(|&(run, n)| (0..n).map(move |checkpoint| (run, checkpoint))).collect();
         // Another order than that of the points.
@@ -97,23 +106,30 @@ impl Fixture {
         Table::new(vec![
             column("run", &|model| json!(model.0)),
             column("checkpoint", &|model| json!(model.1)),
+            column("share", &|model| json!(1.0 / RUNS.iter().find(|run| run.0 == model.0).unwrap().1 as f64)),
             column("arch", &|model| if model.0 == "geodesic" { Value::Null } else { json!("fc") }),
         ])
         .unwrap()
         .write(&self.path("table"))
         .unwrap();
+        let mut inputs = self.others.clone();
+        inputs.insert("tiles".to_owned(), self.tiles.clone().into());
+        inputs.insert("table".to_owned(), json!({"path": self.path("table"), "hash": "h"}));
         let job = json!({
-            "stage": "embed", "key": "k", "params": {}, "device": "cpu", "threads": 1,
-            "inputs": {"tiles": self.tiles, "table": {"path": self.path("table"), "hash": "h"}},
+            "stage": "embed", "key": "k", "params": params, "device": "cpu", "threads": 1, "inputs": inputs,
             "outputs": {"points": self.path("points"), "spectrum": self.path("spectrum")},
         });
         let path = self.path("job.json");
         std::fs::write(&path, job.to_string()).unwrap();
-        run(&Job::read(&path).unwrap())
+        Job::read(&path).unwrap()
     }
 
     fn run(&self) -> Result<()> {
-        self.run_without(0)
+        self.run_with(json!({}))
+    }
+
+    fn run_with(&self, params: Value) -> Result<()> {
+        run(&self.job(0, params))
     }
 
     fn table(&self, name: &str) -> Table {
@@ -140,11 +156,19 @@ fn coordinates_give_back_the_distances_of_models_in_two_dimensions() {
     assert_eq!(checkpoints, [0, 1, 2, 0, 1, 0, 1, 2, 3]);
     assert_eq!(points.optional::<&str>("arch").unwrap()[4..6], [Some("fc"), None]);
 
-    let [x, y, z] = ["pc1", "pc2", "pc10"].map(|name| points.values::<f64>(name).unwrap());
-    for i in 0..9 {
-        assert_eq!(z[i], 0.0);
-        for j in 0..9 {
-            let expected = distance((runs[i], checkpoints[i] as usize), (runs[j], checkpoints[j] as usize));
+    assert_eq!(points.values::<f64>("pc10").unwrap(), [0.0; 9]);
+    assert_distances(&points, 1.0);
+}
+
+/// Panics unless the first two coordinates give back so many times the distances.
+fn assert_distances(points: &Table, times: f64) {
+    let runs: Vec<&str> = points.values("run").unwrap();
+    let checkpoints: Vec<i64> = points.values("checkpoint").unwrap();
+    let [x, y] = ["pc1", "pc2"].map(|name| points.values::<f64>(name).unwrap());
+    for i in 0..points.height() {
+        for j in 0..points.height() {
+            let expected =
+                times * distance((runs[i], checkpoints[i] as usize), (runs[j], checkpoints[j] as usize));
             let found = (x[i] - x[j]).powi(2) + (y[i] - y[j]).powi(2);
             assert!((found - expected).abs() < 1e-5, "{i} {j}: {found} {expected}");
         }
@@ -215,7 +239,7 @@ fn distances_that_are_not_symmetric_or_not_finite_are_named() {
 
 #[test]
 fn a_model_without_a_row_in_the_table_is_named() {
-    let error = Fixture::complete().run_without(1).unwrap_err().to_string();
+    let error = run(&Fixture::complete().job(1, json!({}))).unwrap_err().to_string();
     assert_eq!(error, "the tiles have run geodesic, checkpoint 3, the table has not");
 }
 
@@ -230,4 +254,98 @@ fn fewer_than_two_points_are_an_error_that_says_why() {
     );
     fixture.tiles.clear();
     assert_eq!(fixture.error(), "no tiles to put together");
+}
+
+#[test]
+fn joint_distances_are_means_over_the_samples_of_both() {
+    let mut fixture = Fixture::new();
+    fixture.samples = 21;
+    fixture.tile_of("test", &[2, 1, 0], &[2, 1, 0], &|one, other| 3.0 * distance(one, other));
+    fixture.set_aside("joint");
+    fixture.samples = 7;
+    fixture.tile("train", &[0, 1, 2], &[0, 1, 2]);
+    fixture.run().unwrap();
+    // (7 d + 21 (3 d)) / 28
+    assert_distances(&fixture.table("points"), 2.5);
+    assert_eq!(fixture.table("spectrum").values::<i64>("samples").unwrap(), [28; 8]);
+}
+
+#[test]
+fn joint_tiles_have_the_runs_of_the_others() {
+    let mut fixture = Fixture::new();
+    fixture.tile("test", &[0, 1], &[0, 1]);
+    fixture.set_aside("joint");
+    fixture.tile("train", &[0, 1, 2], &[0, 1, 2]);
+    assert_eq!(fixture.error(), "input joint: no tile has the distances between run a and run geodesic");
+    fixture.tiles.clear();
+    fixture.tile("train", &[0], &[0]);
+    assert_eq!(
+        fixture.error(),
+        "input joint: run b of tile [part=test,split=train] is in none of the other tiles"
+    );
+}
+
+#[test]
+fn placed_models_come_last_where_their_distances_put_them() {
+    let mut fixture = Fixture::new();
+    fixture.tile("placed", &[0], &[1]);
+    fixture.tile("placed", &[2], &[0]);
+    fixture.set_aside("placed");
+    // Three points span the plane; run `a` is placed by its distances to them.
+    fixture.tile("embedded", &[1, 2], &[1, 2]);
+    fixture.run().unwrap();
+    let points = fixture.table("points");
+    let runs: Vec<&str> = points.values("run").unwrap();
+    assert_eq!(runs, ["b", "b", "geodesic", "geodesic", "geodesic", "geodesic", "a", "a", "a"]);
+    let placed: Vec<bool> = points.values("placed").unwrap();
+    assert_eq!(placed, [[false; 3], [false; 3], [true; 3]].concat());
+    assert_distances(&points, 1.0);
+    assert_eq!(fixture.table("spectrum").values::<i64>("models").unwrap(), [6; 5]);
+}
+
+#[test]
+fn a_column_of_texts_weighs_each_of_them_alike() {
+    let fixture = Fixture::complete();
+    fixture.run_with(json!({"weights": "share"})).unwrap();
+    let (points, spectrum) = (bytes(&fixture.path("points")), bytes(&fixture.path("spectrum")));
+    assert_distances(&fixture.table("points"), 1.0);
+    // `share` of a model is one divided by the models of its run.
+    fixture.run_with(json!({"weights": "run"})).unwrap();
+    assert_eq!((bytes(&fixture.path("points")), bytes(&fixture.path("spectrum"))), (points, spectrum));
+    // By weight the middle is where each run counts the same.
+    let table = fixture.table("points");
+    let (x, share) = (table.values::<f64>("pc1").unwrap(), table.values::<f64>("share").unwrap());
+    let middle: f64 = x.iter().zip(&share).map(|(x, share)| x * share).sum();
+    assert!(middle.abs() < 1e-6 && x.iter().sum::<f64>().abs() > 0.1, "{x:?}");
+
+    let error = fixture.run_with(json!({"weights": "arch"})).unwrap_err().to_string();
+    assert_eq!(error, "column `arch` has no weight for run geodesic, checkpoint 0");
+}
+
+#[test]
+fn any_rectangle_of_the_distances_can_be_read_however_tiles_lie() {
+    let complete = Fixture::complete();
+    let mut turned = Fixture::new();
+    turned.tile("to-geodesic", &[2], &[0, 1]);
+    turned.tile("geodesic", &[2], &[2]);
+    turned.tile("distance", &[1], &[1, 0]);
+    turned.tile("distance", &[0], &[0]);
+    for fixture in [complete, turned] {
+        let distances =
+            Distances::new(tiles(&fixture.job(0, json!({})), "tiles").unwrap(), vec![], None).unwrap();
+        let points: Vec<(&str, usize)> =
+            distances.points.iter().map(|point| (point.run, point.checkpoint as usize)).collect();
+        for (rows, cols) in
+            [(0..9, 0..9), (0..4, 4..9), (2..5, 2..5), (1..2, 3..8), (3..7, 3..7), (4..9, 0..3)]
+        {
+            let mut found = vec![f64::NAN; rows.len() * cols.len()];
+            distances.read(rows.clone(), cols.clone(), &mut found).unwrap();
+            let expected: Vec<f64> = rows
+                .clone()
+                .flat_map(|i| cols.clone().map(move |j| (i, j)))
+                .map(|(i, j)| f64::from(distance(points[i], points[j]) as f32))
+                .collect();
+            assert_eq!(found, expected, "{rows:?} {cols:?}");
+        }
+    }
 }
