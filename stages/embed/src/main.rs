@@ -75,7 +75,9 @@ fn run(job: &Job) -> Result<()> {
         memory: params.memory.0,
         weights: weights.transpose()?,
     };
-    let embedding = spectral::embed(&distances, &settings)?;
+    let embedding = spectral::embed(&distances, &settings, |pass| {
+        job.progress(1, 3, &format!("eigenpairs, pass {pass}"));
+    })?;
     let placed = place(&distances, &embedding)?;
 
     job.progress(2, 3, "tables");

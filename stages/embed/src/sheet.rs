@@ -84,7 +84,8 @@ impl Sheet {
         cols: &Range<usize>,
         out: &mut [f64],
     ) -> io::Result<()> {
-        let mut out = ArrayViewMut2::from_shape((rows.len(), cols.len()), out).map_err(io::Error::other)?;
+        let mut out =
+            ArrayViewMut2::from_shape((rows.len(), cols.len()), out).expect("a value for each pair");
         for a in points.runs_in(rows) {
             let own = &points.runs()[a].points;
             let here = own.start.max(rows.start)..own.end.min(rows.end);

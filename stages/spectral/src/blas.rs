@@ -55,8 +55,8 @@ impl Blas {
         self.threads
     }
 
-    /// Does `work`, whose own threads call OpenBLAS, with one thread a call.
-    pub(crate) fn from_threads<T>(&self, work: impl FnOnce() -> T) -> T {
+    /// Does `work`, which has threads of its own, so that each of their calls of OpenBLAS takes one thread.
+    pub(crate) fn one_thread_each<T>(&self, work: impl FnOnce() -> T) -> T {
         set_threads(1);
         let done = work();
         set_threads(self.threads);

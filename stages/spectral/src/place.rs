@@ -36,7 +36,6 @@ impl Inpca {
 mod tests {
     use ndarray::{Array1, s};
 
-    use super::*;
     use crate::golden::matrix;
     use crate::inpca::{inpca, whole};
 
