@@ -113,12 +113,9 @@ impl Sheet {
                 }
                 .map_err(|wrong| wrong.explain(points, here.start, there.start, place.turned))?;
                 if a == b {
-                    for i in here.clone() {
-                        for j in
-                            (there.start..there.end.min(i)).filter(|j| here.contains(j) && there.contains(&i))
-                        {
-                            out[[i - rows.start, j - cols.start]] = out[[j - rows.start, i - cols.start]];
-                        }
+                    let both = here.start.max(there.start)..here.end.min(there.end);
+                    for (i, j) in both.clone().flat_map(|i| (both.start..i).map(move |j| (i, j))) {
+                        out[[i - rows.start, j - cols.start]] = out[[j - rows.start, i - cols.start]];
                     }
                 }
             }
@@ -141,10 +138,10 @@ impl Sheet {
             let mut back = Array2::zeros((there.len(), here.len()));
             self.piece(tile, rows[&b], cols[&a], back.view_mut())
                 .map_err(|wrong| wrong.explain(points, there.start, here.start, false))?;
-            for ((i, j), &forth) in forth.indexed_iter() {
+            for ((i, j), &forth) in forth.indexed_iter().filter(|((i, j), _)| a != b || i < j) {
                 let back = back[[j, i]];
-                let (from, to) = (points.get(here.start + i), points.get(there.start + j));
-                if (a != b || i < j) && (back - forth).abs() > 1e-6 + 1e-5 * forth.abs() {
+                if (back - forth).abs() > 1e-6 + 1e-5 * forth.abs() {
+                    let (from, to) = (points.get(here.start + i), points.get(there.start + j));
                     bail!("the distance from {from} to {to} is {forth}, back it is {back}");
                 }
             }

@@ -318,6 +318,11 @@ fn a_column_of_texts_weighs_each_of_them_alike() {
     let middle: f64 = x.iter().zip(&share).map(|(x, share)| x * share).sum();
     assert!(middle.abs() < 1e-6 && x.iter().sum::<f64>().abs() > 0.1, "{x:?}");
 
+    let error = fixture.run_with(json!({"weights": "checkpoint"})).unwrap_err().to_string();
+    assert!(
+        error.starts_with("column `checkpoint` gives run a, checkpoint 0 the weight 0; weights are"),
+        "{error}"
+    );
     let error = fixture.run_with(json!({"weights": "arch"})).unwrap_err().to_string();
     assert_eq!(error, "column `arch` has no weight for run geodesic, checkpoint 0");
 }
