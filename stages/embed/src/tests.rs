@@ -28,6 +28,7 @@ fn distance(one: (&str, usize), other: (&str, usize)) -> f64 {
 
 struct Fixture {
     folder: tempfile::TempDir,
+    runs: Vec<(&'static str, usize)>,
     tiles: Vec<Value>,
     /// Inputs beside `tiles` and the table.
     others: Map<String, Value>,
@@ -36,7 +37,12 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        Fixture { folder: tempfile::tempdir().unwrap(), tiles: Vec::new(), others: Map::new(), samples: 7 }
+        Fixture::of(&RUNS)
+    }
+
+    fn of(runs: &[(&'static str, usize)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Fixture { folder, runs: runs.to_vec(), tiles: Vec::new(), others: Map::new(), samples: 7 }
     }
 
     /// All pairs: a group with itself, the group and the geodesic one way round, the geodesic with itself.
@@ -52,7 +58,7 @@ impl Fixture {
         self.folder.path().join(name)
     }
 
-    /// Adds the tile between these of `RUNS`.
+    /// Adds the tile between these runs.
     fn tile(&mut self, part: &str, rows: &[usize], cols: &[usize]) {
         self.tile_of(part, rows, cols, &distance);
     }
@@ -66,11 +72,14 @@ impl Fixture {
     ) {
         let models = |side: &[usize]| -> Vec<(&'static str, usize)> {
             side.iter()
-                .flat_map(|&run| (0..RUNS[run].1).map(move |checkpoint| (RUNS[run].0, checkpoint)))
+                .map(|&run| self.runs[run])
+                .flat_map(|(run, checkpoints)| (0..checkpoints).map(move |checkpoint| (run, checkpoint)))
                 .collect()
         };
         let members = |side: &[usize]| -> Vec<Value> {
-            side.iter().map(|&run| json!({"run": RUNS[run].0, "checkpoints": RUNS[run].1})).collect()
+            side.iter()
+                .map(|&run| json!({"run": self.runs[run].0, "checkpoints": self.runs[run].1}))
+                .collect()
         };
         let (row_models, col_models) = (models(rows), models(cols));
         let values: Vec<f32> = row_models
@@ -96,7 +105,7 @@ impl Fixture {
     /// The job, with the table of all models but the last `dropped`.
     fn job(&self, dropped: usize, params: Value) -> Job {
         let mut models: Vec<(&str, usize)> =
-            RUNS.iter().flat_map(|&(run, n)| (0..n).map(move |checkpoint| (run, checkpoint))).collect();
+            self.runs.iter().flat_map(|&(run, n)| (0..n).map(move |checkpoint| (run, checkpoint))).collect();
         // Another order than that of the points.
         models.reverse();
         models.drain(..dropped);
@@ -106,7 +115,9 @@ impl Fixture {
         Table::new(vec![
             column("run", &|model| json!(model.0)),
             column("checkpoint", &|model| json!(model.1)),
-            column("share", &|model| json!(1.0 / RUNS.iter().find(|run| run.0 == model.0).unwrap().1 as f64)),
+            column("share", &|model| {
+                json!(1.0 / self.runs.iter().find(|run| run.0 == model.0).unwrap().1 as f64)
+            }),
             column("arch", &|model| if model.0 == "geodesic" { Value::Null } else { json!("fc") }),
         ])
         .unwrap()
@@ -353,4 +364,30 @@ fn any_rectangle_of_the_distances_can_be_read_however_tiles_lie() {
             assert_eq!(found, expected, "{rows:?} {cols:?}");
         }
     }
+}
+
+#[test]
+fn more_distances_than_memory_has_room_for_give_equal_bytes() {
+    let mut fixture = Fixture::of(&[("long", 1_500), ("longer", 1_100)]);
+    let place = |(run, checkpoint): (&str, usize), wave: f64| {
+        (wave * checkpoint as f64 / 500.0 + run.len() as f64).sin() / wave
+    };
+    let distance = |one, other| {
+        let squares = (1..9).map(f64::from).map(|wave| (place(one, wave) - place(other, wave)).powi(2));
+        squares.sum::<f64>()
+    };
+    fixture.tile_of("distance", &[0, 1], &[1], &distance);
+    fixture.tile_of("distance", &[0], &[0], &distance);
+    let too_little = format!("{:#}", fixture.run_with(json!({"memory": "1M"})).unwrap_err());
+    assert!(
+        too_little.starts_with("2600 points need 64 MB of memory beside their distances"),
+        "{too_little}"
+    );
+    let both = ["64M", "1G"].map(|memory| {
+        fixture.run_with(json!({"memory": memory})).unwrap();
+        ["points", "spectrum"].map(|name| bytes(&fixture.path(name)))
+    });
+    assert!(both[0] == both[1], "read from tiles is not as held");
+    let left: Vec<f64> = fixture.table("spectrum").values("explained_distance").unwrap();
+    assert!(left[7] < 1e-5 && left[6] > 1e-3, "{left:?}");
 }
