@@ -1,7 +1,6 @@
 //! Stage: InPCA of a matrix of distances, which comes in tiles; a table of coordinates, and one of the spectrum.
 
 mod distances;
-mod memory;
 mod points;
 mod sheet;
 mod tile;
@@ -10,14 +9,13 @@ mod weights;
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail, ensure};
-use kit::Job;
+use kit::{Job, Memory};
 use ndarray::{Array2, Axis, concatenate};
 use serde::Deserialize;
 use spectral::{Inpca, Settings};
 use tables::{Column, Table};
 
 use distances::Distances;
-use memory::Memory;
 use points::{Point, Points};
 use tile::Tile;
 
