@@ -18,6 +18,7 @@
 //! ```
 
 mod bhattacharyya;
+mod centroids;
 mod distance;
 mod error;
 mod frechet;
@@ -28,15 +29,18 @@ mod kernel;
 mod plain;
 mod progress;
 pub mod reference;
+mod tangent;
 mod trajectory;
 mod tree;
 mod truth;
 
+pub use centroids::Centroid;
 pub use distance::{Distances, Measure, Model, between, within};
 pub use error::GeometryError;
 pub use frechet::frechet;
 pub use geodesic::{geodesic, great_circle};
-pub use progress::Alignment;
+pub use progress::{Alignment, Place, places};
+pub use tangent::velocity;
 pub use trajectory::Trajectory;
 pub use tree::{Merge, Tree, complete_linkage};
 pub use truth::Truth;

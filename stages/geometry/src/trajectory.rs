@@ -54,7 +54,11 @@ mod tests {
 
     use super::*;
     use crate::distance::{Measure, Model, within};
+    use crate::geodesic::geodesic;
     use crate::golden::{assert_close, golden};
+    use crate::progress::{Alignment, places};
+    use crate::reference;
+    use crate::truth::Truth;
 
     #[test]
     fn reindexed_trajectories_agree_with_the_golden_values() {
@@ -85,6 +89,32 @@ mod tests {
         }
         let mean = golden::<f64, 2>("trajectory_distance");
         Zip::from(&sum).and(&mean).for_each(|&sum, &mean| assert_close(sum / 20.0, mean, 2e-7, 1e-6));
+    }
+
+    #[test]
+    fn a_trajectory_on_the_geodesic_has_no_distance_to_it_and_its_own_progress() {
+        let truth = Truth::new(&[0, 2, 1], 3).unwrap();
+        let checkpoints = geodesic(&truth, &[0.1, 0.35, 0.8]);
+        let places = places(checkpoints.view(), &truth);
+        for (place, t) in places.iter().zip([0.1, 0.35, 0.8]) {
+            // f32 probabilities are this far from the geodesic themselves.
+            assert_close(place.progress, t, 1e-6, 0.0);
+            assert_close(place.distance, 0.0, 1e-12, 0.0);
+        }
+        let progress: Vec<f64> = places.iter().map(|place| place.progress).collect();
+        let trajectory = Trajectory::new(checkpoints.view(), &progress);
+        for t in [0.05, 0.1, 0.2, 0.5, 0.79] {
+            let alignment = Alignment::new(trajectory.at(t).view(), &truth).progress();
+            assert_close(alignment, t, 1e-6, 0.0);
+        }
+        // Identical trajectories are nowhere apart, whatever their checkpoints.
+        let others = geodesic(&truth, &[0.2, 0.8]);
+        let other = Trajectory::new(others.view(), &[0.2, 0.8]);
+        for t in [0.1, 0.3, 0.6, 1.0] {
+            let distance = reference::bhattacharyya(trajectory.at(t).view(), other.at(t).view());
+            // The sums of f32 probabilities are so far from 1.
+            assert_close(distance, 0.0, 1e-7, 0.0);
+        }
     }
 
     #[test]
