@@ -4,29 +4,22 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use geometry::{Trajectory, Tree};
-use ndarray::Array2;
+use geometry::{Place, Trajectory, Tree};
+use runs::{Run, Scalars, columns};
 use tables::{Column, Table};
-
-use crate::columns::columns;
-use crate::models::Place;
-use crate::runs::{Run, Scalars};
 
 /// What is left of a network without its seed.
 pub(crate) struct Configuration<'a> {
     pub(crate) name: &'a str,
     scalars: &'a Scalars,
     parameters: i64,
-    /// The error of each run at its end.
-    errors: Vec<f64>,
-    trajectories: Vec<Trajectory<'a, f32>>,
+    /// Its runs, and the trajectory of each.
+    pub(crate) members: Vec<(&'a Run<'a>, Trajectory<'a, f32>)>,
 }
 
 impl<'a> Configuration<'a> {
     /// Groups runs, which have these places; sorted by name.
-    pub(crate) fn group<'r: 'a>(
-        runs: impl Iterator<Item = (&'a Run<'r>, &'a Vec<Place>)>,
-    ) -> Vec<Configuration<'a>> {
+    pub(crate) fn group(runs: impl Iterator<Item = (&'a Run<'a>, &'a Vec<Place>)>) -> Vec<Configuration<'a>> {
         let mut groups: BTreeMap<&str, Configuration> = BTreeMap::new();
         for (run, places) in runs {
             let (name, scalars) = &run.configuration;
@@ -34,27 +27,18 @@ impl<'a> Configuration<'a> {
                 name,
                 scalars,
                 parameters: run.parameters,
-                errors: Vec::new(),
-                trajectories: Vec::new(),
+                members: Vec::new(),
             });
             let progress: Vec<f64> = places.iter().map(|place| place.progress).collect();
-            configuration.trajectories.push(Trajectory::new(run.models, &progress));
-            configuration.errors.push(run.error[run.checkpoints() - 1]);
+            configuration.members.push((run, Trajectory::new(run.models, &progress)));
         }
         groups.into_values().collect()
     }
 
-    /// How many runs it has.
-    pub(crate) fn runs(&self) -> usize {
-        self.trajectories.len()
-    }
-
-    /// The mean over runs of the probabilities at a progress, [N, C].
-    pub(crate) fn at(&self, progress: f64) -> Array2<f32> {
-        let mut points = self.trajectories.iter().map(|trajectory| trajectory.at(progress));
-        let first = points.next().expect("a configuration is made with its first run");
-        let sum = points.fold(first, |sum, point| sum + point);
-        sum.mapv(|sum| (sum / self.runs() as f64) as f32)
+    /// The mean error of its runs at their end.
+    fn error(&self) -> f64 {
+        let errors = self.members.iter().map(|(run, _)| run.error[run.checkpoints() - 1]);
+        errors.sum::<f64>() / self.members.len() as f64
     }
 }
 
@@ -66,12 +50,11 @@ pub(crate) fn write(path: &Path, configurations: &[Configuration], tree: &Tree) 
     }
     let each = configurations.iter();
     let names: Vec<&str> = each.clone().map(|configuration| configuration.name).collect();
-    let mean = |errors: &[f64]| errors.iter().sum::<f64>() / errors.len() as f64;
     let mut all = vec![Column::new("run".into(), names)];
     all.extend(columns(&each.clone().map(|configuration| configuration.scalars).collect::<Vec<_>>())?);
     let parameters: Vec<i64> = each.clone().map(|configuration| configuration.parameters).collect();
-    let runs: Vec<i64> = each.clone().map(|configuration| configuration.runs() as i64).collect();
-    let errors: Vec<f64> = each.map(|configuration| mean(&configuration.errors)).collect();
+    let runs: Vec<i64> = each.clone().map(|configuration| configuration.members.len() as i64).collect();
+    let errors: Vec<f64> = each.map(Configuration::error).collect();
     all.extend([
         Column::new("parameters".into(), parameters),
         Column::new("checkpoint".into(), vec![0i64; configurations.len()]),

@@ -3,29 +3,18 @@
 use std::path::Path;
 
 use anyhow::Result;
-use geometry::{Alignment, Truth};
+use geometry::{Place, Truth};
 use rayon::prelude::*;
+use runs::{Run, Scalars, columns};
 use serde_json::Value;
 use tables::{Column, Table};
 
-use crate::columns::columns;
-use crate::runs::{Run, Scalars};
-
-/// Of one checkpoint: its progress, and its distance to the geodesic's point there.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) progress: f64,
-    distance: f64,
-}
-
-/// The places of all checkpoints of a run.
+/// The places of all checkpoints of a run, whose predictions are then let go of.
 pub(crate) fn places(run: &Run, truth: &Truth) -> Result<Vec<Place>> {
-    let place = |checkpoint| {
-        let alignment = Alignment::new(run.model(checkpoint)?, truth);
-        let progress = alignment.progress();
-        Ok(Place { progress, distance: alignment.distance(progress) })
-    };
-    (0..run.checkpoints()).into_par_iter().map(place).collect()
+    (0..run.checkpoints()).into_par_iter().try_for_each(|checkpoint| run.model(checkpoint).map(|_| ()))?;
+    let places = geometry::places(run.models, truth);
+    run.release();
+    Ok(places)
 }
 
 /// A row of the table. What only networks have is absent from points of the geodesic.

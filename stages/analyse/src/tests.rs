@@ -69,7 +69,7 @@ fn job_on(threads: usize, folder: &Path, runs: &[Made]) -> Job {
         runs.iter().map(|run| json!({"path": run.write(folder), "hash": "p"})).collect();
     let text = json!({
         "stage": "analyse", "key": "k", "device": "cpu", "threads": threads,
-        "params": {"split": "test", "grid": 20, "untrained": 0.1},
+        "params": {"split": "test", "grid": 20, "untrained": 0.1, "megabytes": 1},
         "inputs": {
             "data": {"path": data, "hash": "d"}, "geodesic": {"path": geodesic, "hash": "g"},
             "predictions": predictions,
@@ -77,6 +77,7 @@ fn job_on(threads: usize, folder: &Path, runs: &[Made]) -> Job {
         "outputs": {
             "models": folder.join("models"), "configurations": folder.join("configurations"),
             "linkage": folder.join("linkage"), "trajectories": folder.join("trajectories"),
+            "tube": folder.join("tube"),
         },
     });
     let path = folder.join("job.json");
@@ -174,9 +175,43 @@ fn configurations_are_what_is_left_of_trained_runs_without_the_seed() {
 }
 
 #[test]
+fn the_tube_has_a_row_for_each_run_that_has_sisters_and_each_progress() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::run(&job(folder.path(), &several())).unwrap();
+    let tube = Table::read(&folder.path().join("tube")).unwrap();
+    assert_eq!(tube.height(), 4 * 20);
+    let progress: Vec<f64> = tube.values("progress").unwrap();
+    assert_eq!((progress[0], progress[19], progress[20]), (0.05, 1.0, 0.05));
+    assert_eq!(tube.values::<&str>("arch").unwrap()[39..41], ["fc", "vit"]);
+    assert_eq!(tube.values::<i64>("seed").unwrap()[19..21], [42, 43]);
+    // The two of a pair are as far from their mean, nearly; and not far: they lie 0.02 / 42 of probability apart.
+    let distance: Vec<f64> = tube.values("distance").unwrap();
+    let (one, other) = (distance[10], distance[30]);
+    assert!(one > 0.0 && one < 1e-6 && (one / other - 1.0).abs() < 0.1, "{one} {other}");
+}
+
+#[test]
+fn blocks_of_samples_give_what_all_samples_give() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = job(folder.path(), &several());
+    let truth = runs::truth(&job, "test").unwrap();
+    let files = runs::open(&job).unwrap();
+    let runs = runs::read(&files, "test", &truth).unwrap();
+    let places: Vec<_> = runs.iter().map(|run| crate::models::places(run, &truth).unwrap()).collect();
+    let configurations = crate::Configuration::group(runs.iter().zip(&places));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let with =
+        |bytes| crate::along::along(&configurations, 10, (4, 3), bytes, &pool, |_, _| ()).unwrap().distances;
+    let (whole, one) = (with(1_000_000), with(450));
+    assert!(whole != one && (&whole - &one).iter().all(|error: &f64| error.abs() < 1e-7), "{whole} {one}");
+    let error = crate::along::along(&configurations, 10, (4, 3), 100, &pool, |_, _| ()).err().unwrap();
+    assert!(error.to_string().contains("a sample of 4 configurations alone takes"), "{error}");
+}
+
+#[test]
 fn the_order_of_runs_and_the_threads_do_not_show() {
     let outputs = |folder: &Path| {
-        ["models", "configurations", "linkage", "trajectories"]
+        ["models", "configurations", "linkage", "trajectories", "tube"]
             .map(|name| std::fs::read(folder.join(name)).unwrap())
     };
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

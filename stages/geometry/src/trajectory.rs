@@ -2,7 +2,9 @@
 //!
 //! The distance of two trajectories is the mean, over a grid of progress, of the distance of their points there.
 
-use ndarray::{Array2, ArrayView2, ArrayView3, Axis, arr0};
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayView2, ArrayView3, Axis, arr0, s};
 
 use crate::geodesic::great_circle;
 
@@ -27,6 +29,17 @@ impl<'a, T: Copy + Into<f64>> Trajectory<'a, T> {
             Some(*most)
         });
         Trajectory { checkpoints, reached: reached.collect() }
+    }
+
+    /// The trajectory of some of the samples alone: what is computed sample by sample can be so in bounded memory.
+    ///
+    /// # Panics
+    /// When there are not so many samples.
+    pub fn samples(&self, range: Range<usize>) -> Trajectory<'a, T> {
+        Trajectory {
+            checkpoints: self.checkpoints.slice_move(s![.., range, ..]),
+            reached: self.reached.clone(),
+        }
     }
 
     /// The point of the trajectory at a progress above 0, as probabilities [N, C]: on the great circle between the two
@@ -114,6 +127,16 @@ mod tests {
             let distance = reference::bhattacharyya(trajectory.at(t).view(), other.at(t).view());
             // The sums of f32 probabilities are so far from 1.
             assert_close(distance, 0.0, 1e-7, 0.0);
+        }
+    }
+
+    #[test]
+    fn some_samples_of_a_point_are_the_point_of_some_samples() {
+        let (trajectories, progress) = (golden::<f64, 4>("trajectories"), golden::<f64, 2>("progress_prod"));
+        let whole = Trajectory::new(trajectories.index_axis(Axis(0), 1), progress.row(1).as_slice().unwrap());
+        for progress in [0.05, 0.5, 1.0] {
+            let expected = whole.at(progress).slice_move(s![7..20, ..]);
+            assert_eq!(whole.samples(7..20).at(progress), expected);
         }
     }
 
