@@ -187,7 +187,7 @@ fn the_tube_has_a_row_for_each_run_that_has_sisters_and_each_progress() {
     // The two of a pair are as far from their mean, nearly; and not far: they lie 0.02 / 42 of probability apart.
     let distance: Vec<f64> = tube.values("distance").unwrap();
     let (one, other) = (distance[10], distance[30]);
-    assert!(one > 0.0 && one < 1e-6 && (one / other - 1.0).abs() < 0.1, "{one} {other}");
+    assert!(one > 0.0 && one < 1e-6 && (one / other - 1.0).abs() < 0.3, "{one} {other}");
 }
 
 #[test]
