@@ -54,7 +54,7 @@ fn run(job: &Job) -> Result<()> {
     let mut groups = runs::groups(trained.iter().copied(), &by)?;
     groups.retain(|group| {
         if group.runs.len() == 1 {
-            job.log(&format!("one run, nothing to average: {:?}", group.labels));
+            job.log(&format!("{}: one run, nothing to average", group.name()));
         }
         group.runs.len() > 1
     });

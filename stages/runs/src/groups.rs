@@ -16,6 +16,16 @@ pub struct Group {
     pub runs: Vec<usize>,
 }
 
+impl Group {
+    /// For messages: `arch=fc, optimizer=adam`.
+    pub fn name(&self) -> String {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let labels: Vec<String> =
+            self.labels.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
+        labels.join(", ")
+    }
+}
+
 /// Groups runs by scalars of these names; ordered by their values. A run without one counts as having null.
 ///
 /// # Errors
