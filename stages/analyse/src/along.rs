@@ -7,8 +7,8 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use geometry::{GeometryError, Measure, Model, Trajectory, reference};
-use ndarray::{Array2, ArrayView2};
+use geometry::{Distances, Measure, Model, Trajectory, reference};
+use ndarray::{Array2, ArrayView1};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use runs::{Run, columns};
@@ -44,7 +44,8 @@ pub(crate) fn along(
     let count = configurations.len();
     let most = configurations.iter().map(|each| each.members.len()).max().unwrap_or(0);
     let block = block(count, most, classes, bytes)?;
-    let mut distances = Array2::zeros((count, count));
+    // The same samples at each progress: their mean over all that is added is the mean over the grid.
+    let mut distances = Distances::within(Measure::Bhattacharyya, count);
     let mut deviations: Vec<Array2<f64>> =
         configurations.iter().map(|each| Array2::zeros((grid, each.members.len()))).collect();
     let blocks = samples.div_ceil(block);
@@ -57,22 +58,19 @@ pub(crate) fn along(
             .collect();
         for index in 0..grid {
             let progress = (index + 1) as f64 / grid as f64;
-            let (points, between) = pool.install(|| {
+            let points: Vec<Points> = pool.install(|| {
                 let points: Vec<Points> = parts.par_iter().map(|runs| Points::at(progress, runs)).collect();
                 let means: Vec<Model> = points.iter().map(|points| points.mean.view()).collect();
-                let between = geometry::within(Measure::Bhattacharyya, &means)?;
-                Ok::<_, GeometryError>((points, between))
+                distances.add(&means, &[]).map(|()| points)
             })?;
-            distances.scaled_add(weight, &between);
             for (sum, points) in deviations.iter_mut().zip(&points) {
-                let row = ArrayView2::from_shape((1, points.deviations.len()), &points.deviations)?;
-                sum.row_mut(index).scaled_add(weight, &row.row(0));
+                sum.row_mut(index).scaled_add(weight, &ArrayView1::from(&points.deviations));
             }
             configurations.iter().flat_map(|each| &each.members).for_each(|(run, _)| run.release());
             report((done * grid + index + 1) as u64, (blocks * grid) as u64);
         }
     }
-    Ok(Along { distances: distances / grid as f64, deviations })
+    Ok(Along { distances: distances.mean(), deviations })
 }
 
 /// How many samples to take at a time: each takes, of every configuration, its mean in f32, and in each thread the

@@ -203,7 +203,7 @@ fn blocks_of_samples_give_what_all_samples_give() {
     let with =
         |bytes| crate::along::along(&configurations, 10, (4, 3), bytes, &pool, |_, _| ()).unwrap().distances;
     let (whole, one) = (with(1_000_000), with(450));
-    assert!(whole != one && (&whole - &one).iter().all(|error: &f64| error.abs() < 1e-7), "{whole} {one}");
+    assert!((&whole - &one).iter().all(|error: &f64| error.abs() < 1e-7), "{whole} {one}");
     let error = crate::along::along(&configurations, 10, (4, 3), 100, &pool, |_, _| ()).err().unwrap();
     assert!(error.to_string().contains("a sample of 4 configurations alone takes"), "{error}");
 }

@@ -7,6 +7,8 @@ mod columns;
 mod groups;
 mod placed;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use columns::columns;
 pub use groups::{Group, groups};

@@ -1,5 +1,7 @@
 //! Tangents: mean velocities of great circles from an end of the geodesic towards the checkpoints near it.
 
+use std::ops::RangeInclusive;
+
 use anyhow::Result;
 use geometry::{Truth, geodesic, velocity};
 use ndarray::{Array2, ArrayView2, Axis, s};
@@ -8,6 +10,16 @@ use runs::{Group, Placed, Run};
 
 /// Samples that a thread looks at at a time: it holds the tangents of all groups for them.
 const SAMPLES: usize = 256;
+
+/// An end of the geodesic.
+pub(crate) struct End {
+    pub(crate) name: &'static str,
+    /// Its progress, and that of the other end.
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+    /// The progress of the checkpoints that count as near.
+    pub(crate) near: RangeInclusive<f64>,
+}
 
 /// The tangents of groups at one end, by their products.
 pub(crate) struct Directions {
@@ -26,26 +38,25 @@ struct Part {
 }
 
 impl Directions {
-    /// At the geodesic's point of progress `from`, whose other end is `to`: for each run the mean velocity towards those of
-    /// its checkpoints whose progress `takes`, for each group the mean over its runs.
+    /// At an end: for each run the mean velocity towards its checkpoints near it, for each group the mean over its runs.
     pub(crate) fn new(
         runs: &[&Run],
         by: &[String],
         placed: &Placed,
         truth: &Truth,
-        (from, to): (f64, f64),
-        takes: impl Fn(f64) -> bool,
+        end: &End,
     ) -> Result<Directions> {
         let mut near: Vec<(&Run, Vec<usize>)> = Vec::new();
         for run in runs {
             let progress = placed.progress(run)?;
-            let taken: Vec<usize> = (0..progress.len()).filter(|&index| takes(progress[index])).collect();
+            let taken: Vec<usize> =
+                (0..progress.len()).filter(|&index| end.near.contains(&progress[index])).collect();
             if !taken.is_empty() {
                 near.push((run, taken));
             }
         }
         let groups = runs::groups(near.iter().map(|(run, _)| *run), by)?;
-        let ends = geodesic(truth, &[from, to]);
+        let ends = geodesic(truth, &[end.from, end.to]);
         let blocks: Vec<usize> = (0..truth.samples()).step_by(SAMPLES).collect();
         let parts: Vec<Part> = blocks
             .into_par_iter()

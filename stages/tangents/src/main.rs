@@ -15,6 +15,7 @@ use runs::{Placed, Run, Scalars, columns};
 use serde::Deserialize;
 use tables::{Column, Table};
 
+use directions::{Directions, End};
 use four::Four;
 use misfit::Embedding;
 
@@ -91,20 +92,18 @@ fn tangents(
             trained.push(run);
         }
     }
-    let early = |progress: f64| progress <= params.early;
-    let late = |progress: f64| progress >= params.late;
-    let ends: [(&str, f64, f64, &(dyn Fn(f64) -> bool + Sync)); 2] =
-        [("ignorance", 0.0, 1.0, &early), ("truth", 1.0, 0.0, &late)];
+    let ends = [
+        End { name: "ignorance", from: 0.0, to: 1.0, near: 0.0..=params.early },
+        End { name: "truth", from: 1.0, to: 0.0, near: params.late..=1.0 },
+    ];
     let (mut labels, mut others): (Vec<Scalars>, Vec<Scalars>) = (Vec::new(), Vec::new());
     let (mut names, mut counts) = (Vec::new(), Vec::<i64>::new());
     let mut numbers = [const { Vec::<f64>::new() }; 4];
-    for (name, from, to, takes) in ends {
-        let directions = pool.install(|| {
-            directions::Directions::new(&trained, &params.by, placed, truth, (from, to), takes)
-        })?;
+    for end in &ends {
+        let directions = pool.install(|| Directions::new(&trained, &params.by, placed, truth, end))?;
         for (i, group) in directions.groups.iter().enumerate() {
             for (j, other) in directions.groups.iter().enumerate() {
-                names.push(name);
+                names.push(end.name);
                 labels.push(group.labels.clone());
                 let renamed = other.labels.iter().map(|(key, value)| (format!("other_{key}"), value.clone()));
                 others.push(renamed.collect());
