@@ -78,11 +78,7 @@ pub(crate) fn along(
 /// rather than those there are, on which results must not depend.
 fn block(count: usize, most: usize, classes: usize, bytes: usize) -> Result<usize> {
     let each = classes * (4 * count + 8 * (most + 2) * count.min(16));
-    ensure!(
-        bytes >= each,
-        "megabytes: {}; a sample of {count} configurations alone takes {each} bytes",
-        bytes / 1_000_000
-    );
+    ensure!(bytes >= each, "memory: {bytes} bytes; a sample of {count} configurations alone takes {each}");
     Ok(bytes / each.max(1))
 }
 

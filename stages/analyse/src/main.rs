@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use geometry::Measure;
-use kit::{Job, Tensors, TensorsWriter};
+use kit::{Job, Memory, Tensors, TensorsWriter};
 use ndarray::Array2;
 use runs::Run;
 use serde::Deserialize;
@@ -27,8 +27,8 @@ struct Params {
     grid: usize,
     /// The largest final train error of a run that counts as trained.
     untrained: f64,
-    /// The memory for points of trajectories, 10^6 bytes each.
-    megabytes: usize,
+    /// For points of trajectories.
+    memory: Memory,
 }
 
 fn main() {
@@ -36,8 +36,9 @@ fn main() {
 }
 
 fn run(job: &Job) -> Result<()> {
-    let Params { split, grid, untrained, megabytes } = job.params()?;
+    let Params { split, grid, untrained, memory } = job.params()?;
     ensure!(grid > 0, "grid: 0; trajectories are compared at one value of progress or more");
+    let bytes = usize::try_from(memory.0).unwrap_or(usize::MAX);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build()?;
     let truth = runs::truth(job, &split)?;
     let geodesic = Tensors::open(&job.input("geodesic")?.path)?;
@@ -63,16 +64,9 @@ fn run(job: &Job) -> Result<()> {
         runs.len() - kept
     ));
     let shape = (truth.samples(), truth.classes());
-    let along = along::along(
-        &configurations,
-        grid,
-        shape,
-        megabytes.saturating_mul(1_000_000),
-        &pool,
-        |done, of| {
-            job.progress(done, of, "trajectories");
-        },
-    )?;
+    let along = along::along(&configurations, grid, shape, bytes, &pool, |done, of| {
+        job.progress(done, of, "trajectories");
+    })?;
     along.write_tube(job.output("tube")?, &configurations)?;
     let tree = geometry::complete_linkage(along.distances.view());
     configurations::write(job.output("configurations")?, &configurations, &tree)?;

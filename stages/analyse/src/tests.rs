@@ -69,7 +69,7 @@ fn job_on(threads: usize, folder: &Path, runs: &[Made]) -> Job {
         runs.iter().map(|run| json!({"path": run.write(folder), "hash": "p"})).collect();
     let text = json!({
         "stage": "analyse", "key": "k", "device": "cpu", "threads": threads,
-        "params": {"split": "test", "grid": 20, "untrained": 0.1, "megabytes": 1},
+        "params": {"split": "test", "grid": 20, "untrained": 0.1, "memory": "1M"},
         "inputs": {
             "data": {"path": data, "hash": "d"}, "geodesic": {"path": geodesic, "hash": "g"},
             "predictions": predictions,
@@ -205,7 +205,10 @@ fn blocks_of_samples_give_what_all_samples_give() {
     let (whole, one) = (with(1_000_000), with(450));
     assert!((&whole - &one).iter().all(|error: &f64| error.abs() < 1e-7), "{whole} {one}");
     let error = crate::along::along(&configurations, 10, (4, 3), 100, &pool, |_, _| ()).err().unwrap();
-    assert!(error.to_string().contains("a sample of 4 configurations alone takes"), "{error}");
+    assert!(
+        error.to_string().contains("memory: 100 bytes; a sample of 4 configurations alone takes"),
+        "{error}"
+    );
 }
 
 #[test]
