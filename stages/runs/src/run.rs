@@ -27,15 +27,15 @@ pub struct Run<'a> {
     pub configuration: (String, Scalars),
     /// How many weights it has.
     pub parameters: i64,
-    /// Probabilities [T, N, C]; T is at least 1, here and below.
+    /// Probabilities \[T, N, C\]; T is at least 1, here and below.
     pub models: ArrayView3<'a, f32>,
-    /// Steps of the optimizer until each checkpoint, [T].
+    /// Steps of the optimizer until each checkpoint, \[T\].
     pub step: &'a [i64],
-    /// Epochs until then, [T].
+    /// Epochs until then, \[T\].
     pub epoch: &'a [f64],
-    /// The loss of the split, [T].
+    /// The loss of the split, \[T\].
     pub loss: &'a [f64],
-    /// The error of the split, [T].
+    /// The error of the split, \[T\].
     pub error: &'a [f64],
     /// The train error at the end.
     pub train_error: f64,
@@ -106,7 +106,7 @@ impl<'a> Run<'a> {
         self.step.len()
     }
 
-    /// The train loss of each checkpoint, [T], whatever the split.
+    /// The train loss of each checkpoint, \[T\], whatever the split.
     ///
     /// # Errors
     /// When the file does not have it.
