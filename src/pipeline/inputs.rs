@@ -118,9 +118,7 @@ impl Resolver<'_> {
         match &missing[..] {
             [] => Ok(Source::Files { variable: variable.to_owned(), text: text.to_owned(), paths }),
             [only] => Err(format!("the source {only}, does not exist")),
-            [first, others @ ..] => {
-                Err(format!("the source {first}, does not exist, and {} others do not", others.len()))
-            }
+            [first, ..] => Err(format!("{} sources do not exist; the first is {first}", missing.len())),
         }
     }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::arrays::{self, Array};
+use crate::name_of;
 
 /// The classes: their names, or how many there are.
 #[derive(Debug, Deserialize)]
@@ -41,8 +42,8 @@ pub fn import(splits: &[(String, &Path)], classes: Classes, to: &Path) -> Result
     );
     let mut data = TensorsWriter::new();
     for (split, path) in splits {
-        let file = path.file_name().unwrap_or_default().to_string_lossy();
-        let labels = labels(path, split, classes.len()).with_context(|| format!("{file}: {split}"))?;
+        let labels = labels(path, split, classes.len())
+            .with_context(|| format!("{}: `{split}`", name_of(path, split)))?;
         data.i64s(&format!("{split}_labels"), &[labels.len()], &labels);
     }
     Ok(data.write(to, &json!({"name": "own", "classes": classes}))?)
@@ -119,13 +120,13 @@ mod tests {
             |train: &str, test: &str| format!("{:#}", imported(train, test, Classes::Count(3)).unwrap_err());
         assert_eq!(
             said("0\n", "0\n3\n"),
-            "test.csv: test: sample 1 has the label 3, but classes go from 0 to 2"
+            "test.csv: `test`: sample 1 has the label 3, but classes go from 0 to 2"
         );
         assert_eq!(
             said("-1\n", "0\n"),
-            "train.csv: train: sample 0 has the label -1, but classes go from 0 to 2"
+            "train.csv: `train`: sample 0 has the label -1, but classes go from 0 to 2"
         );
-        assert_eq!(said("label\n", "0\n"), "train.csv: train: there are no labels");
+        assert_eq!(said("label\n", "0\n"), "train.csv: `train`: there are no labels");
         let message = format!("{:#}", imported("0\n", "0\n", Classes::Count(1)).unwrap_err());
         assert_eq!(message, "classes: 1; at least two are needed");
     }

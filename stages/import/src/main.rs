@@ -7,7 +7,7 @@ mod rows;
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use kit::{Job, Tensors};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -40,6 +40,12 @@ fn main() {
     kit::serve(run)
 }
 
+/// The name that an input has in the project: a job finds it under a number, the input's name and 0 before its own.
+fn name_of(path: &Path, input: &str) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    name.split_once(&format!(".{input}.0.")).map_or(name.clone(), |(_, own)| own.to_owned())
+}
+
 fn run(job: &Job) -> Result<()> {
     match job.params()? {
         Params::Labels { classes, splits } => {
@@ -54,8 +60,20 @@ fn run(job: &Job) -> Result<()> {
             let data = Tensors::open(&job.input("data")?.path)?;
             let path = &job.input("file")?.path;
             let progress = |done, of| job.progress(done, of, "checked");
-            let made = predictions::import(path, values, network, &data, progress)?;
+            let made = predictions::import(path, values, network, &data, progress)
+                .with_context(|| name_of(path, "file"))?;
             Ok(made.tensors.write(job.output("predictions")?, &made.metadata)?)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_files_as_they_are_called_in_the_project() {
+        assert_eq!(name_of(Path::new("/w/in/12.file.0.fc.file.npz"), "file"), "fc.file.npz");
+        assert_eq!(name_of(Path::new("fc.npz"), "file"), "fc.npz");
     }
 }

@@ -25,8 +25,8 @@ pub struct Predictions {
 /// Reads the file of a network, whose row of the table is `row`. `data`: the labels of all splits.
 ///
 /// # Errors
-/// When file and data do not fit together, or rows are no distributions; names the file, the split, the checkpoint, the
-/// sample and its values.
+/// When file and data do not fit together, or rows are no distributions; names the split, the checkpoint, the sample
+/// and its values.
 pub fn import(
     path: &Path,
     kind: Kind,
@@ -34,10 +34,7 @@ pub fn import(
     data: &Tensors,
     progress: impl FnMut(u64, u64),
 ) -> Result<Predictions> {
-    let metadata = metadata(row)?;
-    let file = path.file_name().unwrap_or_default().to_string_lossy();
-    let tensors = tensors(path, kind, data, progress).with_context(|| file.into_owned())?;
-    Ok(Predictions { tensors, metadata })
+    Ok(Predictions { metadata: metadata(row)?, tensors: tensors(path, kind, data, progress)? })
 }
 
 /// What the table says of a network: its settings, and how many weights it has.
@@ -251,17 +248,17 @@ mod tests {
     }
 
     #[test]
-    fn bad_values_are_told_with_file_split_checkpoint_and_sample() {
+    fn bad_values_are_told_with_split_checkpoint_and_sample() {
         let mut values = train();
         values[8] = 0.5;
         let message =
             refused(|npz| npz.array("train", &[2, 3, 2], values).array("test", &[2, 1, 2], vec![0.5f32; 4]));
         assert_eq!(
             message,
-            "fc-42.npz: `train`, checkpoint 1: sample 1: the probabilities [0.5, 1] sum to 1.500000, not to 1"
+            "`train`, checkpoint 1: sample 1: the probabilities [0.5, 1] sum to 1.500000, not to 1"
         );
         let message = refused(|npz| npz.array("test", &[1, 1, 2], vec![f32::NAN, 0.5]));
-        assert_eq!(message, "fc-42.npz: `test`, checkpoint 0: sample 0: class 0 has the probability NaN");
+        assert_eq!(message, "`test`, checkpoint 0: sample 0: class 0 has the probability NaN");
     }
 
     #[test]
@@ -269,27 +266,24 @@ mod tests {
         let test = |npz: Npz| npz.array("test", &[2, 1, 2], vec![0.5f32; 4]);
         assert_eq!(
             refused(|npz| test(npz).array("train", &[6, 2], train())),
-            "fc-42.npz: `train` has the shape [6, 2], expected [checkpoints, samples, classes]"
+            "`train` has the shape [6, 2], expected [checkpoints, samples, classes]"
         );
         assert_eq!(
             refused(|npz| test(npz).array("train", &[3, 2, 2], train())),
-            "fc-42.npz: `train` has predictions of 2 samples (shape [3, 2, 2]), but there are 3 labels"
+            "`train` has predictions of 2 samples (shape [3, 2, 2]), but there are 3 labels"
         );
         assert_eq!(
             refused(|npz| test(npz).array("train", &[1, 3, 4], train())),
-            "fc-42.npz: `train` has 4 classes (shape [1, 3, 4]), the data have 2"
+            "`train` has 4 classes (shape [1, 3, 4]), the data have 2"
         );
         assert_eq!(
             refused(|npz| npz.array("test", &[1, 1, 2], vec![0.5f32; 2]).array("train", &[2, 3, 2], train())),
-            "fc-42.npz: `train` has 2 checkpoints, `test` has 1"
+            "`train` has 2 checkpoints, `test` has 1"
         );
-        assert_eq!(
-            refused(test),
-            "fc-42.npz: there is no array `train`; predictions are arrays named test and train"
-        );
+        assert_eq!(refused(test), "there is no array `train`; predictions are arrays named test and train");
         assert_eq!(
             refused(|npz| test(npz).array("train", &[2, 3, 2], vec![1i64; 12])),
-            "fc-42.npz: `train`: has whole numbers; floating point numbers are wanted"
+            "`train`: has whole numbers; floating point numbers are wanted"
         );
     }
 
@@ -299,15 +293,15 @@ mod tests {
             |npz: Npz| npz.array("train", &[2, 3, 2], train()).array("test", &[2, 1, 2], vec![0.5f32; 4]);
         assert_eq!(
             refused(|npz| right(npz).array("epoch", &[2], vec![3.0, 2.5])),
-            "fc-42.npz: `epoch` goes back from 3 to 2.5 at checkpoint 1; order them by time"
+            "`epoch` goes back from 3 to 2.5 at checkpoint 1; order them by time"
         );
         assert_eq!(
             refused(|npz| right(npz).array("step", &[3], vec![0i64, 1, 2])),
-            "fc-42.npz: `step` has the shape [3], expected [2]: a value a checkpoint"
+            "`step` has the shape [3], expected [2]: a value a checkpoint"
         );
         assert_eq!(
             refused(|npz| right(npz).array("step", &[2], vec![0.0, 1.5])),
-            "fc-42.npz: `step` of checkpoint 1 is 1.5"
+            "`step` of checkpoint 1 is 1.5"
         );
     }
 
@@ -328,12 +322,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_cut_short_is_told_with_its_name() {
+    fn a_file_that_is_cut_short_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let path = Npz::new(folder.path()).array("train", &[2, 3, 2], train()).path();
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         let error = import(&path, Kind::Logits, row(), &data(folder.path()), |_, _| ()).unwrap_err();
-        assert!(format!("{error:#}").starts_with("fc-42.npz: not a .npz file"), "{error:#}");
+        assert!(format!("{error:#}").starts_with("not a .npz file"), "{error:#}");
     }
 }

@@ -6,6 +6,9 @@ use serde::Deserialize;
 /// How far from 1 the probabilities of a sample may sum: what rounding to 16 bits does to a thousand classes.
 const TOLERANCE: f64 = 1e-3;
 
+/// How far from 1 the f32s of a softmax may sum; nearer ones stay as they are, bit for bit.
+const ROUNDING: f64 = 1e-5;
+
 /// Classes of a bad sample that are worth telling.
 const TOLD: usize = 10;
 
@@ -35,6 +38,10 @@ pub struct Score {
 /// When a number is not finite or a row is no distribution; names the sample and its values.
 pub fn probabilities(kind: Kind, rows: &mut [f32], labels: &[i64]) -> Result<Score> {
     let classes = rows.len() / labels.len();
+    ensure!(
+        kind == Kind::Probabilities || !rows.chunks_exact(classes).all(is_distribution),
+        "every sample's numbers sum to 1: they are probabilities; say `values: probabilities`"
+    );
     let (mut loss, mut wrong) = (0.0, 0);
     let mut weights = vec![0.0; classes];
     for (sample, (row, &label)) in rows.chunks_exact_mut(classes).zip(labels).enumerate() {
@@ -50,10 +57,17 @@ pub fn probabilities(kind: Kind, rows: &mut [f32], labels: &[i64]) -> Result<Sco
             |best, (class, &weight): (usize, &f64)| if weight > weights[best] { class } else { best };
         wrong += usize::from(weights.iter().enumerate().fold(0, first_of_largest) != label);
         let sum: f64 = weights.iter().sum();
-        row.iter_mut().zip(&weights).for_each(|(value, weight)| *value = (weight / sum) as f32);
+        if kind == Kind::Logits || (sum - 1.0).abs() > ROUNDING {
+            row.iter_mut().zip(&weights).for_each(|(value, weight)| *value = (weight / sum) as f32);
+        }
     }
     let count = labels.len() as f64;
     Ok(Score { loss: loss / count, error: wrong as f64 / count })
+}
+
+fn is_distribution(row: &[f32]) -> bool {
+    let sum: f64 = row.iter().map(|&value| f64::from(value)).sum();
+    (sum - 1.0).abs() <= TOLERANCE && row.iter().all(|&value| value >= 0.0)
 }
 
 /// Checks the probabilities of a sample and puts them into `weights`; their sum.
@@ -115,10 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn what_rounding_took_from_the_sum_is_given_back() {
+    fn what_rounding_to_16_bits_took_from_the_sum_is_given_back() {
         let mut rows = [0.3333f32; 3];
         probabilities(Kind::Probabilities, &mut rows, &[0]).unwrap();
         assert_eq!(rows, [1.0 / 3.0; 3]);
+        let mut rows = [0.333_333f32; 3];
+        probabilities(Kind::Probabilities, &mut rows, &[0]).unwrap();
+        assert_eq!(rows, [0.333_333; 3], "what a softmax gives stays as it is");
     }
 
     #[test]
@@ -156,6 +173,13 @@ mod tests {
         assert_eq!(refused([f32::INFINITY, 0.0, 1.0, 1.0]), "sample 0: class 0 has the logit inf");
         let none = [1.0, 1.0, f32::NEG_INFINITY, f32::NEG_INFINITY];
         assert_eq!(refused(none), "sample 1: all logits are -inf");
+    }
+
+    #[test]
+    fn probabilities_are_not_taken_for_logits() {
+        let message = refused(Kind::Logits, vec![0.5, 0.5, 1.0, 0.0]);
+        assert!(message.ends_with("they are probabilities; say `values: probabilities`"), "{message}");
+        assert!(probabilities(Kind::Logits, &mut [0.5, 0.5, 1.0, 0.1], &[0, 0]).is_ok());
     }
 
     #[test]
