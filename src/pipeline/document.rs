@@ -100,7 +100,7 @@ pub(super) struct Sweep {
     /// Every combination of these is a configuration; the keys are its labels.
     #[serde(default)]
     pub matrix: IndexMap<String, Values>,
-    /// Instead of a matrix: a CSV file with names in its first line, whose rows are configurations.
+    /// Instead of a matrix: a CSV file (names in its first line) or a Parquet file, whose rows are configurations.
     pub table: Option<String>,
     /// The columns of `table` that tell its rows apart; the others are settings.
     #[serde(default)]

@@ -9,6 +9,7 @@ mod inputs;
 mod literal;
 mod load;
 mod params;
+mod parquet;
 mod positions;
 mod reference;
 mod shape;

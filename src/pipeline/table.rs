@@ -1,4 +1,4 @@
-//! The configurations of a sweep from a table: each row of a CSV file is one.
+//! The configurations of a sweep from a table: each row of a CSV or Parquet file is one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 
 use super::document;
 use super::error::{Problems, hint};
-use super::literal::{Scalar, canonical};
+use super::literal::{Literal, Scalar, canonical};
 use super::positions::Place;
 use super::reference::{is_name, name_rule};
 use super::stage;
 use super::sweep::{named, value_rule};
-use super::{Configuration, Labels};
+use super::{Configuration, Labels, parquet};
 
 /// The configurations of a sweep's table, in its order; none if anything is wrong with it, which goes to `problems`.
 pub(super) fn configurations(
@@ -48,16 +48,16 @@ pub(super) fn configurations(
     if !right {
         return None;
     }
-    let mut seen: BTreeMap<Labels, u64> = BTreeMap::new();
+    let mut seen: BTreeMap<Labels, String> = BTreeMap::new();
     let mut configurations = Vec::new();
-    for (line, values) in rows {
+    for (row, values) in rows {
         let mut wrong = |what: String| {
-            problems.value(&at, format!("{}, line {line}: {what}", file.display()));
+            problems.value(&at, format!("{}, {row}: {what}", file.display()));
             right = false;
         };
         let mut labels = Labels::new();
         for label in &sweep.labels {
-            let text = values.get(label).map(|value| Scalar(super::literal::Literal(value.clone())).text());
+            let text = values.get(label).map(|value| Scalar(Literal(value.clone())).text());
             match text {
                 None => wrong(format!("`{label}` is empty; it tells the rows apart")),
                 Some(text) => {
@@ -66,10 +66,10 @@ pub(super) fn configurations(
                 }
             }
         }
-        if let Some(first) = seen.insert(labels.clone(), line) {
+        if let Some(first) = seen.insert(labels.clone(), row.clone()) {
             let again = named(&labels);
             wrong(format!(
-                "there is already a configuration {again}, in line {first}; `labels` may need another column"
+                "there is already a configuration {again}, in {first}; `labels` may need another column"
             ));
         }
         configurations.push(Configuration { labels, values });
@@ -77,29 +77,42 @@ pub(super) fn configurations(
     right.then_some(configurations)
 }
 
-/// A row: its line in the file, and its cells by column, without the empty ones.
-type Row = (u64, Map<String, Value>);
+/// A table: the names of its columns, and its rows.
+pub(super) type Table = (Vec<String>, Vec<Row>);
 
-/// The columns and the rows of a CSV file; an `Err` says what is wrong with it.
-fn read(path: &Path) -> Result<(Vec<String>, Vec<Row>), String> {
+/// A row: where it is, as `line 3`, and its cells by column, without the empty ones.
+pub(super) type Row = (String, Map<String, Value>);
+
+/// Reads a table and checks the names of its columns; an `Err` says what is wrong with it.
+fn read(path: &Path) -> Result<Table, String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let wrong = |error: csv::Error| format!("{name}: {error}");
-    let mut reader = ReaderBuilder::new().trim(Trim::All).from_path(path).map_err(wrong)?;
-    let columns: Vec<String> = reader.headers().map_err(wrong)?.iter().map(str::to_owned).collect();
+    let table = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("csv") => csv(path).map_err(|error| error.to_string()),
+        Some("parquet") => parquet::read(path),
+        _ => Err("a table is CSV or Parquet, and its name ends in .csv or .parquet".to_owned()),
+    };
+    let (columns, rows) = table.map_err(|what| format!("{name}: {what}"))?;
     for (i, column) in columns.iter().enumerate() {
         if !is_name(column) {
-            return Err(format!("{name}, line 1, column {}: {}", i + 1, name_rule("column", column)));
+            return Err(format!("{name}, column {}: {}", i + 1, name_rule("column", column)));
         }
         if columns[..i].contains(column) {
-            return Err(format!("{name}, line 1: the column `{column}` is here twice"));
+            return Err(format!("{name}: the column `{column}` is here twice"));
         }
     }
+    Ok((columns, rows))
+}
+
+fn csv(path: &Path) -> Result<Table, csv::Error> {
+    let mut reader = ReaderBuilder::new().trim(Trim::All).from_path(path)?;
+    let columns: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
     let mut rows = Vec::new();
     for record in reader.records() {
-        let record = record.map_err(wrong)?;
+        let record = record?;
         let line = record.position().map_or(0, csv::Position::line);
         let cells = columns.iter().zip(&record).filter(|(_, cell)| !cell.is_empty());
-        rows.push((line, cells.map(|(column, cell)| (column.clone(), value(cell))).collect()));
+        let cells = cells.map(|(column, cell)| (column.clone(), value(cell))).collect();
+        rows.push((format!("line {line}"), cells));
     }
     Ok((columns, rows))
 }
@@ -109,10 +122,14 @@ fn value(cell: &str) -> Value {
     if let Ok(flag) = cell.to_ascii_lowercase().parse() {
         return Value::Bool(flag);
     }
-    let integer = || cell.parse::<i64>().ok().map(serde_yaml::Number::from);
-    let float = || cell.parse::<f64>().ok().map(serde_yaml::Number::from);
-    let number = integer().or_else(float).and_then(|number| canonical(&number));
-    number.map_or_else(|| Value::String(cell.to_owned()), Value::Number)
+    number(cell).map_or_else(|| Value::String(cell.to_owned()), Value::Number)
+}
+
+/// A number in canonical form; none of text that is not one, and of infinities and NaN.
+pub(super) fn number(text: &str) -> Option<serde_json::Number> {
+    let integer = || text.parse::<i64>().ok().map(serde_yaml::Number::from);
+    let float = || text.parse::<f64>().ok().map(serde_yaml::Number::from);
+    integer().or_else(float).and_then(|number| canonical(&number))
 }
 
 #[cfg(test)]

@@ -135,11 +135,11 @@ fn what_is_wrong_with_a_table_is_told_with_its_line() {
         "8:16: networks.csv: CSV error: record 1 (line: 2, byte: 15): found record with 2 fields, but the previous \
          record has 3 fields",
     );
-    refused(OWN, "arch,seed,seed\n", "8:16: networks.csv, line 1: the column `seed` is here twice");
+    refused(OWN, "arch,seed,seed\n", "8:16: networks.csv: the column `seed` is here twice");
     refused(
         OWN,
         ",arch,seed\n",
-        "8:16: networks.csv, line 1, column 1: `` is not a valid column name; names are a letter, then letters, digits, \
+        "8:16: networks.csv, column 1: `` is not a valid column name; names are a letter, then letters, digits, \
          `-` and `_`",
     );
     refused(OWN, "file,arch,seed\n", "7:7: the sweep `networks` has no configuration");
