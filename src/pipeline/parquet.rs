@@ -26,7 +26,7 @@ pub(super) fn read(path: &Path) -> Result<Table, String> {
             })?;
             cells.extend(value.map(|value| (column, value)));
         }
-        rows.push((format!("row {}", i + 1), cells));
+        rows.push(cells);
     }
     Ok((columns, rows))
 }
@@ -65,8 +65,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn cells_are_numbers_flags_or_text_and_empty_ones_are_left_out() {
+    /// Writes two rows with a column of each kind.
+    fn write(path: &Path) {
         let schema = "message schema {
             required binary file (STRING);
             optional int64 seed;
@@ -74,11 +74,9 @@ mod tests {
             required double decay;
             required boolean augment;
         }";
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("networks.parquet");
         let schema = Arc::new(parse_message_type(schema).unwrap());
         let mut writer =
-            SerializedFileWriter::new(File::create(&path).unwrap(), schema, Default::default()).unwrap();
+            SerializedFileWriter::new(File::create(path).unwrap(), schema, Default::default()).unwrap();
         let mut group = writer.next_row_group().unwrap();
         let mut index = 0;
         while let Some(mut column) = group.next_column().unwrap() {
@@ -95,10 +93,16 @@ mod tests {
         }
         group.close().unwrap();
         writer.close().unwrap();
+    }
 
+    #[test]
+    fn cells_are_numbers_flags_or_text_and_empty_ones_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("networks.parquet");
+        write(&path);
         let (columns, rows) = read(&path).unwrap();
         assert_eq!(columns, ["file", "seed", "rate", "decay", "augment"]);
-        let cells: Vec<Value> = rows.into_iter().map(|(_, cells)| Value::Object(cells)).collect();
+        let cells: Vec<Value> = rows.into_iter().map(Value::Object).collect();
         assert_eq!(
             cells,
             [
@@ -106,6 +110,22 @@ mod tests {
                 json!({"file": "b.npz", "rate": 1, "augment": false}),
             ]
         );
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_or_another_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("networks.parquet");
+        write(&path);
+        let right = std::fs::read(&path).unwrap();
+        for place in 0..right.len() {
+            let mut bytes = right.clone();
+            bytes[place] ^= 0x41;
+            std::fs::write(&path, bytes).unwrap();
+            let _ = read(&path);
+        }
+        std::fs::write(&path, &right[..right.len() / 2]).unwrap();
+        assert!(read(&path).is_err());
     }
 
     #[test]

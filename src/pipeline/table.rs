@@ -37,51 +37,57 @@ pub(super) fn configurations(
     }
     let (columns, rows) = read(&root.join(&file)).map_err(|what| problems.value(&at, what)).ok()?;
     let mut right = true;
-    for (i, label) in sweep.labels.iter().enumerate() {
-        if !columns.contains(label) {
-            let hint = hint(label, columns.iter().map(String::as_str));
-            let what = format!("{} has no column `{label}`{hint}", file.display());
-            problems.value(&place.key("labels").index(i), what);
-            right = false;
-        }
+    for (i, label) in sweep.labels.iter().enumerate().filter(|(_, label)| !columns.contains(label)) {
+        let hint = hint(label, columns.iter().map(String::as_str));
+        let what = format!("{} has no column `{label}`{hint}", file.display());
+        problems.value(&place.key("labels").index(i), what);
+        right = false;
     }
     if !right {
         return None;
     }
-    let mut seen: BTreeMap<Labels, String> = BTreeMap::new();
+    let mut seen: BTreeMap<Labels, usize> = BTreeMap::new();
     let mut configurations = Vec::new();
-    for (row, values) in rows {
-        let mut wrong = |what: String| {
-            problems.value(&at, format!("{}, {row}: {what}", file.display()));
-            right = false;
-        };
-        let mut labels = Labels::new();
-        for label in &sweep.labels {
-            let text = values.get(label).map(|value| Scalar(Literal(value.clone())).text());
-            match text {
-                None => wrong(format!("`{label}` is empty; it tells the rows apart")),
-                Some(text) => {
-                    value_rule(&text).unwrap_or_else(&mut wrong);
-                    labels.insert(label.clone(), text);
-                }
+    // Counted from 1, without the line of names.
+    for (row, values) in (1..).zip(rows) {
+        let labels = labels(&sweep.labels, &values).and_then(|labels| match seen.get(&labels) {
+            Some(first) => {
+                let again = named(&labels);
+                Err(format!(
+                    "there is already a configuration {again}, in row {first}; `labels` may need another column"
+                ))
+            }
+            None => Ok(labels),
+        });
+        match labels {
+            Ok(labels) => {
+                seen.insert(labels.clone(), row);
+                configurations.push(Configuration { labels, values });
+            }
+            Err(what) => {
+                problems.value(&at, format!("{}, row {row}: {what}", file.display()));
+                right = false;
             }
         }
-        if let Some(first) = seen.insert(labels.clone(), row.clone()) {
-            let again = named(&labels);
-            wrong(format!(
-                "there is already a configuration {again}, in {first}; `labels` may need another column"
-            ));
-        }
-        configurations.push(Configuration { labels, values });
     }
     right.then_some(configurations)
+}
+
+/// The labels of a row with these values; an `Err` says which it lacks, or what is no label.
+fn labels(names: &[String], values: &Map<String, Value>) -> Result<Labels, String> {
+    let label = |name: &String| {
+        let value = values.get(name).ok_or_else(|| format!("`{name}` is empty; it tells the rows apart"))?;
+        let text = Scalar(Literal(value.clone())).text();
+        value_rule(&text).map(|()| (name.clone(), text))
+    };
+    names.iter().map(label).collect()
 }
 
 /// A table: the names of its columns, and its rows.
 pub(super) type Table = (Vec<String>, Vec<Row>);
 
-/// A row: where it is, as `line 3`, and its cells by column, without the empty ones.
-pub(super) type Row = (String, Map<String, Value>);
+/// A row: its cells by column, without the empty ones.
+pub(super) type Row = Map<String, Value>;
 
 /// Reads a table and checks the names of its columns; an `Err` says what is wrong with it.
 fn read(path: &Path) -> Result<Table, String> {
@@ -109,10 +115,9 @@ fn csv(path: &Path) -> Result<Table, csv::Error> {
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record?;
-        let line = record.position().map_or(0, csv::Position::line);
         let cells = columns.iter().zip(&record).filter(|(_, cell)| !cell.is_empty());
         let cells = cells.map(|(column, cell)| (column.clone(), value(cell))).collect();
-        rows.push((format!("line {line}"), cells));
+        rows.push(cells);
     }
     Ok((columns, rows))
 }

@@ -114,14 +114,14 @@ fn crates_are_looked_for_in_the_workspace() {
 }
 
 #[test]
-fn what_is_wrong_with_a_table_is_told_with_its_line() {
+fn what_is_wrong_with_a_table_is_told_with_its_row() {
     refused(
         OWN,
-        "file,arch,seed\na.npz,fc,1\nb.npz,,2\nc.npz,a b,3\nd.npz,fc,1\n",
-        "8:16: networks.csv, line 3: `arch` is empty; it tells the rows apart\n\
-         pipeline.yaml:8:16: networks.csv, line 4: `a b` cannot be the value of a label; use letters, digits, `-`, `_` \
+        "file,arch,seed\r\na.npz,fc,1\r\nb.npz,,2\r\nc.npz,a b,3\r\nd.npz,fc,1\r\n",
+        "8:16: networks.csv, row 2: `arch` is empty; it tells the rows apart\n\
+         pipeline.yaml:8:16: networks.csv, row 3: `a b` cannot be the value of a label; use letters, digits, `-`, `_` \
          and `.`, no `.` at the start\n\
-         pipeline.yaml:8:16: networks.csv, line 5: there is already a configuration arch=fc,seed=1, in line 2; \
+         pipeline.yaml:8:16: networks.csv, row 4: there is already a configuration arch=fc,seed=1, in row 1; \
          `labels` may need another column",
     );
     refused(
