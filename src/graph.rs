@@ -6,7 +6,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -297,11 +297,11 @@ impl Graph {
     }
 
     /// A file or folder of the project, which `sources` has the index of if it is known.
-    fn source(&mut self, path: &PathBuf, sources: &mut HashMap<PathBuf, u32>) -> Origin {
+    fn source(&mut self, path: &Path, sources: &mut HashMap<PathBuf, u32>) -> Origin {
         let next = self.sources.len() as u32;
-        let id = *sources.entry(path.clone()).or_insert(next);
+        let id = *sources.entry(path.to_owned()).or_insert(next);
         if id == next {
-            self.sources.push(path.clone());
+            self.sources.push(path.to_owned());
         }
         Origin::File(id)
     }
