@@ -6,7 +6,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -263,12 +263,16 @@ impl Graph {
         for source in written {
             match source {
                 Source::File(path) => {
-                    let next = self.sources.len() as u32;
-                    let id = *sources.entry(path.clone()).or_insert(next);
-                    if id == next {
-                        self.sources.push(path.clone());
+                    let file = self.source(path, sources);
+                    origins.iter_mut().for_each(|origins| origins.push(file));
+                }
+                Source::Files { variable, paths, .. } => {
+                    for (origins, id) in origins.iter_mut().zip(jobs.clone()) {
+                        let index = self.job(JobId(id)).configuration(variable);
+                        let path = index.and_then(|index| paths.get(index));
+                        let path = path.expect("the pipeline was checked: there is a path a configuration");
+                        origins.push(self.source(path, sources));
                     }
-                    origins.iter_mut().for_each(|origins| origins.push(Origin::File(id)));
                 }
                 Source::Jobs { stage, output, select } => {
                     let place = pipeline.stages[stage.0].outputs.keys().position(|name| name == output);
@@ -290,6 +294,16 @@ impl Graph {
             self.jobs[id as usize].inputs.push(input);
         }
         Ok(())
+    }
+
+    /// A file or folder of the project, which `sources` has the index of if it is known.
+    fn source(&mut self, path: &Path, sources: &mut HashMap<PathBuf, u32>) -> Origin {
+        let next = self.sources.len() as u32;
+        let id = *sources.entry(path.to_owned()).or_insert(next);
+        if id == next {
+            self.sources.push(path.to_owned());
+        }
+        Origin::File(id)
     }
 
     fn not_one(
@@ -379,6 +393,14 @@ impl Matching {
 }
 
 impl Job {
+    /// The place in its sweep of the configuration bound to this name.
+    fn configuration(&self, name: &str) -> Option<usize> {
+        self.bindings.iter().find_map(|binding| match binding {
+            Binding::Configuration { variable, index, .. } if variable == name => Some(*index),
+            _ => None,
+        })
+    }
+
     /// The labels that the members of the group bound to this name agree on.
     fn group(&self, name: &str) -> Option<&Labels> {
         self.bindings.iter().find_map(|binding| match binding {

@@ -231,6 +231,11 @@ impl Project {
         }
     }
 
+    /// Where programs of stage crates are kept: beside the crates, for all pipelines that use them.
+    pub fn programs(&self) -> PathBuf {
+        self.pipeline.workspace.join(".ribbon")
+    }
+
     /// Where the pipeline publishes: outputs/PROFILE.
     pub fn outputs(&self) -> PathBuf {
         self.root.join("outputs").join(&self.pipeline.profile)
@@ -242,7 +247,7 @@ impl Project {
     /// When a file cannot be read.
     pub fn code_now(&self, folder: &str) -> Result<Code, code::Error> {
         let mut files = Files::open(&self.state.analyses(), |path| self.memo.hash(path));
-        Workspace::open(&self.root, std::env::vars_os())?.code(folder, &mut files)
+        Workspace::open(&self.pipeline.workspace, std::env::vars_os())?.code(folder, &mut files)
     }
 
     /// A file that a stage's keys depend on and its jobs read where it stands, if it is not what it was when the project
@@ -315,7 +320,7 @@ fn code_of_stages(pipeline: &Pipeline, state: &State, memo: &Memo) -> Result<Vec
     let cache = state.analyses();
     let mut files = Files::open(&cache, |path| memo.hash(path));
     let crates = pipeline.stages.iter().any(|stage| matches!(stage.program, Program::Crate(_)));
-    let workspace = crates.then(|| Workspace::open(&pipeline.root, std::env::vars_os())).transpose()?;
+    let workspace = crates.then(|| Workspace::open(&pipeline.workspace, std::env::vars_os())).transpose()?;
     let mut known: BTreeMap<&Path, Code> = BTreeMap::new();
     let mut codes = Vec::new();
     for stage in &pipeline.stages {

@@ -2,6 +2,9 @@
 //!
 //! One test, because each step builds on what the one before has made, and builds are what takes the time.
 
+#[path = "paper/own.rs"]
+mod own;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -47,9 +50,10 @@ impl Workspace {
         self.folder.path().join(name)
     }
 
-    fn ribbon(&self, arguments: &[&str]) -> Output {
+    /// `ribbon` in a folder of the workspace.
+    fn ribbon(&self, folder: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ribbon"));
-        command.args(["--profile", "tiny"]).args(arguments).current_dir(self.folder.path());
+        command.args(arguments).current_dir(self.path(folder));
         // Where this test was built lies what its stages are built of: polars and torch-sys take minutes.
         let target = Path::new(env!("CARGO_BIN_EXE_ribbon")).ancestors().nth(2).unwrap();
         command.env("CARGO_TARGET_DIR", target);
@@ -59,10 +63,19 @@ impl Workspace {
 
     /// Runs everything, which must end well.
     fn run(&self, arguments: &[&str]) -> Ran {
-        let output = self.ribbon(&[&["run", "--json"], arguments].concat());
+        let (ran, is_well) = self.run_in("", &[&["--profile", "tiny"], arguments].concat());
+        assert!(is_well, "{:?}", ran.events);
+        ran
+    }
+
+    /// Runs the pipeline of a folder; and whether that ended well.
+    fn run_in(&self, folder: &str, arguments: &[&str]) -> (Ran, bool) {
+        let output = self.ribbon(folder, &[&["run", "--json"], arguments].concat());
         let text = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-        Ran { events: text.lines().map(|line| serde_json::from_str(line).unwrap()).collect() }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let event = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {text}{said}"));
+        assert!(!text.is_empty(), "{said}");
+        (Ran { events: text.lines().map(event).collect() }, output.status.success())
     }
 
     fn edit(&self, file: &str, from: &str, to: &str) {
@@ -175,6 +188,8 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
         assert_eq!(torch, ["train", "predict"].contains(&name), "{name} and libtorch");
         assert_eq!(blas, ["embed", "tangents"].contains(&name), "{name} and OpenBLAS");
     }
+
+    own::networks_trained_elsewhere_get_the_same_figures(&workspace);
 
     // Training again gives equal bits.
     let again = workspace.run(&["--force", "train", "--force", "predict"]);

@@ -31,7 +31,7 @@ pub(super) fn edges(project: &Project) -> BTreeSet<(usize, usize)> {
         .flat_map(|(to, input)| input.sources().iter().map(move |source| (to, source)))
         .filter_map(|(to, source)| match source {
             Source::Jobs { stage, .. } => Some((stage.0, to)),
-            Source::File(_) => None,
+            Source::File(_) | Source::Files { .. } => None,
         })
         .collect()
 }

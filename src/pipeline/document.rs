@@ -22,6 +22,8 @@ pub(super) struct Document {
     pub version: u32,
     /// The profile that runs when --profile is not given.
     pub profile: Option<String>,
+    /// The folder whose cargo workspace has the crates of `crate`, when it is not this one: `../..`.
+    pub workspace: Option<String>,
     /// Parameters of every profile; `$name` stands for one.
     #[serde(default)]
     pub params: IndexMap<String, Literal>,
@@ -98,6 +100,11 @@ pub(super) struct Sweep {
     /// Every combination of these is a configuration; the keys are its labels.
     #[serde(default)]
     pub matrix: IndexMap<String, Values>,
+    /// Instead of a matrix: a CSV file (names in its first line) or a Parquet file, whose rows are configurations.
+    pub table: Option<String>,
+    /// The columns of `table` that tell its rows apart; the others are settings.
+    #[serde(default)]
+    pub labels: Vec<String>,
     /// Combinations to leave out, by some or all of their labels.
     #[serde(default)]
     pub exclude: Vec<Condition>,
@@ -155,7 +162,7 @@ pub(super) struct Stage {
     /// A line for people.
     #[serde(default)]
     pub about: String,
-    /// The folder of the crate whose program does the jobs; or say `run`.
+    /// The folder of the crate whose program does the jobs, from `workspace`; or say `run`.
     #[serde(rename = "crate")]
     pub krate: Option<String>,
     /// The command that does a job, with {inputs.NAME}, {outputs.NAME} and {params.NAME} in it; or say `crate`.
@@ -170,7 +177,8 @@ pub(super) struct Stage {
     /// What the stage gets to know; `$name` stands for a parameter or a configuration, `$name.value` for one value of it.
     #[serde(default)]
     pub params: IndexMap<String, Literal>,
-    /// `stage.output`, `stage[*].output`, `stage[label=value].output`, `stage[group].output`, `./path`, or a list of them.
+    /// `stage.output`, `stage[*].output`, `stage[label=value].output`, `stage[group].output`, `./path`, or a list of them;
+    /// `./folder/{network.file}` names a file for each configuration.
     #[serde(default)]
     pub inputs: IndexMap<String, OneOrMany<String>>,
     /// Names of files; with a trailing `/`, of folders.

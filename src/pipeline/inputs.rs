@@ -7,8 +7,8 @@ use super::document::{Document, OneOrMany};
 use super::error::{Problems, hint};
 use super::fanout::{self, Label, StageLabels};
 use super::positions::Place;
-use super::reference::{Pick, Reference, is_name, name_rule, reference};
-use super::{Each, Input, Labels, Select, Source, Stage, StageId, Sweep, stage};
+use super::reference::{Pick, Reference, braces, is_name, name_rule, project_path, reference};
+use super::{Each, Input, Labels, Select, Source, Stage, StageId, Sweep, stage, sweep};
 
 /// Fills in the inputs of stages that are otherwise right. Their ids are places in `stages` as given, which [`sort`]
 /// changes.
@@ -55,9 +55,7 @@ impl Resolver<'_> {
             for (i, text) in sources.as_slice().iter().enumerate() {
                 let place = place.index(i);
                 if text.starts_with("./") {
-                    found.extend(
-                        stage::file(text, "the source", &place, self.root, problems).map(Source::File),
-                    );
+                    found.extend(self.file(consumer, text, &place, problems));
                 } else {
                     match reference(text).and_then(|reference| self.jobs(consumer, &labels, &reference)) {
                         Ok(source) => found.push(source),
@@ -73,6 +71,55 @@ impl Resolver<'_> {
             inputs.insert(name.clone(), input);
         }
         inputs
+    }
+
+    /// A file of the project, or one for each configuration.
+    fn file(&self, consumer: &Stage, text: &str, place: &Place, problems: &mut Problems) -> Option<Source> {
+        if !text.contains('{') {
+            return stage::file(text, "the source", place, self.root, problems).map(Source::File);
+        }
+        self.files(consumer, text).map_err(|what| problems.value(place, what)).ok()
+    }
+
+    /// The file of each configuration, of a path with `{variable.value}` in it.
+    fn files(&self, consumer: &Stage, text: &str) -> Result<Source, String> {
+        let used = braces(text)?;
+        let bound = |name: &str| {
+            consumer.each.iter().find_map(|clause| match clause {
+                Each::Configuration { variable, sweep } if variable == name => Some(&self.sweeps[sweep.0]),
+                _ => None,
+            })
+        };
+        let (variable, _) = used[0].split_once('.').unwrap_or((used[0], ""));
+        let sweep = bound(variable).ok_or_else(|| {
+            let wanted = "write {NAME.VALUE}, where the stage says `each: NAME in SWEEP`";
+            format!("`{{{}}}` is no value of the job's configuration; {wanted}", used[0])
+        })?;
+        let mut values = Vec::new();
+        for brace in used {
+            let value = brace.strip_prefix(variable).and_then(|rest| rest.strip_prefix('.'));
+            let value = value.ok_or_else(|| format!("`{{{brace}}}` is no value of `{variable}`"))?;
+            stage::has_value(sweep, value)?;
+            values.push((format!("{{{brace}}}"), value));
+        }
+        let mut missing = Vec::new();
+        let mut paths = Vec::new();
+        for configuration in &sweep.configurations {
+            let filled = values.iter().fold(text.to_owned(), |path, (brace, value)| {
+                let value = &configuration.values[*value];
+                path.replace(brace, value.as_str().unwrap_or(&value.to_string()))
+            });
+            let path = project_path(&filled)?;
+            if !self.root.join(&path).exists() {
+                missing.push(format!("{}, of {}", path.display(), sweep::named(&configuration.labels)));
+            }
+            paths.push(path);
+        }
+        match &missing[..] {
+            [] => Ok(Source::Files { variable: variable.to_owned(), text: text.to_owned(), paths }),
+            [only] => Err(format!("the source {only}, does not exist")),
+            [first, ..] => Err(format!("{} sources do not exist; the first is {first}", missing.len())),
+        }
     }
 
     /// The jobs that a reference takes for a job of the consumer.

@@ -62,7 +62,7 @@ pub(super) fn literal(yaml: &Yaml, place: &Place, refuse: &mut dyn FnMut(&Place,
 }
 
 /// Whole numbers as integers where 64 bits hold them, else the float; none for infinities and NaN.
-fn canonical(number: &serde_yaml::Number) -> Option<Number> {
+pub(super) fn canonical(number: &serde_yaml::Number) -> Option<Number> {
     if let Some(integer) = number.as_i64() {
         return Some(integer.into());
     }

@@ -1,6 +1,7 @@
 //! From the file's text to a checked pipeline, phase by phase; a phase that finds problems is the last.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::document::{self, Document};
 use super::error::{PipelineError, Problem, Problems, hint};
@@ -43,7 +44,7 @@ pub fn profiles(path: &Path) -> Result<Vec<(String, String)>, PipelineError> {
 }
 
 fn read(path: &Path) -> Result<String, PipelineError> {
-    std::fs::read_to_string(path).map_err(|source| PipelineError::Read { path: path.to_owned(), source })
+    fs::read_to_string(path).map_err(|source| PipelineError::Read { path: path.to_owned(), source })
 }
 
 /// Reads YAML of the schema's shape.
@@ -93,10 +94,11 @@ fn checked(
     }
     problems.so_far()?;
 
-    let sweeps = sweeps(document, profile, &params, problems);
+    let sweeps = sweeps(document, profile, &params, root, problems);
+    let workspace = workspace(document, root, problems);
     problems.so_far()?;
 
-    let scope = Scope { root, params: &params, sweeps: &sweeps };
+    let scope = Scope { root, workspace: &workspace, params: &params, sweeps: &sweeps };
     let stage = |(name, given): (&String, _)| {
         stage::check(name, given, &Place::of(&["stages", name]), &scope, problems)
     };
@@ -111,7 +113,27 @@ fn checked(
     let share = document.share.as_ref().and_then(|given| share::check(given, root, problems));
     let trust = share::trust(document.trust.as_ref(), problems);
     problems.so_far()?;
-    Ok(Pipeline { root: root.to_owned(), profile: profile.to_owned(), sweeps, stages, share, trust })
+    Ok(Pipeline {
+        root: root.to_owned(),
+        workspace,
+        profile: profile.to_owned(),
+        sweeps,
+        stages,
+        share,
+        trust,
+    })
+}
+
+/// The folder of the cargo workspace: the one named, without links and `..`, or the project's.
+fn workspace(document: &Document, root: &Path, problems: &mut Problems) -> PathBuf {
+    let Some(text) = &document.workspace else { return root.to_owned() };
+    let folder = fs::canonicalize(root.join(text)).unwrap_or_else(|_| root.join(text));
+    if !folder.join("Cargo.toml").is_file() {
+        let what =
+            "is no cargo workspace: it has no Cargo.toml; name the folder that holds the stages' crates";
+        problems.value(&Place::of(&["workspace"]), format!("{} {what}", folder.display()));
+    }
+    folder
 }
 
 /// The profile that runs: the one given, or else the file's.
@@ -144,13 +166,19 @@ fn chosen<'a>(
 }
 
 /// The sweeps of all profiles, but for those the profile has itself, then the profile's.
-fn sweeps(document: &Document, profile: &str, params: &Params, problems: &mut Problems) -> Vec<Sweep> {
+fn sweeps(
+    document: &Document,
+    profile: &str,
+    params: &Params,
+    root: &Path,
+    problems: &mut Problems,
+) -> Vec<Sweep> {
     let own = &document.profiles[profile].sweeps;
     let shared = document.sweeps.iter().filter(|(name, _)| !own.contains_key(*name));
     let shared = shared.map(|(name, sweep)| (name, sweep, Place::of(&["sweeps"])));
     let own = own.iter().map(|(name, sweep)| (name, sweep, Place::of(&["profiles", profile, "sweeps"])));
     let unroll = |(name, given, place): (&String, _, Place)| {
-        sweep::unroll(name, given, &place.key(name), params, problems)
+        sweep::unroll(name, given, &place.key(name), params, root, problems)
     };
     shared.chain(own).map(unroll).collect()
 }

@@ -9,12 +9,14 @@ mod inputs;
 mod literal;
 mod load;
 mod params;
+mod parquet;
 mod positions;
 mod reference;
 mod shape;
 mod share;
 mod stage;
 mod sweep;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +46,8 @@ pub fn group_name(labels: &Labels, by: &[String]) -> String {
 pub struct Pipeline {
     /// The folder pipeline.yaml stands in; every path in it is relative to this.
     pub root: PathBuf,
+    /// The folder of the cargo workspace that the stages' crates are in: `root`, unless the file says otherwise.
+    pub workspace: PathBuf,
     /// The profile's name.
     pub profile: String,
     /// Sweeps, their configurations in the order of the file.
@@ -131,7 +135,7 @@ pub struct Stage {
 /// What runs a stage's jobs.
 #[derive(Debug)]
 pub enum Program {
-    /// A crate of the workspace, by its folder relative to the root; the runner builds it.
+    /// A crate, by its folder relative to [`Pipeline::workspace`]; the runner builds it.
     Crate(PathBuf),
     /// Any command.
     Command {
@@ -210,7 +214,7 @@ impl Input {
         match self {
             Input::Many(_) => true,
             Input::One(Source::Jobs { select, .. }) => select.all || select.group.is_some(),
-            Input::One(Source::File(_)) => false,
+            Input::One(Source::File(_) | Source::Files { .. }) => false,
         }
     }
 }
@@ -220,6 +224,15 @@ impl Input {
 pub enum Source {
     /// A file or folder of the project, relative to the root.
     File(PathBuf),
+    /// A file or folder of the project for each configuration of a sweep.
+    Files {
+        /// The name the configuration is bound to.
+        variable: String,
+        /// As written, with `{variable.value}` in it.
+        text: String,
+        /// Of each configuration in the order of the sweep, relative to the root.
+        paths: Vec<PathBuf>,
+    },
     /// An output of another stage's jobs.
     Jobs {
         /// The stage.

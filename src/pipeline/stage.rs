@@ -19,6 +19,8 @@ use super::{Each, Gpu, Kind, Needs, Output, Param, Program, Stage, Sweep};
 pub(super) struct Scope<'a> {
     /// The project's folder.
     pub root: &'a Path,
+    /// The folder of the workspace that has the crates.
+    pub workspace: &'a Path,
     /// The profile's parameters.
     pub params: &'a Params,
     /// The profile's sweeps.
@@ -102,8 +104,8 @@ fn program(
                 );
             }
             let place = place.key("crate");
-            let folder = file(folder, "the crate's folder", &place, scope.root, problems)?;
-            if !scope.root.join(&folder).join("Cargo.toml").is_file() {
+            let folder = file(folder, "the crate's folder", &place, scope.workspace, problems)?;
+            if !scope.workspace.join(&folder).join("Cargo.toml").is_file() {
                 problems.value(&place, format!("{} is not a crate: it has no Cargo.toml", folder.display()));
             }
             Some(Program::Crate(folder))
@@ -239,7 +241,8 @@ fn no_values(name: &str) -> String {
     )
 }
 
-fn has_value(sweep: &Sweep, value: &str) -> Result<(), String> {
+/// That every configuration of a sweep has a value.
+pub(super) fn has_value(sweep: &Sweep, value: &str) -> Result<(), String> {
     let lacking = sweep.configurations.iter().find(|configuration| !configuration.values.contains_key(value));
     let Some(lacking) = lacking else { return Ok(()) };
     if sweep.configurations.iter().any(|configuration| configuration.values.contains_key(value)) {

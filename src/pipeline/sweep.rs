@@ -1,6 +1,7 @@
-//! Sweeps: matrix, exclude, include and settings unrolled into configurations.
+//! Sweeps: matrix or table, exclude, include and settings unrolled into configurations.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
@@ -10,7 +11,7 @@ use super::literal::Scalar;
 use super::params::Params;
 use super::positions::Place;
 use super::reference::{is_name, name_rule};
-use super::{Configuration, Labels, Sweep};
+use super::{Configuration, Labels, Sweep, table};
 
 /// A sweep of more combinations is taken for a mistake: it would fill the memory before anybody sees it.
 const MOST: usize = 1_000_000;
@@ -21,19 +22,29 @@ pub(super) fn unroll(
     sweep: &document::Sweep,
     place: &Place,
     params: &Params,
+    root: &Path,
     problems: &mut Problems,
 ) -> Sweep {
     if !is_name(name) {
         problems.key(place, name_rule("sweep", name));
     }
-    let domains = domains(sweep, &place.key("matrix"), problems);
+    let rows = sweep.table.as_ref().map(|path| table::configurations(sweep, path, place, root, problems));
+    if rows.is_none() && !sweep.labels.is_empty() {
+        problems.key(&place.key("labels"), "`labels` goes with `table`; the keys of a matrix are its labels");
+    }
+    let domains = match &rows {
+        // Without right rows, all that refers to them would seem wrong too.
+        Some(None) => return Sweep { name: name.to_owned(), configurations: Vec::new() },
+        Some(Some(rows)) => values_of(rows),
+        None => domains(sweep, &place.key("matrix"), problems),
+    };
     let excluded = conditions(&sweep.exclude, &place.key("exclude"), &domains, problems);
     let combinations = sweep.matrix.values().fold(1, |all: usize, values| all.saturating_mul(values.0.len()));
     if combinations > MOST {
         problems.key(place, format!("the matrix of the sweep `{name}` has more than {MOST} combinations"));
         return Sweep { name: name.to_owned(), configurations: Vec::new() };
     }
-    let mut configurations = product(&sweep.matrix);
+    let mut configurations = rows.flatten().unwrap_or_else(|| product(&sweep.matrix));
     configurations
         .retain(|configuration| !excluded.iter().any(|condition| condition.meets(&configuration.labels)));
     include(sweep, &place.key("include"), &mut configurations, problems);
@@ -65,16 +76,28 @@ fn domains(sweep: &document::Sweep, place: &Place, problems: &mut Problems) -> D
     domains
 }
 
+/// The values of each label of configurations.
+fn values_of(configurations: &[Configuration]) -> Domains {
+    let mut domains = Domains::new();
+    for (label, value) in configurations.iter().flat_map(|configuration| &configuration.labels) {
+        domains.entry(label.clone()).or_default().insert(value.clone());
+    }
+    domains
+}
+
 /// Labels stand in the names of jobs and of published files, and between `+`, `,`, `=` and brackets.
-fn check_value(value: &Scalar, place: &Place, problems: &mut Problems) {
-    let text = value.text();
+pub(super) fn value_rule(text: &str) -> Result<(), String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if text.is_empty() || text.starts_with('.') || !text.chars().all(allowed) {
-        problems.value(
-            place,
-            format!("`{text}` cannot be the value of a label; use letters, digits, `-`, `_` and `.`, no `.` at the start"),
-        );
+        return Err(format!(
+            "`{text}` cannot be the value of a label; use letters, digits, `-`, `_` and `.`, no `.` at the start"
+        ));
     }
+    Ok(())
+}
+
+fn check_value(value: &Scalar, place: &Place, problems: &mut Problems) {
+    value_rule(&value.text()).unwrap_or_else(|what| problems.value(place, what));
 }
 
 /// Every combination, the last label changing fastest.
@@ -93,6 +116,7 @@ fn product(matrix: &indexmap::IndexMap<String, document::Values>) -> Vec<Configu
     rows.into_iter().map(configuration).collect()
 }
 
+/// A configuration without settings.
 fn configuration<'a>(labels: impl IntoIterator<Item = (&'a String, &'a Scalar)>) -> Configuration {
     let mut configuration = Configuration { labels: Labels::new(), values: Map::new() };
     for (label, value) in labels {
@@ -194,10 +218,7 @@ fn apply_settings(
     params: &Params,
     problems: &mut Problems,
 ) {
-    let mut domains = Domains::new();
-    for (label, value) in configurations.iter().flat_map(|configuration| &configuration.labels) {
-        domains.entry(label.clone()).or_default().insert(value.clone());
-    }
+    let domains = values_of(configurations);
     for (i, setting) in sweep.settings.iter().enumerate() {
         let place = place.index(i);
         let condition = condition(&setting.when, &place.key("when"), &domains, problems);

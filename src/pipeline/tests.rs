@@ -1,5 +1,6 @@
-//! What a right pipeline becomes; [`wrong`] has what is said of wrong ones.
+//! What a right pipeline becomes; [`wrong`] has what is said of wrong ones, [`elsewhere`] what others made.
 
+mod elsewhere;
 mod wrong;
 
 use std::fs;

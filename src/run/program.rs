@@ -48,7 +48,7 @@ fn placed(root: &Path, command: &[String], code: &[PathBuf], reads: &[PathBuf]) 
 }
 
 fn reach(project: &Project, stage: &Stage, command: &[OsString]) -> Reach {
-    let closed = [project.root.clone(), project.state.store()];
+    let closed = [project.root.clone(), project.pipeline.workspace.clone(), project.state.store()];
     let closed: Vec<PathBuf> = closed.map(|path| path.canonicalize().unwrap_or(path)).into();
     let program = Path::new(&command[0]);
     let program = match program.components().count() {

@@ -204,7 +204,7 @@ impl<'env> Run<'_, '_, 'env> {
                 let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
                 report.tell(project, &Happening::Build(line));
             };
-            let builder = Builder::new(&project.root, project.state.folder(), std::env::vars_os());
+            let builder = Builder::new(&project.pipeline.workspace, &project.programs(), std::env::vars_os());
             binaries = builder.binaries(&crates, &mut |folder| project.code_now(folder), &say)?;
         }
         for &index in stages {

@@ -1,9 +1,9 @@
 //! The example with stages in Rust and in Python, as somebody who copies it runs it.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
+use crate::python::{self, skipped};
 use crate::scratch::Scratch;
 
 /// A copy of an example.
@@ -26,40 +26,10 @@ fn copy(root: &Path, folder: &Path, to: &Scratch) {
     }
 }
 
-/// Whether a command ends well.
-fn succeeds(program: impl AsRef<Path>, words: &[&str]) -> bool {
-    let mut command = Command::new(program.as_ref());
-    let ended = command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    ended.is_ok_and(|status| status.success())
-}
-
-/// The folder of a `python3` that has matplotlib: the one there is, or a virtual environment that is kept between tests.
-fn python(requirements: &Path) -> Option<PathBuf> {
-    const HAS: [&str; 2] = ["-c", "import matplotlib"];
-    let path = std::env::var_os("PATH")?;
-    let first = std::env::split_paths(&path).find(|folder| folder.join("python3").is_file())?;
-    if succeeds(first.join("python3"), &HAS) {
-        return Some(first);
-    }
-    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("matplotlib");
-    let folder = environment.join("bin");
-    let install = ["-m", "pip", "install", "--quiet", "--requirement", requirements.to_str()?];
-    let is_ready = succeeds(folder.join("python3"), &HAS)
-        || succeeds(first.join("python3"), &["-m", "venv", environment.to_str()?])
-            && succeeds(folder.join("python3"), &install);
-    is_ready.then_some(folder)
-}
-
-/// Says so past the test runner, which shows what a test prints only when it fails.
-fn skipped(why: &str) {
-    let text = format!("SKIPPED a test of examples/python-figure: {why}\n");
-    std::io::stderr().write_all(text.as_bytes()).unwrap();
-}
-
 #[test]
 fn stages_in_rust_and_in_plain_python_make_a_figure() {
-    if !succeeds("python3", &["--version"]) {
-        return skipped("there is no python3");
+    if !python::succeeds(Command::new("python3").arg("--version")) {
+        return skipped("a test of examples/python-figure");
     }
     let example = copied("python-figure");
     let run = example.run("sketch");
@@ -72,16 +42,15 @@ fn stages_in_rust_and_in_plain_python_make_a_figure() {
 }
 
 #[test]
-fn a_matplotlib_figure_is_drawn_again_when_its_code_or_its_pinned_versions_change() {
-    let mut example = copied("python-figure");
-    let Some(folder) = python(&example.path("requirements.lock")) else {
-        return skipped("python3 has no matplotlib, and it cannot be installed here");
+fn a_figure_of_a_virtual_environment_is_drawn_again_when_its_code_or_its_pinned_versions_change() {
+    let example = copied("python-figure");
+    let Some(environment) = python::environment() else {
+        return skipped("a test of examples/python-figure");
     };
-    let path = std::env::var_os("PATH").unwrap();
-    let folders = std::iter::once(folder).chain(std::env::split_paths(&path));
-    example.set("PATH", std::env::join_paths(folders).unwrap().into_string().unwrap());
+    std::os::unix::fs::symlink(environment, example.path(".venv")).unwrap();
     let run = example.run("figure");
     assert_eq!((run.code, run.made().as_str()), (Some(0), "walk 3, figure 1"), "{}", run.err);
+    assert!(!run.out.contains("no-sandbox") && !run.err.contains("Landlock"), "{}", run.err);
     let figure = example.read("outputs/small/figure.svg");
     assert!(figure.contains("<svg ") && figure.contains("drift 0.05"), "{figure}");
     example.run("--force figure");
@@ -89,6 +58,33 @@ fn a_matplotlib_figure_is_drawn_again_when_its_code_or_its_pinned_versions_chang
     assert_eq!(example.run("figure").made(), "nothing");
     example.edit("requirements.lock", "cycler==", "# cycler\ncycler==");
     assert_eq!(example.run("figure").made(), "figure 1");
+    example.edit("plot.py", "linewidth=1", "linewidth=2");
+    assert_eq!(example.run("figure").made(), "figure 1");
     let why = example.ribbon("why figure --set steps=500").out;
     assert!(why.starts_with("3 walk jobs: params.steps 400 -> 500\n"), "{why}");
+    // What is installed is not read unless it is declared.
+    example.edit("pipeline.yaml", "    reads: [.venv]\n", "    env: [LANG]\n");
+    let run = example.run("figure");
+    assert_eq!((run.code, run.count("failed")), (Some(1), 1), "{}", run.err);
+}
+
+/// What the two pipelines share has to be the same: only where predictions come from differs.
+#[test]
+fn the_stages_of_own_predictions_are_those_of_the_paper() {
+    let read = |path: &str| -> serde_yaml::Value {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        let text = std::fs::read_to_string(path).unwrap();
+        serde_yaml::from_str(&text.replace("predict[", "import[").replace("prepare.data", "labels.data"))
+            .unwrap()
+    };
+    let (own, paper) = (read("examples/own-predictions/pipeline.yaml"), read("pipeline.yaml"));
+    let mut shared = 0;
+    for (name, stage) in own["stages"].as_mapping().unwrap() {
+        let name = name.as_str().unwrap();
+        if !["labels", "import"].contains(&name) {
+            assert_eq!(Some(stage), paper["stages"].get(name), "{name}");
+            shared += 1;
+        }
+    }
+    assert!(shared >= 12, "{shared}");
 }

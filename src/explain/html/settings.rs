@@ -68,6 +68,7 @@ fn clause(pipeline: &Pipeline, each: &Each) -> String {
 fn source(pipeline: &Pipeline, source: &Source) -> String {
     match source {
         Source::File(path) => format!("./{}", path.display()),
+        Source::Files { text, .. } => text.clone(),
         Source::Jobs { stage, output, select } => {
             format!("{}{}.{output}", pipeline.stages[stage.0].name, selected(select))
         }

@@ -25,15 +25,13 @@ fn unknown_keys_are_named_with_the_nearest() {
     refused(
         "profile: small\n",
         "profle: small\n",
-        "2:1: unknown key `profle` in pipeline.yaml; did you mean `profile`? (there are `params`, \
-         `profile`, `profiles`, `share`, `stages`, `sweeps`, `trust`, \
-         `version`)",
+        "2:1: unknown key `profle` in pipeline.yaml; did you mean `profile`?",
     );
     refused(
         "        include:",
         "        includes:",
         "14:9: unknown key `includes` in profiles.small.sweeps.networks; did you mean `include`? \
-         (there are `exclude`, `include`, `matrix`, `settings`)",
+         (there are `exclude`, `include`, `labels`, `matrix`, `settings`, `table`)",
     );
 }
 

@@ -95,7 +95,9 @@ pub fn draw(configurations: &Table, linkage: &Table, split: &str) -> Result<Stri
     })
 }
 
+/// The columns that there are: networks of others may lack some, but not the first.
 fn columns(configurations: &Table) -> Result<Vec<Column>> {
+    let is_there = |name: &str| configurations.columns().iter().any(|column| column.name() == name);
     let column = |(name, words, width): (&str, &'static str, f64)| {
         let cells = texts(configurations, name)?;
         let values = distinct(&cells);
@@ -115,7 +117,9 @@ fn columns(configurations: &Table) -> Result<Vec<Column>> {
             .collect();
         Ok(Column { words, width, cells, colours })
     };
-    COLUMNS.into_iter().map(column).collect()
+    let (first, others) = (COLUMNS[0], &COLUMNS[1..]);
+    let others = others.iter().copied().filter(|(name, ..)| is_there(name));
+    std::iter::once(first).chain(others).map(column).collect()
 }
 
 fn entries(columns: &[Column]) -> Vec<Entry> {
@@ -192,6 +196,14 @@ mod tests {
             ],
         );
         assert_eq!(svg, draw(&configurations, &linkage, "train").unwrap());
+    }
+
+    #[test]
+    fn a_column_that_networks_do_not_have_is_left_out() {
+        let all = sample::configurations(&["fc", "vit"]);
+        let some = all.columns().iter().filter(|column| column.name() != "augment").cloned().collect();
+        let svg = draw(&Table::new(some).unwrap(), &sample::linkage(6), "train").unwrap();
+        assert!(svg.contains("decay") && !svg.contains("augmented"));
     }
 
     #[test]

@@ -1,0 +1,333 @@
+//! The predictions of one network: checked against the data, in the form in which the stage `predict` writes them.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use kit::{Tensors, TensorsWriter};
+use serde_json::{Map, Value, json};
+
+use crate::arrays::{self, Arrays};
+use crate::rows::{self, Kind, Score};
+
+/// The columns of a network's row that are not its settings.
+const FILE: &str = "file";
+const PARAMETERS: &str = "parameters";
+
+/// Of one network, as other stages take them.
+#[derive(Debug)]
+pub struct Predictions {
+    /// The tensors.
+    pub tensors: TensorsWriter,
+    /// `network` and `parameters`.
+    pub metadata: Value,
+}
+
+/// Reads the file of a network, whose row of the table is `row`. `data`: the labels of all splits.
+///
+/// # Errors
+/// When file and data do not fit together, or rows are no distributions; names the split, the checkpoint, the sample
+/// and its values.
+pub fn import(
+    path: &Path,
+    kind: Kind,
+    row: Map<String, Value>,
+    data: &Tensors,
+    progress: impl FnMut(u64, u64),
+) -> Result<Predictions> {
+    Ok(Predictions { metadata: metadata(row)?, tensors: tensors(path, kind, data, progress)? })
+}
+
+/// What the table says of a network: its settings, and how many weights it has.
+fn metadata(mut row: Map<String, Value>) -> Result<Value> {
+    row.remove(FILE);
+    let parameters = row.remove(PARAMETERS).context(
+        "the table has no column `parameters`: how many weights the network has, \
+         in PyTorch sum(p.numel() for p in model.parameters())",
+    )?;
+    ensure!(
+        parameters.as_i64().is_some_and(|count| count > 0),
+        "the column `parameters` has {parameters}; the number of the network's weights is wanted"
+    );
+    Ok(json!({"network": row, "parameters": parameters}))
+}
+
+fn tensors(
+    path: &Path,
+    kind: Kind,
+    data: &Tensors,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<TensorsWriter> {
+    let names = data.names();
+    let splits: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix("_labels")).collect();
+    let classes = data.metadata::<Value>()?["classes"].as_array().map_or(0, Vec::len);
+    let mut arrays = arrays::read(path, |name| splits.contains(&name) || ["step", "epoch"].contains(&name))?;
+
+    let mut tensors = TensorsWriter::new();
+    let mut count = None;
+    for (done, split) in splits.iter().enumerate() {
+        let labels = data.i64s(&format!("{split}_labels"))?.values;
+        let array = arrays.remove(*split).with_context(|| {
+            format!("there is no array `{split}`; predictions are arrays named {}", splits.join(" and "))
+        })?;
+        let shape = array.shape.clone();
+        let [checkpoints, samples, found] = shape[..] else {
+            bail!("`{split}` has the shape {shape:?}, expected [checkpoints, samples, classes]")
+        };
+        ensure!(
+            samples == labels.len(),
+            "`{split}` has predictions of {samples} samples (shape {shape:?}), but there are {} labels",
+            labels.len()
+        );
+        ensure!(found == classes, "`{split}` has {found} classes (shape {shape:?}), the data have {classes}");
+        ensure!(checkpoints > 0, "`{split}` has no checkpoint (shape {shape:?})");
+        let before = *count.get_or_insert(checkpoints);
+        ensure!(
+            before == checkpoints,
+            "`{split}` has {checkpoints} checkpoints, `{}` has {before}",
+            splits[0]
+        );
+        let mut values = array.into_f32s().with_context(|| format!("`{split}`"))?;
+        let mut scores = Vec::with_capacity(checkpoints);
+        for (checkpoint, rows) in values.chunks_exact_mut(samples * classes).enumerate() {
+            let score = rows::probabilities(kind, rows, labels);
+            scores.push(score.with_context(|| format!("`{split}`, checkpoint {checkpoint}"))?);
+            progress((done * checkpoints + checkpoint + 1) as u64, (splits.len() * checkpoints) as u64);
+        }
+        let column = |value: fn(&Score) -> f64| scores.iter().map(value).collect::<Vec<_>>();
+        tensors
+            .f32s(split, &shape, &values)
+            .f64s(&format!("{split}_loss"), &[checkpoints], &column(|score| score.loss))
+            .f64s(&format!("{split}_error"), &[checkpoints], &column(|score| score.error));
+    }
+    let count = count.context("the data have no labels")?;
+    let epoch = moments(&mut arrays, "epoch", count)?;
+    let step = moments(&mut arrays, "step", count)?;
+    let step: Vec<i64> = step.into_iter().map(|step| step as i64).collect();
+    tensors.i64s("step", &[count], &step).f64s("epoch", &[count], &epoch);
+    Ok(tensors)
+}
+
+/// When each checkpoint was taken, in steps or epochs; where the file does not say, checkpoints are counted.
+fn moments(arrays: &mut Arrays, name: &str, count: usize) -> Result<Vec<f64>> {
+    let Some(array) = arrays.remove(name) else {
+        return Ok((0..count).map(|checkpoint| checkpoint as f64).collect());
+    };
+    ensure!(
+        array.shape == [count],
+        "`{name}` has the shape {:?}, expected [{count}]: a value a checkpoint",
+        array.shape
+    );
+    let values = array.into_f64s();
+    for (checkpoint, &value) in values.iter().enumerate() {
+        let is_whole = name != "step" || value.fract() == 0.0;
+        ensure!(
+            value.is_finite() && value >= 0.0 && is_whole,
+            "`{name}` of checkpoint {checkpoint} is {value}"
+        );
+        if checkpoint > 0 && value < values[checkpoint - 1] {
+            let before = values[checkpoint - 1];
+            bail!(
+                "`{name}` goes back from {before} to {value} at checkpoint {checkpoint}; order them by time"
+            );
+        }
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::io::Write;
+    use std::path::PathBuf;
+
+    use npyz::{AutoSerialize, Order};
+
+    use super::*;
+    use crate::arrays::tests::npy_bytes;
+
+    /// Three train samples and one test sample of two classes.
+    fn data(folder: &Path) -> Tensors {
+        let path = folder.join("data.safetensors");
+        TensorsWriter::new()
+            .i64s("train_labels", &[3], &[0, 1, 1])
+            .i64s("test_labels", &[1], &[0])
+            .write(&path, &json!({"name": "own", "classes": ["a", "b"]}))
+            .unwrap();
+        Tensors::open(&path).unwrap()
+    }
+
+    /// A `.npz` file in the making.
+    struct Npz(PathBuf, zip::ZipWriter<File>);
+
+    impl Npz {
+        fn new(folder: &Path) -> Npz {
+            let path = folder.join("fc-42.npz");
+            let writer = zip::ZipWriter::new(File::create(&path).unwrap());
+            Npz(path, writer)
+        }
+
+        fn array<T: AutoSerialize>(mut self, name: &str, shape: &[u64], values: Vec<T>) -> Npz {
+            self.1.start_file(format!("{name}.npy"), Default::default()).unwrap();
+            self.1.write_all(&npy_bytes(shape, Order::C, values)).unwrap();
+            self
+        }
+
+        fn path(mut self) -> PathBuf {
+            self.1.finish().unwrap();
+            self.0
+        }
+    }
+
+    /// Right train predictions: chance, then certainty.
+    fn train() -> Vec<f64> {
+        vec![0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0]
+    }
+
+    fn row() -> Map<String, Value> {
+        let row = json!({"file": "fc-42.npz", "arch": "fc", "seed": 42, "parameters": 10});
+        row.as_object().unwrap().clone()
+    }
+
+    fn written(folder: &Path, made: Npz, kind: Kind) -> Result<Tensors> {
+        let predictions = import(&made.path(), kind, row(), &data(folder), |_, _| ())?;
+        let path = folder.join("predictions.safetensors");
+        predictions.tensors.write(&path, &predictions.metadata).unwrap();
+        Ok(Tensors::open(&path).unwrap())
+    }
+
+    /// What is said of a file.
+    fn refused(make: impl FnOnce(Npz) -> Npz) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let made = make(Npz::new(folder.path()));
+        format!("{:#}", written(folder.path(), made, Kind::Probabilities).unwrap_err())
+    }
+
+    #[test]
+    fn a_file_becomes_what_predict_would_have_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Npz::new(folder.path())
+            .array("train", &[2, 3, 2], train())
+            .array("test", &[2, 1, 2], vec![0.5f32, 0.5, 0.25, 0.75])
+            .array("step", &[2], vec![0i32, 10])
+            .array("epoch", &[2], vec![0.0f32, 0.5]);
+        let file = written(folder.path(), made, Kind::Probabilities).unwrap();
+        let all = ["epoch", "step", "test", "test_error", "test_loss", "train", "train_error", "train_loss"];
+        assert_eq!(file.names(), all);
+        let train_values = file.f32s("train").unwrap();
+        assert_eq!(train_values.shape, [2, 3, 2]);
+        assert!(train_values.values.iter().zip(train()).all(|(&found, given)| f64::from(found) == given));
+        assert_eq!(file.f64s("train_error").unwrap().values, [2.0 / 3.0, 0.0]);
+        let loss = file.f64s("train_loss").unwrap().values;
+        assert!((loss[0] - 2f64.ln()).abs() < 1e-12 && loss[1] == 0.0, "{loss:?}");
+        assert_eq!(file.f64s("test_error").unwrap().values, [0.0, 1.0]);
+        assert_eq!(file.i64s("step").unwrap().values, [0, 10]);
+        assert_eq!(file.f64s("epoch").unwrap().values, [0.0, 0.5]);
+        let metadata: Value = file.metadata().unwrap();
+        assert_eq!(metadata, json!({"network": {"arch": "fc", "seed": 42}, "parameters": 10}));
+    }
+
+    #[test]
+    fn safetensors_with_logits_give_the_same_probabilities() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fc-42.safetensors");
+        TensorsWriter::new()
+            .f32s("train", &[1, 3, 2], &[0.0; 6])
+            .f32s("test", &[1, 1, 2], &[0.0, 3f32.ln()])
+            .write(&path, &())
+            .unwrap();
+        let data = data(folder.path());
+        let predictions = import(&path, Kind::Logits, row(), &data, |_, _| ()).unwrap();
+        let to = folder.path().join("out");
+        predictions.tensors.write(&to, &predictions.metadata).unwrap();
+        let file = Tensors::open(&to).unwrap();
+        assert_eq!(file.f32s("train").unwrap().values, [0.5; 6]);
+        let test = file.f32s("test").unwrap().values;
+        assert!((test[0] - 0.25).abs() < 1e-7 && (test[1] - 0.75).abs() < 1e-7, "{test:?}");
+        // Checkpoints are counted where the file does not say when they were.
+        assert_eq!(file.f64s("epoch").unwrap().values, [0.0]);
+    }
+
+    #[test]
+    fn bad_values_are_told_with_split_checkpoint_and_sample() {
+        let mut values = train();
+        values[8] = 0.5;
+        let message =
+            refused(|npz| npz.array("train", &[2, 3, 2], values).array("test", &[2, 1, 2], vec![0.5f32; 4]));
+        assert_eq!(
+            message,
+            "`train`, checkpoint 1: sample 1: the probabilities [0.5, 1] sum to 1.500000, not to 1"
+        );
+        let message = refused(|npz| npz.array("test", &[1, 1, 2], vec![f32::NAN, 0.5]));
+        assert_eq!(message, "`test`, checkpoint 0: sample 0: class 0 has the probability NaN");
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_the_labels_are_told() {
+        let test = |npz: Npz| npz.array("test", &[2, 1, 2], vec![0.5f32; 4]);
+        assert_eq!(
+            refused(|npz| test(npz).array("train", &[6, 2], train())),
+            "`train` has the shape [6, 2], expected [checkpoints, samples, classes]"
+        );
+        assert_eq!(
+            refused(|npz| test(npz).array("train", &[3, 2, 2], train())),
+            "`train` has predictions of 2 samples (shape [3, 2, 2]), but there are 3 labels"
+        );
+        assert_eq!(
+            refused(|npz| test(npz).array("train", &[1, 3, 4], train())),
+            "`train` has 4 classes (shape [1, 3, 4]), the data have 2"
+        );
+        assert_eq!(
+            refused(|npz| npz.array("test", &[1, 1, 2], vec![0.5f32; 2]).array("train", &[2, 3, 2], train())),
+            "`train` has 2 checkpoints, `test` has 1"
+        );
+        assert_eq!(refused(test), "there is no array `train`; predictions are arrays named test and train");
+        assert_eq!(
+            refused(|npz| test(npz).array("train", &[2, 3, 2], vec![1i64; 12])),
+            "`train`: has whole numbers; floating point numbers are wanted"
+        );
+    }
+
+    #[test]
+    fn moments_that_go_back_or_are_too_few_are_told() {
+        let right =
+            |npz: Npz| npz.array("train", &[2, 3, 2], train()).array("test", &[2, 1, 2], vec![0.5f32; 4]);
+        assert_eq!(
+            refused(|npz| right(npz).array("epoch", &[2], vec![3.0, 2.5])),
+            "`epoch` goes back from 3 to 2.5 at checkpoint 1; order them by time"
+        );
+        assert_eq!(
+            refused(|npz| right(npz).array("step", &[3], vec![0i64, 1, 2])),
+            "`step` has the shape [3], expected [2]: a value a checkpoint"
+        );
+        assert_eq!(
+            refused(|npz| right(npz).array("step", &[2], vec![0.0, 1.5])),
+            "`step` of checkpoint 1 is 1.5"
+        );
+    }
+
+    #[test]
+    fn a_row_without_the_number_of_weights_says_how_to_get_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut row = row();
+        let said = |row: &Map<String, Value>| {
+            let kind = Kind::Logits;
+            import(Path::new("a.npz"), kind, row.clone(), &data(folder.path()), |_, _| ())
+                .unwrap_err()
+                .to_string()
+        };
+        row.insert(PARAMETERS.into(), json!("many"));
+        assert!(said(&row).starts_with("the column `parameters` has \"many\""), "{}", said(&row));
+        row.remove(PARAMETERS);
+        assert!(said(&row).contains("sum(p.numel() for p in model.parameters())"), "{}", said(&row));
+    }
+
+    #[test]
+    fn a_file_that_is_cut_short_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Npz::new(folder.path()).array("train", &[2, 3, 2], train()).path();
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        let error = import(&path, Kind::Logits, row(), &data(folder.path()), |_, _| ()).unwrap_err();
+        assert!(format!("{error:#}").starts_with("not a .npz file"), "{error:#}");
+    }
+}

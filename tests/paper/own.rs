@@ -1,0 +1,74 @@
+//! examples/own-predictions, from the Python of its documentation to figures, with the programs that the paper has built.
+
+#[path = "../e2e/python.rs"]
+mod python;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::{FIGURES, Workspace, copy, counts};
+
+const EXAMPLE: &str = "examples/own-predictions";
+
+/// Runs `tests/paper/own.py`: it records six networks, or one `more`.
+fn record(python: &Path, workspace: &Workspace, more: &[&str]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(python);
+    command.arg(root.join("tests/paper/own.py")).arg(root.join("docs/OWN-PREDICTIONS.md"));
+    let output = command.arg(workspace.path(EXAMPLE)).args(more).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A step of the paper's test, in its workspace.
+pub fn networks_trained_elsewhere_get_the_same_figures(workspace: &Workspace) {
+    let Some(environment) = python::environment() else {
+        return python::skipped("the test of examples/own-predictions");
+    };
+    let python = environment.join("bin/python");
+    for file in ["pipeline.yaml", ".gitignore"] {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(EXAMPLE).join(file);
+        fs::create_dir_all(workspace.path(EXAMPLE)).unwrap();
+        copy(&from, &workspace.path(EXAMPLE).join(file));
+    }
+    workspace.edit(&format!("{EXAMPLE}/pipeline.yaml"), "classes: 10", "classes: 3");
+    record(&python, workspace, &[]);
+
+    // Both formats are read, and the programs are the paper's: only `import` is built.
+    let before = workspace.programs().len();
+    let (first, is_well) = workspace.run_in(EXAMPLE, &[]);
+    assert!(is_well, "{:?}", first.events);
+    assert_eq!(workspace.programs().len(), before + 1);
+    let of_stage = |stage: &str| first.stages().into_iter().find(|(name, _)| name == stage).unwrap().1;
+    assert_eq!(["import", "distance", "to-geodesic"].map(of_stage), [6, 12, 6]);
+    for figure in FIGURES {
+        let figure = workspace.path(&format!("{EXAMPLE}/outputs/own/figures/{figure}.png"));
+        assert!(fs::read(&figure).unwrap().starts_with(b"\x89PNG"), "{}", figure.display());
+    }
+    assert_eq!(workspace.run_in(EXAMPLE, &[]).0.count(), 0);
+
+    // One network more: its file, the tiles of its group, and what takes all of them.
+    record(&python, workspace, &["more"]);
+    let (added, is_well) = workspace.run_in(EXAMPLE, &[]);
+    assert!(is_well, "{:?}", added.events);
+    let others = added.stages().into_iter().filter(|(stage, _)| !stage.starts_with("figure-"));
+    let expected = [
+        ("analyse", 2),
+        ("distance", 6),
+        ("embed", 2),
+        ("embed-trajectories", 2),
+        ("import", 1),
+        ("to-geodesic", 2),
+    ];
+    assert_eq!(others.collect::<Vec<_>>(), counts(&expected));
+
+    // A file that is cut short fails with its name; the others are still up to date.
+    let file = workspace.path(&format!("{EXAMPLE}/predictions/mlp-sgd-1.npz"));
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    let (cut, is_well) = workspace.run_in(EXAMPLE, &["import"]);
+    let failed: Vec<String> =
+        cut.events.iter().filter(|event| event["event"] == "failed").map(ToString::to_string).collect();
+    assert!(!is_well && failed.len() == 1, "{:?}", cut.events);
+    assert!(failed[0].contains("mlp-sgd-1.npz: not a .npz file"), "{failed:?}");
+}
