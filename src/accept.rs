@@ -89,6 +89,7 @@ pub fn accept(
         project.lock.set(&job, line);
     }
     project.lock.save()?;
+    project.store.note_workspace(&project.root)?;
     Ok(outcome)
 }
 

@@ -52,16 +52,27 @@ pub struct Report {
 pub fn gc(root: &Path, limits: Limits) -> Result<Report, GcError> {
     let store = Store::open(&State::open(root)?.store())?;
     store.note_workspace(root)?;
-    let workspaces = store.workspaces()?;
-    let mut roots = Roots::default();
-    for workspace in &workspaces {
-        if workspace.presence == Presence::Gone {
-            if !limits.dry_run {
-                let path = workspace.note.display().to_string();
-                workspace.forget().map_err(|why| GcError::Note { path, why })?;
-            }
-            continue;
+    let mut workspaces = Vec::new();
+    let collected = store.collect(
+        || {
+            workspaces = store.workspaces()?;
+            roots(&workspaces, &limits)
+        },
+        &limits,
+    )?;
+    if !limits.dry_run {
+        for workspace in workspaces.iter().filter(|it| is_forgotten(it, &limits)) {
+            let path = workspace.note.display().to_string();
+            workspace.forget().map_err(|why| GcError::Note { path, why })?;
         }
+    }
+    Ok(Report { collected, limits, workspaces })
+}
+
+/// What workspaces need.
+fn roots(workspaces: &[Workspace], limits: &Limits) -> Result<Roots, GcError> {
+    let mut roots = Roots::default();
+    for workspace in workspaces.iter().filter(|it| !is_forgotten(it, limits)) {
         let [own, copy] = workspace.locks();
         let seen = (workspace.presence == Presence::Here).then_some(own);
         for lock in seen.into_iter().chain([copy]) {
@@ -72,8 +83,12 @@ pub fn gc(root: &Path, limits: Limits) -> Result<Report, GcError> {
             }
         }
     }
-    let collected = store.collect(&roots, &limits)?;
-    Ok(Report { collected, limits, workspaces })
+    Ok(roots)
+}
+
+/// Whether a workspace is gone, and its last run as long ago as anything else is kept: a disk may only be unmounted.
+fn is_forgotten(workspace: &Workspace, limits: &Limits) -> bool {
+    workspace.presence == Presence::Gone && workspace.age() >= limits.keep
 }
 
 impl Report {
@@ -87,11 +102,18 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Report { collected, limits, workspaces } = self;
-        for Workspace { path, machine, note, presence } in workspaces {
+        for workspace in workspaces {
+            let Workspace { path, machine, note, presence } = workspace;
             let (path, note) = (path.display(), note.display());
             match presence {
                 Presence::Here => {}
-                Presence::Gone => writeln!(f, "the workspace {path} is no more; what only it needed may go")?,
+                Presence::Gone if is_forgotten(workspace, limits) => {
+                    writeln!(f, "the workspace {path} is no more; what only it needed may go")?;
+                }
+                Presence::Gone => writeln!(
+                    f,
+                    "the workspace {path} is no more; what it needed stays for as long as --keep-days says"
+                )?,
                 Presence::Hidden => writeln!(
                     f,
                     "the workspace {path} of {machine} cannot be seen from here; what it needed at its last run stays \

@@ -7,7 +7,7 @@ mod git;
 mod merge;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
@@ -68,6 +68,8 @@ pub struct Lock {
     text: String,
     /// Whether a line was set or removed since, or there is no file yet.
     changed: bool,
+    /// The jobs of which that was.
+    touched: BTreeSet<String>,
 }
 
 /// The lines of all profiles in the lock at `path`; there may be none.
@@ -126,6 +128,7 @@ impl Lock {
             lines,
             others,
             changed: text.is_empty(),
+            touched: BTreeSet::new(),
             text,
         })
     }
@@ -162,23 +165,34 @@ impl Lock {
     /// Sets a job's line.
     pub fn set(&mut self, job: &str, line: Line) {
         self.lines.insert(job.to_owned(), line);
+        self.touched.insert(job.to_owned());
         self.changed = true;
     }
 
     /// Removes the lines of jobs that are no more.
     pub fn retain(&mut self, exists: impl Fn(&str) -> bool) {
-        let before = self.lines.len();
-        self.lines.retain(|job, _| exists(job));
-        self.changed |= self.lines.len() < before;
+        for (job, _) in self.lines.extract_if(.., |job, _| !exists(job)) {
+            self.touched.insert(job);
+            self.changed = true;
+        }
     }
 
-    /// Writes the lock, if its text changed.
+    /// Writes the lock, if its text changed. What somebody else has changed in the file meanwhile (a merge, say) stays,
+    /// but for lines that were set or removed here.
     ///
     /// # Errors
-    /// When it cannot be written; the old one then stays.
+    /// When it cannot be written, or the file is no lock any more; it then stays as it is.
     pub fn save(&mut self) -> Result<(), LockError> {
         if !self.changed {
             return Ok(());
+        }
+        let now = read(&self.path)?;
+        if now != self.text && !now.is_empty() {
+            let mut now = Lock::parse(&self.path, &self.profile, now)?;
+            now.lines.retain(|job, _| !self.touched.contains(job));
+            self.lines.retain(|job, _| self.touched.contains(job));
+            self.lines.append(&mut now.lines);
+            (self.others, self.text) = (now.others, now.text);
         }
         let profile = escape(&self.profile);
         let mut all = self.others.clone();
@@ -286,6 +300,28 @@ mod tests {
         assert_eq!(Lock::open(&path, "paper").unwrap().get("prepare"), Some(&line(2)));
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2, "a header and one line");
         assert_eq!(all(&path).unwrap(), [line(2)]);
+    }
+
+    #[test]
+    fn what_changed_in_the_file_meanwhile_stays_but_for_ones_own_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipeline.lock");
+        let open = |profile: &str| Lock::open(&path, profile).unwrap();
+        let mut first = open("quick");
+        ["gone", "kept", "mine"].into_iter().for_each(|job| first.set(job, line(1)));
+        first.save().unwrap();
+        let (mut long, mut merge, mut paper) = (open("quick"), open("quick"), open("paper"));
+        ["kept", "mine", "new"].into_iter().for_each(|job| merge.set(job, line(2)));
+        merge.retain(|job| job != "gone");
+        merge.save().unwrap();
+        paper.set("prepare", line(2));
+        paper.save().unwrap();
+        long.set("mine", line(3));
+        long.save().unwrap();
+        let found = open("quick");
+        let lines: Vec<_> = found.lines().iter().map(|(job, line)| (job.as_str(), line.key.0.0[0])).collect();
+        assert_eq!(lines, [("kept", 2), ("mine", 3), ("new", 2)]);
+        assert_eq!(open("paper").get("prepare"), Some(&line(2)));
     }
 
     #[test]

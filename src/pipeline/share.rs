@@ -116,7 +116,8 @@ fn address(text: &str, root: &Path) -> Result<Address, String> {
         return Err(format!("`{text}` names no server or bucket"));
     }
     if rest.contains(['?', '#']) || path.split('/').any(|part| part == "..") {
-        return Err(format!("`{text}`: a share's path has no `?`, `#` or `..`"));
+        // Not as it is: there may be a secret in it.
+        return Err(format!("the share on {scheme}://{server}: its path has no `?`, `#` or `..`"));
     }
     let path = path.trim_end_matches('/').to_owned();
     let bucket = |cloud| Address::Bucket(cloud, host.to_owned(), path.clone());

@@ -1,7 +1,11 @@
 //! Interrupts: Ctrl-C and its kin, caught once a process, reach the run that goes on.
 
+use std::mem::MaybeUninit;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::libc;
+use nix::sys::signal::{self, SigHandler, Signal};
 
 use super::worker::Told;
 
@@ -17,14 +21,24 @@ struct Reach {
 }
 
 impl Interrupts {
-    /// Catches SIGINT, SIGTERM and SIGHUP from now on.
+    /// Catches SIGINT, SIGTERM and SIGHUP from now on, but for those that whoever started this process has it ignore, as
+    /// `nohup` does.
     ///
     /// # Errors
     /// When the system does not let us, or it was done before.
     pub fn catch() -> Result<Interrupts, ctrlc::Error> {
         let caught = Interrupts::default();
         let handler = caught.clone();
+        let ignored: Vec<Signal> = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
+            .into_iter()
+            .filter(|it| is_ignored(*it))
+            .collect();
         ctrlc::set_handler(move || handler.interrupt())?;
+        for signal in ignored {
+            // SAFETY: to ignore a signal takes no handler that could do anything wrong.
+            let restored = unsafe { signal::signal(signal, SigHandler::SigIgn) };
+            restored.map_err(|error| ctrlc::Error::System(error.into()))?;
+        }
         Ok(caught)
     }
 
@@ -42,5 +56,15 @@ impl Interrupts {
             let _ = run.send(Told::Interrupt);
         }
         reach.run = Some(run);
+    }
+}
+
+/// Whether this process was started with a signal ignored.
+fn is_ignored(signal: Signal) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: without a new action this only writes the present one, when it says that it did.
+    unsafe {
+        libc::sigaction(signal as libc::c_int, std::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
     }
 }

@@ -19,7 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, setsid};
 
 use super::sandbox::Rules;
 use super::wire::{Answer, Ask, Frame, receive};
@@ -58,6 +58,8 @@ struct Launcher {
 
 impl Launcher {
     fn new() -> io::Result<Launcher> {
+        // Out of reach of the terminal: what is typed there is the run's to hear, and no job asks or writes there.
+        setsid()?;
         let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         prctl::set_child_subreaper(true)?;
         let (children, told) = UnixStream::pair()?;
@@ -124,7 +126,7 @@ impl Launcher {
             }
             Ask::End => {
                 self.signal(Signal::SIGTERM);
-                self.patience = self.running.map(|_| Instant::now() + GRACE);
+                self.patience = self.running.map(|_| self.patience.unwrap_or(Instant::now() + GRACE));
                 Ok(())
             }
             Ask::Kill => {

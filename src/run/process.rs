@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, PipeWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -130,7 +130,7 @@ impl Processes {
         fs::create_dir_all(&work)?;
         fs::create_dir_all(&made)?;
         let mut command = Command::new("/proc/self/exe");
-        command.args(launcher::WORDS).current_dir(&work).process_group(0);
+        command.args(launcher::WORDS).current_dir(&work);
         command.env_clear().env("LANG", "C.UTF-8").env("TZ", "UTC").env("TMPDIR", &work);
         for name in PASSED {
             if let Some(value) = std::env::var_os(name) {

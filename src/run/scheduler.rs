@@ -174,9 +174,11 @@ impl<'env> Run<'_, '_, 'env> {
                         self.supply(id);
                     }
                 }
-                State::Stale(..) if self.waiting[id.index()] == 0 => self.queue(id),
-                // A producer is being redone first.
-                State::Stale(..) => self.plan.wait(id),
+                // Counted anew: a producer, which was looked at before, may have to be redone first.
+                State::Stale(..) => match self.missing_producers(id) {
+                    0 => self.queue(id),
+                    _ => self.wait(id),
+                },
                 State::Waiting | State::Kept(_) | State::Unneeded => {}
             }
         }
@@ -224,8 +226,13 @@ impl<'env> Run<'_, '_, 'env> {
             {
                 self.break_off(error);
             }
-            let is_idle = self.sharing.as_ref().is_none_or(Sharing::is_idle);
-            if self.running.is_empty() && (self.stopping || self.elsewhere.is_empty() && is_idle) {
+            let is_over = match &self.sharing {
+                // What is finished gets where others find it.
+                Some(sharing) if self.stopping => !sharing.is_publishing(),
+                Some(sharing) => sharing.is_idle() && self.elsewhere.is_empty(),
+                None => self.stopping || self.elsewhere.is_empty(),
+            };
+            if self.running.is_empty() && is_over {
                 return;
             }
             let next = match self.elsewhere.is_empty() {
@@ -250,18 +257,23 @@ impl<'env> Run<'_, '_, 'env> {
             Told::Fetched(id) => self.fetched(id),
             Told::Published => self.published(),
             Told::Interrupt => {
-                self.stopping = true;
+                self.stop(true);
                 self.summary.interrupted = true;
                 self.pool.end();
-                self.sharing.iter().for_each(|sharing| sharing.stop(true));
             }
         }
     }
 
     /// The run cannot go on; what runs comes to its end.
     fn break_off(&mut self, error: RunError) {
-        self.stopping = true;
+        self.stop(false);
         self.failure.get_or_insert(error);
+    }
+
+    /// Nothing new begins. With `all`, what goes to the share ends too.
+    fn stop(&mut self, all: bool) {
+        self.stopping = true;
+        self.sharing.iter().for_each(|sharing| sharing.stop(all));
     }
 
     /// The plan as it came out, and what was done. Ends the workers.
@@ -335,8 +347,17 @@ impl<'env> Run<'_, '_, 'env> {
         if let Some(artifacts) = self.project.store.artifacts(key).filter(is_done) {
             self.project.store.unlock(key);
             self.plan.finish(id, key, artifacts);
-            self.tell(&Happening::Spared(id));
-            self.settle(id);
+            // A record alone may have come, from a share.
+            match self.unsupplied(id) {
+                Some(place) => {
+                    self.plan.redo(id, place);
+                    self.queue(id);
+                }
+                None => {
+                    self.tell(&Happening::Spared(id));
+                    self.settle(id);
+                }
+            }
             return Ok(false);
         }
         // With the lock: another run that has done this job may drop its inputs, but then the job is done. And while
@@ -440,7 +461,9 @@ impl<'env> Run<'_, '_, 'env> {
         let stage = self.stage(id).0;
         self.left[stage] -= 1;
         self.tell(&Happening::Failed(id, what, tail));
-        self.stopping |= !self.options.keep_going;
+        if !self.options.keep_going {
+            self.stop(false);
+        }
     }
 
     /// A job has become current.

@@ -190,7 +190,7 @@ impl Worker<'_> {
     ) -> Result<Artifacts, Failure> {
         let file = self.prepare(job)?;
         let memory = OutOfMemory::watch();
-        let deadline = job.timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = job.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut ready = match processes.take() {
             Some(ready) => ready,
             None => self.processes(job.program.launch())?,
@@ -278,7 +278,8 @@ impl Worker<'_> {
         log: &mut Log,
     ) -> Result<(), Failure> {
         let request = json!({"job": file}).to_string();
-        if processes.is_running() {
+        let is_known = processes.is_running();
+        if is_known {
             // What it said after its last job's end is no answer to this one.
             processes.drain().unwrap_or_default().iter().for_each(|line| log.line(line));
             // A process that ended after its last job gets a successor; one that ends during this job does not.
@@ -299,6 +300,10 @@ impl Worker<'_> {
             None => {
                 let ended = processes.end().map_err(self.folder_error())?;
                 self.note_left(ended, log);
+                if is_known && ended.status.success() && !ended.was_killed {
+                    // A program that does one job was still on its way out when it was given this one.
+                    return self.hand_over(job, launch, file, processes, deadline, log);
+                }
                 match ended.was_killed {
                     true => Err(Failure::Closed),
                     false => Err(Failure::Died { status: ended.status, out_of_memory: false }),

@@ -21,11 +21,11 @@ pub const SMALL: u64 = 32 << 10;
 /// Bytes of small objects that a record takes; what does not fit lies beside it.
 pub const ROOM: u64 = 128 << 10;
 
-/// Bytes that a bundle unpacks to at most: a record that lists some hundred thousand inputs.
-const LIMIT: u64 = 64 << 20;
+/// Bytes that a bundle unpacks to at most: a record that lists a hundred thousand inputs.
+const LIMIT: u64 = 16 << 20;
 
 /// Bytes that a bundle has at most.
-pub const PACKED_LIMIT: u64 = 32 << 20;
+pub const PACKED_LIMIT: u64 = 8 << 20;
 
 /// A record with who signed it and the small objects that came with it.
 #[derive(Debug)]

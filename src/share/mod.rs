@@ -22,7 +22,7 @@ mod signature;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use crew::Crew;
@@ -41,7 +41,7 @@ use crate::hash::{Hash, Key};
 use crate::pipeline::{Address, Kind, Share, Stage, Trust};
 use crate::project::Project;
 use crate::store::{
-    Artifact, Artifacts, Lease, Memo, Part, Record, RecordedOutput, Scratch, Store, StoreError, Tmp,
+    Access, Artifact, Artifacts, Lease, Memo, Part, Record, RecordedOutput, Scratch, Store, StoreError, Tmp,
 };
 
 /// Bytes of an object that is sent without asking whether it is there: that would take as long, and mostly it is not, as
@@ -210,7 +210,7 @@ impl Exchange {
     /// When the folder above is not there, or it cannot be made.
     pub fn make_folder(&self) -> Result<(), ShareError> {
         match &self.share.address {
-            Address::Folder(path) if !path.exists() => fs::create_dir(path).map_err(|error| {
+            Address::Folder(path) if !path.exists() => make_local(path).map_err(|error| {
                 if error.kind() == io::ErrorKind::NotFound {
                     return ShareError::NoFolder(path.clone());
                 }
@@ -566,6 +566,14 @@ fn bits((name, output): (&String, &RecordedOutput)) -> (String, Hash, bool) {
 fn read_object(store: &Store, part: Part) -> Result<Vec<u8>, ShareError> {
     let path = store.object_path(part.hash);
     fs::read(&path).map_err(|source| ShareError::Io { path, source })
+}
+
+/// Makes the folder of a share where its parent is there; in a folder of a group it is the group's.
+fn make_local(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) => Access::of(parent)?.make_folder(path),
+        None => fs::create_dir(path),
+    }
 }
 
 /// `objects/ab/cdef..`

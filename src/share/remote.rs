@@ -6,16 +6,19 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read as _, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nix::libc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::pipeline::{Address, Cloud, Share};
+use crate::store::Access;
 
 /// The program that reaches servers.
 const PROGRAM: &str = "ribbon-remote";
@@ -67,7 +70,7 @@ pub struct Remote {
 
 #[derive(Debug)]
 enum Kind {
-    Folder(PathBuf),
+    Folder(PathBuf, Access),
     Server(Server),
 }
 
@@ -100,7 +103,8 @@ impl Remote {
     pub fn open(share: &Share) -> Result<Remote, RemoteError> {
         let place = share.to_string();
         let kind = match &share.address {
-            Address::Folder(path) => Kind::Folder(path.clone()),
+            // A folder of a group has what its members may all write.
+            Address::Folder(path) => Kind::Folder(path.clone(), Access::of(path).unwrap_or_default()),
             _ => Kind::Server(Server::start(share)?),
         };
         Ok(Remote { place, kind })
@@ -119,7 +123,7 @@ impl Remote {
     /// When the share does not work.
     pub fn has(&self, path: &str) -> Result<bool, RemoteError> {
         let found = match &self.kind {
-            Kind::Folder(folder) => present(fs::metadata(folder.join(path)).map(drop)),
+            Kind::Folder(folder, _) => present(fs::metadata(folder.join(path)).map(drop)),
             Kind::Server(server) => server.ask(json!({"do": "has", "path": path})).map(Answer::read),
         };
         found.map(|read| read == Read::Done).map_err(|why| self.failed("look for", path, why))
@@ -131,7 +135,7 @@ impl Remote {
     /// When the share does not work.
     pub fn list(&self, path: &str, limit: usize) -> Result<Option<Vec<String>>, RemoteError> {
         let names = match &self.kind {
-            Kind::Folder(folder) => list_local(&folder.join(path), limit),
+            Kind::Folder(folder, _) => list_local(&folder.join(path), limit),
             Kind::Server(server) => server
                 .ask(json!({"do": "list", "path": format!("{path}/"), "limit": limit}))
                 .map(|answer| answer.names),
@@ -145,7 +149,7 @@ impl Remote {
     /// When the share does not work.
     pub fn read(&self, path: &str, to: &Path, limit: u64) -> Result<Read, RemoteError> {
         let read = match &self.kind {
-            Kind::Folder(folder) => read_local(&folder.join(path), to, limit),
+            Kind::Folder(folder, _) => read_local(&folder.join(path), to, limit),
             Kind::Server(server) => {
                 server.ask(json!({"do": "read", "path": path, "file": to, "limit": limit})).map(Answer::read)
             }
@@ -159,7 +163,9 @@ impl Remote {
     /// When the share does not work.
     pub fn write(&self, path: &str, from: &Path) -> Result<(), RemoteError> {
         let written = match &self.kind {
-            Kind::Folder(folder) => write_local(&folder.join(path), from).map_err(|error| error.to_string()),
+            Kind::Folder(folder, access) => {
+                write_local(&folder.join(path), from, *access).map_err(|error| error.to_string())
+            }
             Kind::Server(server) => {
                 server.ask(json!({"do": "write", "path": path, "file": from})).map(|_| ())
             }
@@ -319,24 +325,27 @@ fn list_local(folder: &Path, limit: usize) -> Result<Option<Vec<String>>, String
     Ok((entries.len() <= limit).then(|| entries.iter().map(name).collect()))
 }
 
+/// Only files are read: something else may never come to an end, or never begin.
 fn read_local(from: &Path, to: &Path, limit: u64) -> Result<Read, String> {
     let read = || {
-        let mut file = File::open(from)?;
-        if file.metadata()?.len() > limit {
+        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(from)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() || metadata.len() > limit {
             return Ok(Read::Large);
         }
-        io::copy(&mut file, &mut File::create_new(to)?)?;
-        Ok(Read::Done)
+        // It may grow.
+        let copied = io::copy(&mut file.take(limit.saturating_add(1)), &mut File::create_new(to)?)?;
+        Ok(if copied > limit { Read::Large } else { Read::Done })
     };
     read().or_else(|error: io::Error| present(Err(error)))
 }
 
-fn write_local(to: &Path, from: &Path) -> io::Result<()> {
-    crate::store::make_parent(to)?;
+fn write_local(to: &Path, from: &Path, access: Access) -> io::Result<()> {
+    access.make_parent(to)?;
     let scratch = crate::store::beside(to);
     // Bytes, not the file: objects are read-only, and a share's files are their owner's to remove.
     let written = File::open(from)
-        .and_then(|mut from| io::copy(&mut from, &mut File::create_new(&scratch)?))
+        .and_then(|mut from| io::copy(&mut from, &mut access.open(&scratch, File::options().write(true))?))
         .and_then(|_| fs::rename(&scratch, to));
     if written.is_err() {
         let _ = fs::remove_file(&scratch);

@@ -74,18 +74,24 @@ struct Survey {
 }
 
 impl Store {
-    /// Removes what is neither wanted nor young. Others may use the store meanwhile.
+    /// Removes what is neither wanted nor young. Others may use the store meanwhile. What is wanted is asked when nobody can
+    /// add anything any more: a run that ended just before has written its lock.
     ///
     /// # Errors
     /// When something cannot be read or removed; what was removed until then is gone.
-    pub fn collect(&self, roots: &Roots, limits: &Limits) -> Result<Collected, StoreError> {
+    pub fn collect<E: From<StoreError>>(
+        &self,
+        roots: impl FnOnce() -> Result<Roots, E>,
+        limits: &Limits,
+    ) -> Result<Collected, E> {
         let trash = if limits.dry_run { None } else { Some(self.scratch()?) };
         // Nobody adds anything from here on.
         let hold = if limits.dry_run { self.hold()? } else { self.hold_alone()? };
         self.refresh()?;
+        let roots = roots()?;
         let mut collected = Collected::default();
-        let mut survey = self.survey(roots)?;
-        let doomed = self.doom(roots, limits, &mut survey, &mut collected)?;
+        let mut survey = self.survey(&roots)?;
+        let doomed = self.doom(&roots, limits, &mut survey, &mut collected)?;
         let unnamed: Vec<Hash> =
             survey.objects.keys().filter(|hash| !survey.is_named(**hash)).copied().collect();
         let mut files = std::mem::take(&mut survey.half_written);
@@ -131,7 +137,7 @@ impl Store {
         let _alone = self.hold_alone()?;
         self.refresh()?;
         let tmp = self.tmp().path;
-        let others = lease.of_others(&Scratch::alive(&tmp).map_err(io_error("read", &tmp))?);
+        let others = lease.of_others(&Scratch::alive(&tmp).map_err(io_error("read", &tmp))?)?;
         let is_needed = |maker: Key| {
             others.needed.contains(&maker)
                 || needs(maker).unwrap_or_else(|| !self.record(maker).is_some_and(|it| it.intermediate))
@@ -187,7 +193,7 @@ impl Store {
         collected: &mut Collected,
     ) -> Result<HashSet<Key>, StoreError> {
         let tmp = self.tmp().path;
-        let leased = Leased::read(Scratch::alive(&tmp).map_err(io_error("read", &tmp))?.iter());
+        let leased = Leased::read(Scratch::alive(&tmp).map_err(io_error("read", &tmp))?.iter())?;
         let records = self.index().records().clone();
         let now = SystemTime::now();
         let mut unwanted: Vec<(Duration, Key)> = records

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::access::Access;
@@ -58,7 +58,10 @@ impl Lease {
     }
 
     /// What other processes need, of which these are the scratch folders.
-    pub fn of_others(&self, scratch: &[PathBuf]) -> Leased {
+    ///
+    /// # Errors
+    /// As [`Leased::read`].
+    pub fn of_others(&self, scratch: &[PathBuf]) -> Result<Leased, StoreError> {
         Leased::read(scratch.iter().filter(|folder| Some(folder.as_path()) != self.path.parent()))
     }
 
@@ -70,10 +73,18 @@ impl Lease {
 
 impl Leased {
     /// What processes need, of which these are the scratch folders.
-    pub fn read<'a>(scratch: impl Iterator<Item = &'a PathBuf>) -> Leased {
+    ///
+    /// # Errors
+    /// When a lease cannot be read: then nothing may go.
+    pub fn read<'a>(scratch: impl Iterator<Item = &'a PathBuf>) -> Result<Leased, StoreError> {
         let mut leased = Leased::default();
         for folder in scratch {
-            let bytes = fs::read(folder.join("lease")).unwrap_or_default();
+            let path = folder.join("lease");
+            let bytes = match fs::read(&path) {
+                // A process that needs nothing, or has just ended.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                bytes => bytes.map_err(io_error("read", &path))?,
+            };
             let mut needed = HashSet::new();
             for entry in bytes.as_chunks::<ENTRY>().0 {
                 let key = Key(Hash(entry[1..].try_into().expect("32 bytes")));
@@ -86,7 +97,7 @@ impl Leased {
             }
             leased.needed.extend(needed);
         }
-        leased
+        Ok(leased)
     }
 }
 
@@ -106,9 +117,9 @@ mod tests {
         leases[0].add([a, b].into_iter()).unwrap();
         leases[1].add([a].into_iter()).unwrap();
         leases[0].release(a).unwrap();
-        let all = Leased::read(scratch.iter());
+        let all = Leased::read(scratch.iter()).unwrap();
         assert_eq!((all.used, all.needed), (HashSet::from([a, b]), HashSet::from([a, b])));
-        assert_eq!(leases[0].of_others(&scratch).needed, HashSet::from([a]));
-        assert_eq!(leases[1].of_others(&scratch).needed, HashSet::from([b]));
+        assert_eq!(leases[0].of_others(&scratch).unwrap().needed, HashSet::from([a]));
+        assert_eq!(leases[1].of_others(&scratch).unwrap().needed, HashSet::from([b]));
     }
 }

@@ -173,8 +173,11 @@ fn folders_in(parent: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Whether a process has this scratch folder's lock. One without a lock was abandoned before it had one.
 fn is_alive(folder: &Path) -> bool {
-    let lock = File::open(folder.join("lock"));
-    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
+    match File::open(folder.join("lock")) {
+        Ok(lock) => !matches!(lock.try_lock_shared(), Ok(())),
+        // Where nothing can be known, nobody is taken for dead.
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
 }
 
 impl Drop for Scratch {

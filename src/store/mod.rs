@@ -37,6 +37,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use access::Access;
 pub use foreign::Part;
 pub use gc::{Collected, Limits, Roots};
 pub use index::{Artifact, Artifacts};
@@ -48,7 +49,6 @@ pub use record::{Accepted, Machine, Record, RecordedOutput};
 pub use verify::Verified;
 pub use workspaces::{Presence, Workspace};
 
-use self::access::Access;
 use self::index::Index;
 use self::locks::KeyLocks;
 use self::object::Objects;

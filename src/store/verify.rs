@@ -61,8 +61,7 @@ impl Store {
             };
             verified.objects += 1;
             verified.bytes += size;
-            if found != hash {
-                fs::remove_file(&path).map_err(io_error("remove", &path))?;
+            if found != hash && self.drop_damaged(hash, &path)? {
                 verified.dropped.push(hash);
             }
         }
@@ -71,8 +70,13 @@ impl Store {
             match self.sound_record(key, &path)? {
                 Some(record) => self.restore(record, &mut verified)?,
                 None => {
-                    fs::remove_file(&path).map_err(io_error("remove", &path))?;
-                    verified.records.push(key);
+                    // A run may have written it anew meanwhile.
+                    let _alone = self.hold_alone()?;
+                    self.refresh()?;
+                    if self.sound_record(key, &path)?.is_none() {
+                        fs::remove_file(&path).map_err(io_error("remove", &path))?;
+                        verified.records.push(key);
+                    }
                 }
             }
         }
@@ -114,6 +118,17 @@ impl Store {
 
     fn makers(&self, object: Hash) -> Vec<Key> {
         self.index().makers(object, |artifact| self.objects.parts(artifact))
+    }
+
+    /// Drops an object that is not what its name says, unless a run has made it again meanwhile. Whether it was dropped.
+    fn drop_damaged(&self, hash: Hash, path: &Path) -> Result<bool, StoreError> {
+        let _alone = self.hold_alone()?;
+        let found = fs::metadata(path).and_then(|it| hash_file(path, it.len()));
+        match found {
+            Ok(found) if found == hash => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            _ => fs::remove_file(path).map(|()| true).map_err(io_error("remove", path)),
+        }
     }
 
     /// A record that is of its key, and says of it what the index says.

@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::access::Access;
 use crate::hash::Hash;
@@ -46,6 +47,13 @@ impl Workspace {
         [self.path.join("pipeline.lock"), copy_beside(&self.note)]
     }
 
+    /// How long ago its lock was last copied; one that was never is as old as its note.
+    pub fn age(&self) -> Duration {
+        let times = [copy_beside(&self.note), self.note.clone()].map(|path| fs::metadata(path)?.modified());
+        let latest = times.into_iter().flatten().max();
+        latest.map_or(Duration::MAX, |time| time.elapsed().unwrap_or_default())
+    }
+
     /// Forgets it.
     ///
     /// # Errors
@@ -56,7 +64,7 @@ impl Workspace {
     }
 }
 
-/// Notes in `folder` that a workspace uses the store, and copies its lock if that is newer than the copy.
+/// Notes in `folder` that a workspace uses the store, and copies its lock if the copy is another.
 ///
 /// # Errors
 /// When one of them cannot be written.
@@ -68,8 +76,10 @@ pub fn note(folder: &Path, access: Access, root: &Path) -> io::Result<()> {
         access.write_whole(&note, &text)?;
     }
     let (lock, copy) = (root.join("pipeline.lock"), copy_beside(&note));
-    let time = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    if time(&lock) > time(&copy) {
+    let looks = |path: &Path| fs::metadata(path).and_then(|it| Ok((it.len(), it.modified()?))).ok();
+    // Times may be those of a restored file; a copy is not older than what it was made of.
+    if looks(&lock).is_some_and(|(length, time)| looks(&copy).is_none_or(|it| it.0 != length || it.1 < time))
+    {
         access.write_whole(&copy, &fs::read(&lock)?)?;
     }
     Ok(())

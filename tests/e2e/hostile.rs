@@ -107,6 +107,21 @@ fn what_is_cut_short_is_not_used() {
 }
 
 #[test]
+fn what_is_no_file_is_not_read() {
+    let (_, run) = exchanged(false, |ada| {
+        for object in files(&ada.path("../lab"), "objects") {
+            fs::remove_file(&object).unwrap();
+            std::os::unix::fs::symlink("/dev/zero", &object).unwrap();
+        }
+        let path = record(ada, "prepare");
+        fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    });
+    assert_eq!(run.made(), "prepare 1, embed 1, figure 1");
+    assert!(said(&run).contains("damaged on the share, and not used: "), "{}", said(&run));
+}
+
+#[test]
 fn bombs_do_not_go_off() {
     let (bob, run) = exchanged(false, |ada| {
         let bomb = bomb();

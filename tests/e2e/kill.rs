@@ -9,6 +9,8 @@ use nix::sys::signal::Signal;
 use crate::scratch::{Scratch, wait_until};
 use crate::tiny;
 
+const RIBBON: &str = env!("CARGO_BIN_EXE_ribbon");
+
 /// No process of a job is left.
 fn wait_for_jobs_to_be_gone(project: &Scratch) {
     let processes = fs::read_to_string(project.home("pids")).unwrap();
@@ -58,7 +60,8 @@ fn after_a_kill_only_what_was_running_is_done_again_and_the_result_is_equal() {
 fn an_interrupt_ends_the_jobs_and_keeps_what_is_finished() {
     let project = tiny::slow();
     fs::write(project.home("hold-7"), "").unwrap();
-    let run = project.start("run --json -j 2");
+    // Whoever starts these tests in the background may have them ignore it.
+    let run = project.start_by(&["env", "--default-signal=INT", RIBBON], "", "run --json -j 2");
     wait_until("all jobs have begun", || project.told_so_far().len() == 12);
     run.signal(Signal::SIGINT);
     let run = run.end();
@@ -83,4 +86,16 @@ fn a_request_to_terminate_is_an_interrupt_too() {
     let run = run.end();
     assert_eq!((run.code, run.count("ran")), (Some(130), 0), "{}", run.err);
     wait_for_jobs_to_be_gone(&project);
+}
+
+#[test]
+fn a_run_that_was_started_to_outlive_its_terminal_does() {
+    let project = tiny::slow();
+    fs::write(project.home("hold-1"), "").unwrap();
+    let run = project.start_by(&["env", "--ignore-signal=HUP", RIBBON], "", "run --json -j 1");
+    wait_until("the job has begun", || project.told_so_far().len() == 1);
+    run.signal(Signal::SIGHUP);
+    fs::remove_file(project.home("hold-1")).unwrap();
+    let run = run.end();
+    assert_eq!((run.code, run.count("ran")), (Some(0), 13), "{}", run.err);
 }

@@ -121,6 +121,39 @@ fn two_users_share_a_store_whatever_their_umask() {
 }
 
 #[test]
+fn two_users_push_to_a_folder_of_their_group() {
+    if !is_root() {
+        return;
+    }
+    let ([one, two], _) = lab();
+    let share = one.path("../share");
+    fs::create_dir(&share).unwrap();
+    chown(&share, Some(USERS[0]), Some(GROUP)).unwrap();
+    open(&share, 0o2775);
+    for (user, project) in USERS.into_iter().zip([&one, &two]) {
+        let pipeline = project.read("pipeline.yaml") + "share: ../share\ntrust: any\n";
+        project.write("pipeline.yaml", &pipeline);
+        give(project, user);
+    }
+    let run = |user: u32, project: &Scratch, words: &str| {
+        let run = ribbon_as(user, project, &project.path(".ribbon/store"), words);
+        assert!(run.status.success(), "{run:?}");
+        assert!(!String::from_utf8_lossy(&run.stderr).contains("without the share"), "{run:?}");
+    };
+    run(USERS[0], &one, "run --push");
+    assert_eq!(one.told().len(), 14);
+    run(USERS[1], &two, "run --push --set title=Second");
+    assert_eq!(two.told(), ["figure"], "the other user's work is used");
+    run(USERS[0], &one, "run --set title=Second");
+    assert_eq!(one.told(), [""; 0], "and goes back");
+    for entry in WalkDir::new(&share).into_iter().flatten() {
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o7777;
+        let expected = if entry.file_type().is_dir() { 0o2775 } else { 0o664 };
+        assert_eq!(mode, expected, "{}", entry.path().display());
+    }
+}
+
+#[test]
 fn a_store_without_write_permission_can_be_asked_and_says_what_to_do() {
     if !is_root() {
         return;

@@ -29,6 +29,15 @@ fn what_a_job_leaves_running_is_killed_and_its_log_says_so() {
 }
 
 #[test]
+fn a_job_is_out_of_reach_of_the_terminal() {
+    let project = stage("made.txt", "cut -d' ' -f6 /proc/self/stat > $1; cp $1 \"$HOME/ran\"");
+    assert_eq!(project.run("").code, Some(0));
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let session = stat.split(' ').nth(5).unwrap();
+    assert_ne!(project.told(), [session], "a session has a terminal, or none");
+}
+
+#[test]
 fn a_flood_of_output_is_read_quickly_and_its_log_is_cut() {
     let project = stage(
         "made.txt",

@@ -104,12 +104,17 @@ impl Scratch {
 
     /// Starts `ribbon` in a folder of the project.
     pub fn start_in(&self, folder: &str, words: &str) -> Running {
+        self.start_by(&[env!("CARGO_BIN_EXE_ribbon")], folder, words)
+    }
+
+    /// Starts `ribbon` by a command, which ends with its path.
+    pub fn start_by(&self, by: &[&str], folder: &str, words: &str) -> Running {
         let number = self.started.get();
         self.started.set(number + 1);
         let name = self.root.file_name().unwrap().to_string_lossy();
         let [out, err] = ["out", "err"].map(|end| self.folder.path().join(format!("{name}-{number}.{end}")));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ribbon"));
-        command.args(words.split_whitespace()).current_dir(self.path(folder)).env_clear();
+        let mut command = Command::new(by[0]);
+        command.args(&by[1..]).args(words.split_whitespace()).current_dir(self.path(folder)).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.home(""));
         let tools = [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")];
         for (variable, folder) in tools {

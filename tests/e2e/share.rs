@@ -252,6 +252,22 @@ fn a_share_that_is_not_there_is_told_once_and_the_run_goes_on() {
 }
 
 #[test]
+fn a_clone_whose_share_is_gone_makes_what_its_lock_names_and_it_needs() {
+    let paper = paper();
+    paper.run("--push");
+    fs::remove_dir_all(paper.path("../lab")).unwrap();
+    for (file, from, to) in
+        [("pipeline.yaml", "title: Networks", "title: New"), ("embed.sh", "lies", "rests")]
+    {
+        let clone = paper.clone_as(&to[to.len() - 3..]);
+        clone.edit(file, from, to);
+        let run = clone.run("");
+        assert_eq!((run.code, run.made().as_str()), (Some(0), WHOLE_PAPER), "{}", run.err);
+        assert_eq!(run.events_of("share").len(), 1, "{}", run.out);
+    }
+}
+
+#[test]
 fn secrets_in_pipeline_yaml_are_refused_with_their_place() {
     let paper = tiny::paper();
     append(&paper, "share: davs://ada:secret@host/dav\n");

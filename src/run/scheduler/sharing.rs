@@ -64,6 +64,11 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
         self.asking.is_empty() && self.fetching.is_empty() && self.publishing == 0
     }
 
+    /// Whether something is on its way to the share.
+    pub(super) fn is_publishing(&self) -> bool {
+        self.publishing > 0
+    }
+
     /// A stale job is not ready any more. Whether it was waiting for the share.
     pub(super) fn forget(&mut self, id: JobId) -> bool {
         self.asking.remove(&id).is_some() | self.held.remove(&id).is_some()
