@@ -27,8 +27,9 @@ fn bhattacharyya(rows: &Tensor, cols: &Tensor) -> Result<Tensor, TchError> {
     let (mut row_roots, col_roots) = (rows.f_sqrt()?, cols.f_sqrt()?);
     let losses = loss(rows, &row_roots)?.f_unsqueeze(1)?.f_add(&loss(cols, &col_roots)?)?;
     row_roots = row_roots.f_multiply_scalar_(SCALE)?;
+    let [row_roots, col_roots] = [by_sample(&row_roots)?, by_sample(&col_roots)?];
     // [S, m, n]
-    let mut overlaps = row_roots.f_permute([1, 0, 2])?.f_bmm(&col_roots.f_permute([1, 2, 0])?)?;
+    let mut overlaps = row_roots.f_bmm(&col_roots.f_transpose(1, 2)?)?;
     let _ = overlaps.f_clamp_max_(SCALE)?;
     let mut logs = log_of_product(&overlaps)?;
     // Only an empty overlap makes a product 0.
@@ -79,7 +80,7 @@ fn kl(rows: &Tensor, cols: &Tensor) -> Result<Tensor, TchError> {
 /// `sum_n |p_n - q_n|`, by `|p|^2 + |q|^2 - 2 p q`.
 fn euclidean(rows: &Tensor, cols: &Tensor) -> Result<Tensor, TchError> {
     let prepare = |values: &Tensor| {
-        let values = double(values)?.f_transpose(0, 1)?;
+        let values = by_sample(&double(values)?)?;
         let squares = values.f_square()?.f_sum_dim_intlist(2, false, Kind::Double)?;
         Ok::<_, TchError>((values, squares))
     };
@@ -88,6 +89,11 @@ fn euclidean(rows: &Tensor, cols: &Tensor) -> Result<Tensor, TchError> {
     let mut squares = p.f_bmm(&q.f_transpose(1, 2)?)?.f_multiply_scalar_(-2.0)?;
     squares = squares.f_add_(&p_squares.f_unsqueeze(2)?)?.f_add_(&q_squares.f_unsqueeze(1)?)?;
     squares.f_clamp_min_(0.0)?.f_sqrt_()?.f_sum_dim_intlist(0, false, Kind::Double)
+}
+
+/// [m, S, C] to [S, m, C], so that what is multiplied lies together.
+fn by_sample(values: &Tensor) -> Result<Tensor, TchError> {
+    values.f_transpose(0, 1)?.f_contiguous()
 }
 
 fn double(values: &Tensor) -> Result<Tensor, TchError> {
