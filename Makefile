@@ -1,6 +1,6 @@
 # Thin: every target is a command or two that also work by hand.
 
-.PHONY: help setup figures share test lint
+.PHONY: help setup figures share test lint bench
 
 # Each crate by itself: built together, cargo would unite the features of what they depend on, and compile polars and
 # torch-sys once more than `ribbon` does.
@@ -14,6 +14,7 @@ help:
 	@echo 'make share      build ribbon-remote, which reaches shares on servers (S3, WebDAV, SFTP, Google, Azure)'
 	@echo 'make test       set up, and run all tests; setup/servers.sh installs the servers that some need'
 	@echo 'make lint       formatting, clippy and rustdoc, no warning allowed'
+	@echo 'make bench      all benchmarks, half an hour; docs/PERFORMANCE.md says what they show'
 	@echo 'make setup      libtorch and OpenBLAS alone; TORCH=cpu or TORCH=cuda chooses the libtorch'
 
 setup:
@@ -27,6 +28,11 @@ share:
 
 test: setup share
 	@$(call each,cargo test --release)
+
+# Those of each crate that has some. One is done before the next begins: they share the machine.
+bench: setup share
+	@set -e; for folder in $(dir $(wildcard benches stages/*/benches)); do \
+		(set -x; cargo bench --bench '*' --manifest-path $$folder/Cargo.toml); done
 
 lint: export RUSTDOCFLAGS = -D warnings
 lint: setup

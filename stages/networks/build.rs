@@ -1,18 +1,8 @@
-//! Finds libtorch's folder, for the run path of every program that links it.
+//! Passes the run path of libtorch from device to the linker.
 
-use std::env;
-use std::error::Error;
-use std::fs;
-
-/// A program must start without LD_LIBRARY_PATH, wherever it is copied to: so its run path is the real folder, not the
-/// symbolic link in the checkout that LIBTORCH may name. Metadata reaches the build scripts of the crates that depend on
-/// this one, as DEP_HYPERRIBBON_NETWORKS_RUN_PATH; link arguments do not.
-fn main() -> Result<(), Box<dyn Error>> {
-    let named = env::var("DEP_TCH_LIBTORCH_LIB").map_err(|_| "torch-sys does not say where libtorch is")?;
-    let folder =
-        fs::canonicalize(&named).map_err(|error| format!("libtorch: {named}: {error}; run `make setup`"))?;
-    println!("cargo::metadata=run_path={}", folder.display());
-    println!("cargo::rustc-link-arg=-Wl,-rpath,{}", folder.display());
+fn main() {
+    if let Ok(folder) = std::env::var("DEP_HYPERRIBBON_DEVICE_RUN_PATH") {
+        println!("cargo::rustc-link-arg=-Wl,-rpath,{folder}");
+    }
     println!("cargo::rerun-if-changed=build.rs");
-    Ok(())
 }

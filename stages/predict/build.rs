@@ -1,7 +1,7 @@
-//! Passes the run path of libtorch from networks to the linker.
+//! Passes the run path of libtorch from device to the linker.
 
 fn main() {
-    if let Ok(folder) = std::env::var("DEP_HYPERRIBBON_NETWORKS_RUN_PATH") {
+    if let Ok(folder) = std::env::var("DEP_HYPERRIBBON_DEVICE_RUN_PATH") {
         println!("cargo::rustc-link-arg=-Wl,-rpath,{folder}");
     }
     println!("cargo::rerun-if-changed=build.rs");

@@ -138,8 +138,12 @@ fn mirror(distances: &mut Array2<f64>) {
     }
 }
 
-/// One pass over the values, so that no kernel has to care for NaN. `before` is how many samples came before these.
-fn check(
+/// Checks models [samples, C] of one side, "row" or "column", against their shape: one pass over the values, so that no
+/// kernel has to care for NaN. `before` is how many samples came before these.
+///
+/// # Errors
+/// When a model has another shape, the shape is empty, or a value is no probability.
+pub fn check(
     side: &'static str,
     models: &[Model],
     expected: (usize, usize),

@@ -1,4 +1,4 @@
-//! The architectures of the sweep, and what train and predict share: data sets, devices, seeds.
+//! The architectures of the sweep, and what train and predict share: data sets, seeds.
 //!
 //! ```
 //! use networks::{Mode, Model, Network, Precision, Stream, generator};
@@ -16,7 +16,6 @@
 mod allcnn;
 mod convmixer;
 mod data;
-mod device;
 mod fc;
 mod layers;
 mod model;
@@ -27,7 +26,6 @@ mod weights;
 mod wr;
 
 pub use data::{DataError, Dataset, Split};
-pub use device::{DeviceError, prepare};
 pub use layers::{Mode, Precision};
 pub use model::{Model, ModelError};
 pub use network::Network;

@@ -60,7 +60,7 @@ mod tests {
     const CIFAR: [i64; 3] = [3, 32, 32];
 
     fn build(model: &Model) -> Network {
-        crate::prepare("cpu", 1).unwrap();
+        device::prepare("cpu", 1).unwrap();
         Network::new(model, CIFAR, 10, &mut generator(42, Stream::Weights), Device::Cpu).unwrap()
     }
 

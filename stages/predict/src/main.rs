@@ -14,7 +14,7 @@ fn main() {
 }
 
 fn predict(job: &Job, held: &mut Memo<Dataset>) -> Result<()> {
-    let device = networks::prepare(&job.device, job.threads)?;
+    let device = device::prepare(&job.device, job.threads)?;
     let data = held.get(job.input("data")?, |artifact| -> Result<_> {
         Ok(Dataset::read(&Tensors::open(&artifact.path)?)?)
     })?;

@@ -121,7 +121,7 @@ mod tests {
 
     /// 103 train and 2 test samples of 1x2x2 pixels, of three classes.
     fn data() -> Dataset {
-        networks::prepare("cpu", 1).unwrap();
+        device::prepare("cpu", 1).unwrap();
         let mut writer = TensorsWriter::new();
         for (split, count) in [("train", 103), ("test", 2)] {
             let pixels: Vec<u8> = (0..count * 4).map(|place| (place * 37 % 251) as u8).collect();

@@ -29,7 +29,7 @@ fn main() {
 fn train(job: &Job, held: &mut Memo<Dataset>) -> Result<()> {
     let Params { network, precision } = job.params()?;
     let run = Run::deserialize(&network).context("params.network")?;
-    let device = networks::prepare(&job.device, job.threads)?;
+    let device = device::prepare(&job.device, job.threads)?;
     let data = held.get(job.input("data")?, |artifact| -> Result<_> {
         Ok(Dataset::read(&Tensors::open(&artifact.path)?)?)
     })?;
@@ -65,7 +65,7 @@ mod tests {
 
     /// Grey images of 8x8 in two classes that differ everywhere but in the first pixel, which is the sample's number.
     pub fn striped(count: usize) -> Dataset {
-        networks::prepare("cpu", 1).unwrap();
+        device::prepare("cpu", 1).unwrap();
         let image = |sample: usize| {
             (0..64).map(move |place| if place == 0 { sample } else { place * (1 + sample % 2) })
         };
