@@ -29,6 +29,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+
 use crate::build;
 use crate::graph::JobId;
 use crate::lockfile::{Line, LockError};
@@ -157,6 +159,7 @@ pub fn run(
     report: &mut dyn Report,
 ) -> Result<Summary, RunError> {
     let started = Instant::now();
+    allow_many_files();
     let exchange = Exchange::open(project)?;
     if options.push {
         exchange.as_ref().ok_or(ShareError::None)?.make_folder()?;
@@ -212,6 +215,18 @@ pub fn run(
     let summary = Summary { seconds: started.elapsed().as_secs_f64(), ..summary };
     report.tell(project, &Happening::Summary(&summary));
     failure.map_or(Ok(summary), Err)
+}
+
+/// Lets this process have as many files open as a machine with many cores needs: about five for each process of a stage,
+/// and stages keep theirs between jobs. Where even that is refused, a job
+/// whose process cannot start says so.
+fn allow_many_files() {
+    const MANY: rlim_t = 1 << 14;
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < MANY
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(MANY), hard);
+    }
 }
 
 /// Brings what is committed to the disk once a second, until the run ends, and the memo from time to time.

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -34,6 +34,9 @@ const LOG: u64 = 16 << 20;
 
 /// With less than this free, a disk is full.
 const FULL: u64 = 1 << 20;
+
+/// How often a job's progress is told at most.
+const READABLE: Duration = Duration::from_millis(50);
 
 /// What a worker tells the run.
 #[derive(Debug)]
@@ -391,6 +394,7 @@ impl Worker<'_> {
         deadline: Option<Instant>,
         log: &mut Log,
     ) -> Result<Option<Result<(), Failure>>, Failure> {
+        let mut told_at: Option<Instant> = None;
         loop {
             let text = match processes.next_line(deadline).map_err(self.folder_error())? {
                 Line::End => return Ok(None),
@@ -404,7 +408,11 @@ impl Worker<'_> {
             let event = if text.starts_with('{') { serde_json::from_str(&text).ok() } else { None };
             match event {
                 Some(Event::Progress { done, of, note }) => {
-                    let _ = self.told.send(Told::Progress { id: job.id, done, of, note });
+                    // More often nobody can read it, and a flood of it would fill the memory.
+                    if told_at.is_none_or(|at| at.elapsed() >= READABLE) {
+                        told_at = Some(Instant::now());
+                        let _ = self.told.send(Told::Progress { id: job.id, done, of, note });
+                    }
                 }
                 Some(Event::Log { text }) => log.line(&text),
                 Some(Event::Done) => return Ok(Some(Ok(()))),

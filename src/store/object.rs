@@ -116,7 +116,8 @@ impl Objects {
                 memo.note(&object, member.hash);
             }
         }
-        if artifact.kind == Kind::Folder {
+        // One that is there may be another user's, whose mode cannot be changed.
+        if artifact.kind == Kind::Folder && !self.is_intact(artifact.hash, memo) {
             let object = self.path(artifact.hash);
             let stored = self.access.make_parent(&object);
             stored

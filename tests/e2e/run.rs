@@ -278,6 +278,18 @@ fn a_folder_is_an_artifact_too() {
 }
 
 #[test]
+fn a_flood_of_progress_is_told_as_often_as_it_can_be_read() {
+    let project = stage(
+        "made.txt",
+        "yes '{\"event\": \"progress\", \"done\": 3, \"of\": 7, \"note\": \"\"}' | head -200000; echo > $1",
+    );
+    let run = project.run("");
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    let told = run.events_of("progress").len();
+    assert!((1..2000).contains(&told), "{told} of 200,000");
+}
+
+#[test]
 fn a_command_tells_its_progress() {
     let project = stage(
         "made.txt",
