@@ -42,7 +42,8 @@ pub struct TensorSums {
 }
 
 impl TensorSums {
-    /// Begins a block's sums on a device, where they take no more than the memory while samples are added.
+    /// Begins a block's sums on a device, where tensors take no more than the memory while samples are added. What libtorch's
+    /// allocator keeps of freed memory is not counted.
     ///
     /// # Errors
     /// When the device has no room for them.

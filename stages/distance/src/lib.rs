@@ -110,7 +110,7 @@ pub fn run<S: Sums>(job: &Job, start: impl Fn(Measure, Pairs, Memory) -> Result<
     let blocks: Vec<Block> = tile.blocks(budget.models).collect();
     for (done, block) in blocks.iter().enumerate() {
         job.progress(done as u64, blocks.len() as u64, "");
-        let distances = pool.install(|| tile.distances(block, budget.samples, &start))?;
+        let distances = pool.install(|| tile.distances(block, budget.samples, start))?;
         tile.write(block, &distances, &file)?;
     }
     Ok(())
