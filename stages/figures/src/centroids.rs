@@ -18,7 +18,7 @@ const CENTROIDS: [(&str, &str); 6] = [
     ("arithmetic", "arithmetic mean"),
     ("geometric", "geometric mean"),
     ("harmonic", "harmonic mean"),
-    ("root", "squared mean of square roots (not normalised)"),
+    ("root", "squared mean root, not normalised"),
     ("bhattacharyya", "Bhattacharyya centroid"),
     ("jeffreys", "Jeffreys centroid"),
 ];
@@ -66,7 +66,8 @@ pub fn draw(centroids: &Table, split: &str) -> Result<String> {
     let below = HEAD + (PANELS.len() / ACROSS) as f64 * PANEL.1;
     let height = below + ROW * rows(width - 2.0 * MARGIN, &entries)? as f64 + MARGIN;
     let caption = format!(
-        "{} in {} of one architecture and optimizer, averaged within groups; curves: means over groups",
+        "{} in {} of one architecture and optimizer, averaged within groups; curves: means over groups; a run is \
+         held where it ended",
         several(averaged as usize, "trained run"),
         several(groups.len(), "group")
     );
@@ -150,7 +151,7 @@ mod tests {
         let mut texts = vec![
             "Six averages of runs along progress, train set",
             "24 trained runs in 6 groups of one architecture and optimizer, averaged within groups; curves: means over \
-             groups",
+             groups; a run is held where it ended",
             "progress of the runs",
         ];
         texts.extend(PANELS.map(|(_, name, _)| name));

@@ -199,7 +199,7 @@ mod tests {
                 "vit, sgd",
                 "2 of 22",
                 "Over 2",
-                "PC2, +31.1 % of stress, time-like",
+                "PC2, +22.6 % of stress, time-like",
             ],
         );
         assert_eq!(svg, draw(&points, &spectrum, "test").unwrap());

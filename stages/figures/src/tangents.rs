@@ -22,7 +22,7 @@ const DIMENSIONS: usize = 3;
 const PAIRS: [(usize, usize); 3] = [(1, 2), (1, 3), (2, 3)];
 /// A panel of the embeddings with its labels, in pixels.
 const PANEL: (f64, f64) = (412.0, 350.0);
-/// Height of the row of panels under them, and widths of its first and of the other two.
+/// The row of panels under them: its height, the width of the first panel and of the other two.
 const LAST: (f64, f64, f64) = (420.0, 300.0, 468.0);
 const WIDTH: f64 = 2.0 * MARGIN + 3.0 * PANEL.0;
 /// The curves of the errors: column, words, mark.
@@ -67,14 +67,15 @@ pub fn draw(tables: &Tables, split: &str) -> Result<String> {
     let four = Embedding::of_four(&tables.four, &tables.misfit)?;
     let mut full = Embedding::of_all(&tables.points, &tables.spectrum)?;
     full.turn_to(&four, &tables.points, &tables.four)?;
-    let cosines = ["ignorance", "truth"].map(|end| Cosines::of(&tables.tangents, end));
-    let [start, end] = cosines;
-    let (start, end) = (start?, end?);
+    let (start, end) = (Cosines::of(&tables.tangents, "ignorance")?, Cosines::of(&tables.tangents, "truth")?);
 
-    let entries = entries(&four, &full);
+    // Below: of the embeddings, and of what is under them.
+    let legends = [embedding_entries(&four, &full), other_entries()];
+    let room = WIDTH - 2.0 * MARGIN;
     let top = HEAD + 10.0;
     let below = top + 2.0 * PANEL.1 + LAST.0;
-    let height = below + ROW * rows(WIDTH - 2.0 * MARGIN, &entries)? as f64 + MARGIN;
+    let first = ROW * rows(room, &legends[0])? as f64;
+    let height = below + first + ROW * rows(room, &legends[1])? as f64 + MARGIN;
     let title = format!("What four points span, and the directions at both ends{}", split_name(split));
     let caption = format!(
         "{} of {}; {}; tangents: means over {} near ignorance, {} near truth",
@@ -110,18 +111,23 @@ pub fn draw(tables: &Tables, split: &str) -> Result<String> {
             let words = format!("cosines between tangents at {words}");
             cosines.draw(ink, (from, to), &words, &full.runs.palette)?;
         }
-        legend(ink, (MARGIN, below + ROW / 2.0), WIDTH - 2.0 * MARGIN, &entries)
+        legend(ink, (MARGIN, below + ROW / 2.0), room, &legends[0])?;
+        legend(ink, (MARGIN, below + first + ROW / 2.0), room, &legends[1])
     })
 }
 
-fn entries(four: &Embedding, full: &Embedding) -> Vec<Entry> {
+fn embedding_entries(four: &Embedding, full: &Embedding) -> Vec<Entry> {
     let mut entries = embedding::entries(&full.runs, &[&four.spectrum, &full.spectrum], DIMENSIONS);
     let means = four.four.iter().skip(1).take(four.four.len().saturating_sub(2));
     let at: Vec<&str> = means.map(|(name, _)| name.as_str()).collect();
     let (mark, radius, fill, outline) = MEAN;
     let words = format!("mean of models at progress {}", at.join(", "));
     entries.push((Sample::Mark(mark, radius, fill, outline), words));
-    entries.push((Sample::Heading, "Error of distances".to_owned()));
+    entries
+}
+
+fn other_entries() -> Vec<Entry> {
+    let mut entries = vec![(Sample::Heading, "Error of distances".to_owned())];
     let curves = MISFITS.iter().zip(style::SERIES);
     entries.extend(
         curves.map(|((_, words, mark), colour)| (Sample::Marked(*mark, 4.0, colour), (*words).to_owned())),

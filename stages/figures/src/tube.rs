@@ -17,6 +17,8 @@ use crate::values::{numbers, texts};
 const PANEL: (f64, f64) = (400.0, 330.0);
 /// Panels in a row.
 const ACROSS: usize = 3;
+/// The least width, for the words above.
+const WIDTH: f64 = 920.0;
 /// Boxes between progress 0 and 1.
 const BINS: usize = 10;
 
@@ -47,8 +49,7 @@ pub fn draw(tube: &Table, split: &str) -> Result<String> {
     let highest = highest.fold(f64::MIN_POSITIVE, f64::max);
 
     let across = panels.len().min(ACROSS);
-    // Two panels wide at least, for the words above.
-    let width = 2.0 * MARGIN + across.max(2) as f64 * PANEL.0;
+    let width = (2.0 * MARGIN + across as f64 * PANEL.0).max(WIDTH);
     let top = HEAD + 10.0;
     let height = top + panels.len().div_ceil(ACROSS) as f64 * PANEL.1 + MARGIN - 20.0;
     let caption = format!(
