@@ -24,7 +24,7 @@ const PANEL: (f64, f64) = (412.0, 372.0);
 
 /// Of the dots of one colour in a square of this many pixels one is drawn; vertices of a line closer than this to the
 /// one before are left out. Nobody sees the difference, and 150,000 checkpoints still make a file one can open.
-const CELL: f64 = 1.0;
+pub const CELL: f64 = 1.0;
 
 /// Draws the figure from a table of points and its spectrum.
 ///

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use tables::Table;
 
-use crate::embedding::{entries, geodesic};
+use crate::curves::thinned;
+use crate::embedding::{CELL, entries, geodesic};
 use crate::ink::{Ink, Letters, Mark, Spot};
 use crate::inpca::{Spectrum, coordinates};
 use crate::legend::{Entry, ROW, Sample, legend, rows};
@@ -110,9 +111,8 @@ fn when(ink: &Ink, (from, to): (Spot, Spot), outliers: &Outliers, epoch: &[f64])
     let panel = Panel::new(ink, from, to, &x, &Axis::new("distance to truth", 0.0..1.08 * highest))?;
     panel.title(ink, "when")?;
     for run in &outliers.runs.runs {
-        let spots: Vec<Spot> =
-            run.rows.iter().map(|&row| panel.at(epoch[row], outliers.distance[row])).collect();
-        ink.line(&spots, outliers.runs.palette.colour(&run.arch), 0.45, 0.9)?;
+        let spots = run.rows.iter().map(|&row| panel.at(epoch[row], outliers.distance[row]));
+        ink.line(&thinned(spots, CELL), outliers.runs.palette.colour(&run.arch), 0.45, 0.9)?;
     }
     let limit = panel.at(0.0, FAR).1;
     ink.line(&[(panel.from.0, limit), (panel.to.0, limit)], style::INK, 0.9, 1.2)?;
@@ -133,7 +133,7 @@ fn place(
     let at = |row: usize| panel.at(pc[0][row], pc[1][row]);
     let mut seen = BTreeSet::new();
     for spot in outliers.runs.runs.iter().flat_map(|run| &run.rows).map(|&row| at(row)) {
-        if seen.insert((spot.0 as i32, spot.1 as i32)) {
+        if seen.insert(((spot.0 / CELL) as i32, (spot.1 / CELL) as i32)) {
             ink.dot(spot, 1.7, style::MUTED, 0.3)?;
         }
     }
