@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-const FIGURES: [&str; 7] = [
+const FIGURES: [&str; 17] = [
     "embedding-train",
     "embedding-test",
     "spectrum",
@@ -19,6 +19,16 @@ const FIGURES: [&str; 7] = [
     "dendrogram",
     "speed",
     "geodesic-distance",
+    "embedding-joint",
+    "tube-train",
+    "tube-test",
+    "factors",
+    "centroids-train",
+    "centroids-test",
+    "tangents-train",
+    "tangents-test",
+    "outliers-train",
+    "outliers-test",
 ];
 
 /// What a run said.
@@ -217,7 +227,7 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
     let fc = "(\"fc\", RGBColor(0xD5, 0x5E, 0x00))";
     workspace.edit("stages/figures/src/style.rs", fc, "(\"fc\", RGBColor(1, 2, 3))");
     let coloured = workspace.run(&[]);
-    assert_eq!(coloured.count(), 7);
+    assert_eq!(coloured.count(), FIGURES.len() as u64);
     assert!(
         coloured.stages().iter().all(|(stage, _)| stage.starts_with("figure-")),
         "{:?}",

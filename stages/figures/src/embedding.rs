@@ -24,7 +24,7 @@ const PANEL: (f64, f64) = (412.0, 372.0);
 
 /// Of the dots of one colour in a square of this many pixels one is drawn; vertices of a line closer than this to the
 /// one before are left out. Nobody sees the difference, and 150,000 checkpoints still make a file one can open.
-const CELL: f64 = 1.0;
+pub const CELL: f64 = 1.0;
 
 /// Draws the figure from a table of points and its spectrum.
 ///
@@ -35,7 +35,7 @@ pub fn draw(points: &Table, spectrum: &Table, split: &str) -> Result<String> {
     let runs = Runs::of(points)?;
     let pc = coordinates(points, DIMENSIONS)?;
 
-    let entries = entries(&runs, &spectrum);
+    let entries = entries(&runs, &[&spectrum], DIMENSIONS);
     let width = 2.0 * MARGIN + ACROSS as f64 * PANEL.0;
     let down = PAIRS.len().div_ceil(ACROSS) as f64;
     let below = HEAD - 10.0 + down * PANEL.1;
@@ -57,7 +57,8 @@ pub fn draw(points: &Table, spectrum: &Table, split: &str) -> Result<String> {
     })
 }
 
-fn entries(runs: &Runs, spectrum: &Spectrum) -> Vec<Entry> {
+/// The legend of embeddings of these runs, of which the first `dimensions` are drawn.
+pub fn entries(runs: &Runs, spectra: &[&Spectrum], dimensions: usize) -> Vec<Entry> {
     let mut entries = vec![(Sample::Heading, "Architecture".to_owned())];
     entries.extend(runs.palette.entries().map(|(name, colour)| (Sample::Trace(colour), name.to_owned())));
     if !runs.geodesic.is_empty() {
@@ -66,19 +67,24 @@ fn entries(runs: &Runs, spectrum: &Spectrum) -> Vec<Entry> {
             entries.push((Sample::Mark(mark, radius, fill, outline), words.to_owned()));
         }
     }
-    if spectrum.eigenvalues.iter().take(DIMENSIONS).any(|value| *value < 0.0) {
+    let mut drawn = spectra.iter().flat_map(|spectrum| spectrum.eigenvalues.iter().take(dimensions));
+    if drawn.any(|value| *value < 0.0) {
         let words = "time-like dimension (negative eigenvalue)".to_owned();
         entries.push((Sample::Line(style::TIME_LIKE, 1.6), words));
     }
     entries
 }
 
-/// The marks of P0 and P*: shape, radius, fill, outline.
-const IGNORANCE: (Mark, f64, RGBColor, RGBColor) = (Mark::Disc, 4.5, style::PAPER, style::GEODESIC);
-const TRUTH: (Mark, f64, RGBColor, RGBColor) = (Mark::Star, 5.5, style::GEODESIC, style::PAPER);
+/// The mark of P0: shape, radius, fill, outline.
+pub const IGNORANCE: (Mark, f64, RGBColor, RGBColor) = (Mark::Disc, 4.5, style::PAPER, style::GEODESIC);
+/// The mark of P*.
+pub const TRUTH: (Mark, f64, RGBColor, RGBColor) = (Mark::Star, 5.5, style::GEODESIC, style::PAPER);
 
-/// Every run as a thin line with a dot a checkpoint.
-fn trajectories(ink: &Ink, runs: &Runs, at: impl Fn(usize) -> Spot) -> Result<()> {
+/// Draws every run as a thin line with a dot a checkpoint.
+///
+/// # Errors
+/// When plotters cannot draw.
+pub fn trajectories(ink: &Ink, runs: &Runs, at: impl Fn(usize) -> Spot) -> Result<()> {
     let mut seen = BTreeSet::new();
     for run in &runs.runs {
         let colour = runs.palette.colour(&run.arch);
@@ -96,8 +102,11 @@ fn trajectories(ink: &Ink, runs: &Runs, at: impl Fn(usize) -> Spot) -> Result<()
     Ok(())
 }
 
-/// The geodesic and its ends with their names.
-fn geodesic(ink: &Ink, panel: &Panel, spots: &[Spot]) -> Result<()> {
+/// Draws the geodesic and its ends with their names.
+///
+/// # Errors
+/// When plotters cannot draw.
+pub fn geodesic(ink: &Ink, panel: &Panel, spots: &[Spot]) -> Result<()> {
     let (Some(&start), Some(&end)) = (spots.first(), spots.last()) else { return Ok(()) };
     let letters = Letters::new(style::LABEL, style::GEODESIC).bold().centred();
     let eighth = spots.len() / 8;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use tables::Table;
 
 use crate::curves::{Point, mean, rising};
-use crate::ink::{Ink, Letters, Spot};
+use crate::ink::{Ink, Spot};
 use crate::legend::{Entry, ROW, Sample, legend, rows};
 use crate::page::{HEAD, MARGIN, page};
 use crate::panel::{Axis, Panel, padded};
@@ -51,8 +51,7 @@ pub fn draw(models: &Table, split: &str) -> Result<String> {
             let from = (MARGIN + (i % ACROSS) as f64 * PANEL.0, top + (i / ACROSS) as f64 * PANEL.1);
             let to = (from.0 + PANEL.0 - 14.0, from.1 + PANEL.1 - 20.0);
             let panel = Panel::new(ink, from, to, &x, &y)?;
-            let name = Letters::new(style::LABEL, style::INK).bold();
-            ink.text(optimizer, (panel.from.0, panel.from.1 - 12.0), name)?;
+            panel.title(ink, optimizer)?;
             let of_optimizer: Vec<&Run> =
                 runs.runs.iter().filter(|run| run.optimizer == *optimizer).collect();
             curves(ink, &panel, &runs, &of_optimizer, value)?;

@@ -13,6 +13,8 @@ pub enum Sample {
     Line(RGBColor, f64),
     /// A piece of line with a dot.
     Trace(RGBColor),
+    /// A piece of line with a mark of this radius.
+    Marked(Mark, f64, RGBColor),
     /// A mark of this radius: filled, outlined.
     Mark(Mark, f64, RGBColor, RGBColor),
     /// A filled square.
@@ -35,7 +37,7 @@ impl Sample {
     fn width(self) -> f64 {
         match self {
             Sample::Heading => 0.0,
-            Sample::Line(..) | Sample::Trace(_) => 30.0,
+            Sample::Line(..) | Sample::Trace(_) | Sample::Marked(..) => 30.0,
             Sample::Mark(_, radius, ..) => 2.0 * radius.max(5.0) + 7.0,
             Sample::Swatch(_) => 18.0,
         }
@@ -48,6 +50,10 @@ impl Sample {
             Sample::Trace(colour) => {
                 ink.line(&[(x, y), (x + 23.0, y)], colour, 0.8, 1.4)?;
                 ink.dot((x + 11.5, y), 3.0, colour, 1.0)
+            }
+            Sample::Marked(mark, radius, colour) => {
+                ink.line(&[(x, y), (x + 23.0, y)], colour, 0.9, 1.6)?;
+                ink.mark(mark, (x + 11.5, y), radius, colour, style::PAPER)
             }
             Sample::Mark(mark, radius, fill, outline) => {
                 ink.mark(mark, (x + radius.max(5.0), y), radius, fill, outline)

@@ -1,12 +1,17 @@
 //! Stage: the figures, one a job, as SVG and PNG.
 
+mod boxes;
+mod centroids;
+mod cosines;
 mod curves;
 mod dendrogram;
 mod embedding;
+mod factors;
 mod geodesic_distance;
 mod ink;
 mod inpca;
 mod legend;
+mod outliers;
 mod page;
 mod panel;
 mod runs;
@@ -15,8 +20,10 @@ mod sample;
 mod spectrum;
 mod speed;
 mod style;
+mod tangents;
 mod trajectories;
 mod tree;
+mod tube;
 mod values;
 
 use anyhow::{Context, Result};
@@ -24,7 +31,7 @@ use kit::Job;
 use serde::Deserialize;
 use tables::Table;
 
-/// The parameters: which figure, and the split that its tables are about, for the title.
+/// The parameters: which figure, and the split that its tables are about, for the title (`joint`: both).
 #[derive(Debug, Deserialize)]
 #[serde(tag = "figure", rename_all = "kebab-case", deny_unknown_fields)]
 enum Figure {
@@ -49,6 +56,28 @@ enum Figure {
     },
     /// Distance to the geodesic against progress.
     GeodesicDistance {
+        #[serde(default)]
+        split: String,
+    },
+    /// Distance to the mean trajectory of the configuration against progress.
+    Tube {
+        #[serde(default)]
+        split: String,
+    },
+    /// What factors explain of the distances between trajectories, of train and test.
+    Factors {},
+    /// Six averages along progress.
+    Centroids {
+        #[serde(default)]
+        split: String,
+    },
+    /// The embedding that four points span, and the directions at both ends.
+    Tangents {
+        #[serde(default)]
+        split: String,
+    },
+    /// Where and when models leave the manifold.
+    Outliers {
         #[serde(default)]
         split: String,
     },
@@ -79,6 +108,20 @@ fn draw(figure: &Figure, job: &Job) -> Result<String> {
         }
         Figure::Speed { split } => speed::draw(&table("models")?, split),
         Figure::GeodesicDistance { split } => geodesic_distance::draw(&table("models")?, split),
+        Figure::Tube { split } => tube::draw(&table("tube")?, split),
+        Figure::Factors {} => factors::draw(&table("train")?, &table("test")?),
+        Figure::Centroids { split } => centroids::draw(&table("centroids")?, split),
+        Figure::Tangents { split } => {
+            let tables = tangents::Tables {
+                four: table("four")?,
+                misfit: table("misfit")?,
+                tangents: table("tangents")?,
+                points: table("points")?,
+                spectrum: table("spectrum")?,
+            };
+            tangents::draw(&tables, split)
+        }
+        Figure::Outliers { split } => outliers::draw(&table("points")?, &table("spectrum")?, split),
     }
 }
 
@@ -91,11 +134,21 @@ mod tests {
     #[test]
     fn figures_are_named_as_in_the_pipeline() {
         let figure = |params| serde_json::from_value::<Figure>(params).map_err(|error| error.to_string());
-        for name in ["trajectories", "dendrogram", "speed", "geodesic-distance"] {
+        for name in [
+            "trajectories",
+            "dendrogram",
+            "speed",
+            "geodesic-distance",
+            "tube",
+            "centroids",
+            "tangents",
+            "outliers",
+        ] {
             assert!(figure(json!({"figure": name, "split": "train"})).is_ok(), "{name}");
             assert!(figure(json!({"figure": name})).is_ok(), "{name} without a split");
         }
         assert!(figure(json!({"figure": "spectrum"})).is_ok());
+        assert!(figure(json!({"figure": "factors"})).is_ok());
         assert!(figure(json!({"figure": "embedding", "split": "test"})).is_ok());
         assert_eq!(figure(json!({"figure": "embedding"})).unwrap_err(), "missing field `split`");
         let unknown = figure(json!({"figure": "speed", "splits": "train"})).unwrap_err();

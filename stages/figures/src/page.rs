@@ -46,6 +46,14 @@ pub fn page(
     Ok(format!("{}{elements}", opening(width, height, title)))
 }
 
+/// A page that says why there is nothing to draw.
+///
+/// # Errors
+/// When plotters cannot draw.
+pub fn nothing(title: &str, why: &str) -> Result<String> {
+    page((900.0, HEAD), title, why, |_| Ok(()))
+}
+
 /// The first tag of a page: in pixels outside, in backend units inside, with the fonts.
 fn opening(width: f64, height: f64, title: &str) -> String {
     let face = |weight: &str, font: &[u8]| {

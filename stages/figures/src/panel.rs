@@ -41,6 +41,11 @@ impl Axis {
         Axis { colour, ..self }
     }
 
+    /// The same with about so many ticks.
+    pub fn ticks(self, ticks: usize) -> Axis {
+        Axis { ticks, ..self }
+    }
+
     /// The same without grid lines, ticks and labels.
     pub fn bare(self) -> Axis {
         Axis { ticks: 0, ..self }
@@ -152,6 +157,12 @@ impl Panel {
         let x = Scale { range: x.range.clone(), logarithmic: false };
         let y = Scale { range: y.range.clone(), logarithmic };
         Ok(Panel { x, y, from, to })
+    }
+
+    /// Writes a title above it, for which a figure leaves some 20 pixels.
+    pub fn title(&self, ink: &Ink, words: &str) -> Result<()> {
+        let letters = Letters::new(style::LABEL, style::INK).bold();
+        ink.text(words, (self.from.0, self.from.1 - 12.0), letters)
     }
 
     /// Where a value lies on the page.

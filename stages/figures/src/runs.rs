@@ -118,7 +118,11 @@ impl Runs {
 
 /// How a title ends: `, train set`, or not at all where nobody said which split the tables are about.
 pub fn split_name(split: &str) -> String {
-    if split.is_empty() { String::new() } else { format!(", {split} set") }
+    match split {
+        "" => String::new(),
+        "joint" => ", train and test sets together".to_owned(),
+        split => format!(", {split} set"),
+    }
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ fn model_columns(archs: &[&str]) -> Vec<Column> {
     let (mut run, mut arch, mut optimizer) = (vec![], vec![], vec![]);
     let (mut parameters, mut checkpoint, mut epoch) = (vec![], vec![], vec![]);
     let (mut progress, mut distance, mut trained) = (vec![], vec![], vec![]);
+    let mut loss = vec![];
     for (a, name) in archs.iter().enumerate() {
         for (o, method) in OPTIMIZERS.iter().enumerate() {
             for seed in 42..44 {
@@ -41,6 +42,7 @@ fn model_columns(archs: &[&str]) -> Vec<Column> {
                     parameters.push(Some(77_000 + 1_000 * a as i64));
                     checkpoint.push(t as i64);
                     epoch.push(Some(30.0 * end));
+                    loss.push(Some((2.3 + 1.9 * a as f64) * (1.0 - 0.9 * end)));
                     progress.push(0.02 + (0.9 - 0.05 * o as f64) * end.sqrt());
                     distance.push(Some(0.1 * a as f64 + 0.4 * end * (1.0 - end)));
                     trained.push(Some((a, o, seed) != (0, 0, 42)));
@@ -55,6 +57,7 @@ fn model_columns(archs: &[&str]) -> Vec<Column> {
         parameters.push(None);
         checkpoint.push(t as i64);
         epoch.push(None);
+        loss.push(None);
         progress.push(t as f64 / (GEODESIC_POINTS - 1) as f64);
         distance.push(None);
         trained.push(None);
@@ -66,6 +69,7 @@ fn model_columns(archs: &[&str]) -> Vec<Column> {
         Column::new("parameters".into(), parameters),
         Column::new("checkpoint".into(), checkpoint),
         Column::new("epoch".into(), epoch),
+        Column::new("loss".into(), loss),
         Column::new("progress".into(), progress),
         Column::new("geodesic_distance".into(), distance),
         Column::new("trained".into(), trained),
@@ -119,6 +123,144 @@ fn configuration_columns(archs: &[&str]) -> Vec<Column> {
         Column::new("runs".into(), vec![2_i64; rows as usize]),
         Column::new("leaf".into(), (0..rows).rev().collect::<Vec<_>>()),
     ]
+}
+
+/// A table of runs along progress: two seeds for three optimizers and each architecture.
+pub fn tube(archs: &[&str]) -> Table {
+    let (mut run, mut arch, mut progress, mut distance) = (vec![], vec![], vec![], vec![]);
+    for (name, method) in groups(archs) {
+        for seed in 42..44 {
+            for step in 1..=100 {
+                run.push(format!("{name}-{method}-{seed}"));
+                arch.push(name.to_owned());
+                progress.push(f64::from(step) / 100.0);
+                distance.push(0.02 + 1e-4 * f64::from(step % 10 * (seed - 40)));
+            }
+        }
+    }
+    Table::new(vec![
+        Column::new("run".into(), run),
+        Column::new("arch".into(), arch),
+        Column::new("progress".into(), progress),
+        Column::new("distance".into(), distance),
+    ])
+    .unwrap()
+}
+
+/// A table of these factors, the first of which explains most, all of them together, and the rest.
+pub fn factors(names: &[&str]) -> Table {
+    let all = [names, &["all", "residual"]].concat();
+    let of_each = |first: f64, other: f64, all: [Option<f64>; 2]| {
+        let of_factors = (0..names.len()).map(|i| Some(if i == 0 { first } else { other }));
+        of_factors.chain(all).collect::<Vec<_>>()
+    };
+    Table::new(vec![
+        Column::new("r2".into(), of_each(0.6, 0.05, [Some(0.7), Some(0.3)])),
+        Column::new("p".into(), of_each(0.001, 0.4, [Some(0.001), None])),
+        Column::new("importance".into(), of_each(1.4, -0.01, [None; 2])),
+        Column::new("importance_sd".into(), of_each(0.2, 0.02, [None; 2])),
+        Column::new("importance_p".into(), of_each(0.001, 0.7, [None; 2])),
+        Column::new("forest_r2".into(), vec![0.8; all.len()]),
+        Column::new("freedom".into(), of_each(4.0, 2.0, [Some(7.0), Some(22.0)])),
+        Column::new("factor".into(), all),
+    ])
+    .unwrap()
+}
+
+/// A table of the six averages of four runs for three optimizers and each architecture.
+pub fn centroids(archs: &[&str]) -> Table {
+    const NAMES: [&str; 6] = ["arithmetic", "geometric", "harmonic", "root", "bhattacharyya", "jeffreys"];
+    let (mut arch, mut optimizer, mut progress, mut centroid) = (vec![], vec![], vec![], vec![]);
+    let mut distance = vec![];
+    for (name, method) in groups(archs) {
+        for (step, (place, average)) in (1..=20).flat_map(|step| NAMES.map(|name| (step, name))).enumerate() {
+            arch.push(name.to_owned());
+            optimizer.push(method);
+            progress.push(f64::from(place) / 20.0);
+            centroid.push(average);
+            distance.push((step % NAMES.len()) as f64 * 0.01);
+        }
+    }
+    let rows = arch.len();
+    let spread: Vec<f64> = distance.iter().map(|distance| 0.02 + distance).collect();
+    Table::new(vec![
+        Column::new("arch".into(), arch),
+        Column::new("optimizer".into(), optimizer),
+        Column::new("runs".into(), vec![4_i64; rows]),
+        Column::new("own_progress".into(), progress.clone()),
+        Column::new("progress".into(), progress),
+        Column::new("centroid".into(), centroid),
+        Column::new("to_arithmetic".into(), distance),
+        Column::new("geodesic_distance".into(), spread.clone()),
+        Column::new("spread".into(), spread),
+    ])
+    .unwrap()
+}
+
+/// A table of tangents at ignorance, two runs for three optimizers and each architecture.
+pub fn tangents(archs: &[&str]) -> Table {
+    let groups = groups(archs);
+    let mut pairs = vec![];
+    for (i, one) in groups.iter().enumerate() {
+        for (j, other) in groups.iter().enumerate() {
+            pairs.push((one, other, 1.0 - 0.15 * i.abs_diff(j) as f64));
+        }
+    }
+    let rows = pairs.len();
+    Table::new(vec![
+        Column::new("end".into(), vec!["ignorance"; rows]),
+        Column::new("arch".into(), pairs.iter().map(|pair| pair.0.0).collect::<Vec<_>>()),
+        Column::new("optimizer".into(), pairs.iter().map(|pair| pair.0.1).collect::<Vec<_>>()),
+        Column::new("other_arch".into(), pairs.iter().map(|pair| pair.1.0).collect::<Vec<_>>()),
+        Column::new("other_optimizer".into(), pairs.iter().map(|pair| pair.1.1).collect::<Vec<_>>()),
+        Column::new("runs".into(), vec![2_i64; rows]),
+        Column::new("cosine".into(), pairs.iter().map(|pair| pair.2).collect::<Vec<_>>()),
+        Column::new("geodesic_cosine".into(), vec![0.35; rows]),
+    ])
+    .unwrap()
+}
+
+/// The checkpoints of `points` beside four others, the second of their coordinates mirrored.
+pub fn four_points(archs: &[&str]) -> Table {
+    let points = points(archs);
+    let count = points.height() - GEODESIC_POINTS;
+    let run = points.values::<&str>("run").unwrap();
+    let optional = |column: &str| {
+        let values = points.optional::<&str>(column).unwrap();
+        [vec![None; 4], values[..count].to_vec()].concat()
+    };
+    let checkpoint = points.optional::<i64>("checkpoint").unwrap();
+    let mut columns = vec![
+        Column::new("run".into(), [&["ignorance", "0.3", "0.7", "truth"], &run[..count]].concat()),
+        Column::new("arch".into(), optional("arch")),
+        Column::new("optimizer".into(), optional("optimizer")),
+        Column::new("checkpoint".into(), [vec![None; 4], checkpoint[..count].to_vec()].concat()),
+    ];
+    for pc in 1..=3 {
+        let values = points.values::<f64>(&format!("pc{pc}")).unwrap();
+        let sign = if pc == 2 { -1.0 } else { 1.0 };
+        let four = (0..4).map(|i| f64::from(i) / 3.0 - 0.5);
+        let all: Vec<f64> = four.chain(values[..count].iter().map(|value| sign * value)).collect();
+        columns.push(Column::new(format!("pc{pc}").into(), all));
+    }
+    Table::new(columns).unwrap()
+}
+
+/// A table of the errors of embeddings by four points; their third dimension is time-like.
+pub fn misfit() -> Table {
+    Table::new(vec![
+        Column::new("dimensions".into(), [1_i64, 2, 3]),
+        Column::new("eigenvalue".into(), [0.6, 0.03, -0.01]),
+        Column::new("four".into(), [0.42, 0.31, 0.37]),
+        Column::new("full".into(), [0.43, 0.34, 0.3]),
+        Column::new("four_to_full".into(), [0.04, 0.08, 0.1]),
+    ])
+    .unwrap()
+}
+
+/// Every architecture with every optimizer.
+fn groups<'a>(archs: &[&'a str]) -> Vec<(&'a str, &'static str)> {
+    archs.iter().flat_map(|name| OPTIMIZERS.map(|method| (*name, method))).collect()
 }
 
 /// Merges of so many leaves, one after the other.

@@ -19,6 +19,16 @@ pub const TIME_LIKE: RGBColor = RGBColor(0xC8, 0x10, 0x2E);
 /// Train and test, where they are drawn together.
 pub const SPLITS: [RGBColor; 2] = [RGBColor(0x33, 0x22, 0x88), RGBColor(0xDD, 0x77, 0x33)];
 
+/// Series that are neither architectures nor splits, in this order.
+pub const SERIES: [RGBColor; 6] = [
+    RGBColor(0x00, 0x00, 0x00),
+    RGBColor(0xBB, 0x55, 0x66),
+    RGBColor(0xDD, 0xAA, 0x33),
+    RGBColor(0xAA, 0x33, 0x77),
+    RGBColor(0x00, 0x44, 0x88),
+    RGBColor(0x88, 0xCC, 0xEE),
+];
+
 /// Text sizes in pixels: of titles, of a panel's axis names and direct labels, of tick labels, of captions.
 pub const TITLE: f64 = 19.0;
 /// Axis names, direct labels, legends.
@@ -132,6 +142,16 @@ mod tests {
             for (other, other_colour) in &colours[..i] {
                 let distance = lab_distance(deuteranope(*colour), deuteranope(*other_colour));
                 assert!(distance > 12.0, "{name} and {other} are {distance:.1} apart");
+            }
+        }
+    }
+
+    #[test]
+    fn series_can_be_told_apart_without_m_cones() {
+        for (i, colour) in SERIES.iter().enumerate() {
+            for (j, other) in SERIES[..i].iter().enumerate() {
+                let distance = lab_distance(deuteranope(*colour), deuteranope(*other));
+                assert!(distance > 12.0, "{i} and {j} are {distance:.1} apart");
             }
         }
     }
