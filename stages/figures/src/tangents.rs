@@ -11,7 +11,7 @@ use crate::embedding::{self, IGNORANCE, TRUTH, geodesic, trajectories};
 use crate::ink::{Ink, Letters, Mark, Spot};
 use crate::inpca::{Spectrum, coordinates};
 use crate::legend::{Entry, ROW, Sample, legend, rows};
-use crate::page::{HEAD, MARGIN, page, several};
+use crate::page::{HEAD, MARGIN, nothing, page, several};
 use crate::panel::{Axis, Panel, padded};
 use crate::runs::{Runs, split_name};
 use crate::style;
@@ -64,6 +64,13 @@ struct Embedding {
 /// # Errors
 /// When a table lacks columns, or has no run.
 pub fn draw(tables: &Tables, split: &str) -> Result<String> {
+    let title = format!("What four points span, and the directions at both ends{}", split_name(split));
+    if tables.four.height() == 0 {
+        return nothing(
+            &title,
+            "No model is near the points between ignorance and truth: there are no four points.",
+        );
+    }
     let four = Embedding::of_four(&tables.four, &tables.misfit)?;
     let mut full = Embedding::of_all(&tables.points, &tables.spectrum)?;
     full.turn_to(&four, &tables.points, &tables.four)?;
@@ -76,7 +83,6 @@ pub fn draw(tables: &Tables, split: &str) -> Result<String> {
     let below = top + 2.0 * PANEL.1 + LAST.0;
     let first = ROW * rows(room, &legends[0])? as f64;
     let height = below + first + ROW * rows(room, &legends[1])? as f64 + MARGIN;
-    let title = format!("What four points span, and the directions at both ends{}", split_name(split));
     let caption = format!(
         "{} of {}; {}; tangents: means over {} near ignorance, {} near truth",
         several(four.runs.runs.iter().map(|run| run.rows.len()).sum(), "checkpoint"),
@@ -297,6 +303,14 @@ mod tests {
             ],
         );
         assert_eq!(svg, draw(&tables, "train").unwrap());
+    }
+
+    #[test]
+    fn four_points_that_are_not_there_make_a_page_that_says_so() {
+        let mut tables = tables(sample::tangents(&["fc"]));
+        tables.four = tables.four.rows(&[]).unwrap();
+        let svg = draw(&tables, "test").unwrap();
+        assert!(svg.contains("No model is near the points between ignorance and truth"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Four points: ignorance, truth and two between them; and all models placed by their distances to these.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use geometry::{Measure, Model, Truth, geodesic};
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use rayon::prelude::*;
@@ -21,11 +21,12 @@ pub(crate) struct Four {
 }
 
 impl Four {
-    /// By the threads of the current pool.
-    pub(crate) fn new(params: &Params, runs: &[Run], placed: &Placed, truth: &Truth) -> Result<Four> {
+    /// By the threads of the current pool. None where no model is near one of the two points between.
+    pub(crate) fn new(params: &Params, runs: &[Run], placed: &Placed, truth: &Truth) -> Result<Option<Four>> {
         let ends = geodesic(truth, &[0.0, 1.0]);
         let [low, high] = params.between;
-        let (low, high) = (mean(low, params, runs, placed, truth)?, mean(high, params, runs, placed, truth)?);
+        let means = (mean(low, params, runs, placed, truth)?, mean(high, params, runs, placed, truth)?);
+        let (Some(low), Some(high)) = means else { return Ok(None) };
         let four: [Model; 4] =
             [ends.index_axis(Axis(0), 0), low.view(), high.view(), ends.index_axis(Axis(0), 1)];
         let embedding = spectral::inpca(geometry::within(Measure::Bhattacharyya, &four)?, DIMENSIONS, 1)?;
@@ -38,12 +39,20 @@ impl Four {
         }
         let views: Vec<ArrayView2<f64>> = all.iter().map(|models| models.view()).collect();
         let models = concatenate(Axis(0), &views).context("there are no runs to place")?;
-        Ok(Four { points: embedding.coordinates, models, eigenvalues: embedding.eigenvalues.to_vec() })
+        let eigenvalues = embedding.eigenvalues.to_vec();
+        Ok(Some(Four { points: embedding.coordinates, models, eigenvalues }))
     }
 }
 
-/// The mean [N, C] of models around a progress, each weighted by a Gaussian of its own progress.
-fn mean(at: f64, params: &Params, runs: &[Run], placed: &Placed, truth: &Truth) -> Result<Array2<f32>> {
+/// The mean [N, C] of models around a progress, each weighted by a Gaussian of its own progress; none where there are
+/// none.
+fn mean(
+    at: f64,
+    params: &Params,
+    runs: &[Run],
+    placed: &Placed,
+    truth: &Truth,
+) -> Result<Option<Array2<f32>>> {
     let mut sum = Array2::<f64>::zeros((truth.samples(), truth.classes()));
     let mut whole = 0.0;
     for run in runs {
@@ -66,10 +75,5 @@ fn mean(at: f64, params: &Params, runs: &[Run], placed: &Placed, truth: &Truth) 
         }
         run.release();
     }
-    ensure!(
-        whole > 0.0,
-        "no model of train loss under {} has a progress near {at}: there is no mean there",
-        params.loss
-    );
-    Ok(sum.mapv(|sum| (sum / whole) as f32))
+    Ok((whole > 0.0).then(|| sum.mapv(|sum| (sum / whole) as f32)))
 }

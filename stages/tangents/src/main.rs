@@ -17,7 +17,7 @@ use tables::{Column, Table};
 
 use directions::{Directions, End};
 use four::Four;
-use misfit::Embedding;
+use misfit::{Embedding, Misfit};
 
 /// Dimensions that four points span.
 const DIMENSIONS: usize = 3;
@@ -58,23 +58,41 @@ fn run(job: &Job) -> Result<()> {
 
     job.progress(1, 3, "four points");
     let four = pool.install(|| Four::new(&params, &runs, &placed, &truth))?;
-    write_four(job, &params, &runs, &placed, &four)?;
+    let Some(four) = four else {
+        let [low, high] = params.between;
+        let loss = params.loss;
+        job.log(&format!(
+            "no four points: near {low} or {high} there is no model of train loss under {loss}"
+        ));
+        // With the columns that readers look for, and no row.
+        let models = runs.iter().map(Run::checkpoints).sum();
+        let points = Array2::zeros((4, DIMENSIONS));
+        let none = Four { points, models: Array2::zeros((models, DIMENSIONS)), eigenvalues: Vec::new() };
+        four_table(&params, &runs, &placed, &none)?.rows(&[])?.write(job.output("four")?)?;
+        return Ok(misfit_table(&none, &[])?.write(job.output("misfit")?)?);
+    };
+    four_table(&params, &runs, &placed, &four)?.write(job.output("four")?)?;
 
     job.progress(2, 3, "what four points leave");
     let full = full(job, &runs)?;
     let own = Embedding::new(four.models.clone(), four.eigenvalues.clone());
     let tiles = job.inputs("tiles")?;
     let misfits = pool.install(|| misfit::misfits(tiles, &runs, &own, &full))?;
-    Table::new(vec![
-        Column::new("dimensions".into(), (1..=DIMENSIONS as i64).collect::<Vec<_>>()),
-        Column::new("eigenvalue".into(), four.eigenvalues),
-        Column::new("four".into(), misfits.iter().map(|misfit| misfit.own).collect::<Vec<_>>()),
-        Column::new("full".into(), misfits.iter().map(|misfit| misfit.full).collect::<Vec<_>>()),
-        Column::new("four_to_full".into(), misfits.iter().map(|misfit| misfit.between).collect::<Vec<_>>()),
-    ])?
-    .write(job.output("misfit")?)?;
+    misfit_table(&four, &misfits)?.write(job.output("misfit")?)?;
     job.progress(3, 3, "");
     Ok(())
+}
+
+/// A row for each number of dimensions.
+fn misfit_table(four: &Four, misfits: &[Misfit]) -> Result<Table> {
+    let of_each = |value: fn(&Misfit) -> f64| misfits.iter().map(value).collect::<Vec<_>>();
+    Ok(Table::new(vec![
+        Column::new("dimensions".into(), (1..=misfits.len() as i64).collect::<Vec<_>>()),
+        Column::new("eigenvalue".into(), four.eigenvalues.clone()),
+        Column::new("four".into(), of_each(|misfit| misfit.own)),
+        Column::new("full".into(), of_each(|misfit| misfit.full)),
+        Column::new("four_to_full".into(), of_each(|misfit| misfit.between)),
+    ])?)
 }
 
 /// Writes a row for each end, group and other group.
@@ -125,8 +143,8 @@ fn tangents(
     Ok(Table::new(all)?.write(job.output("tangents")?)?)
 }
 
-/// Writes a row for each of the four points and for each model.
-fn write_four(job: &Job, params: &Params, runs: &[Run], placed: &Placed, four: &Four) -> Result<()> {
+/// A row for each of the four points and for each model.
+fn four_table(params: &Params, runs: &[Run], placed: &Placed, four: &Four) -> Result<Table> {
     let none = Scalars::new();
     let [low, high] = params.between.map(|progress| progress.to_string());
     let mut names: Vec<&str> = vec!["ignorance", &low, &high, "truth"];
@@ -147,7 +165,7 @@ fn write_four(job: &Job, params: &Params, runs: &[Run], placed: &Placed, four: &
         let values: Vec<f64> = four.points.column(k).iter().chain(four.models.column(k)).copied().collect();
         all.push(Column::new(format!("pc{}", k + 1).into(), values));
     }
-    Ok(Table::new(all)?.write(job.output("four")?)?)
+    Ok(Table::new(all)?)
 }
 
 /// The leading dimensions of all models in the embedding of all models, in the order of runs.

@@ -147,3 +147,21 @@ fn tiles_that_leave_out_pairs_are_told() {
     let message = crate::run(&Job::read(&path).unwrap()).unwrap_err().to_string();
     assert_eq!(message, "the tiles have 0 pairs of models, the runs 105");
 }
+
+#[test]
+fn without_models_between_there_are_no_four_points() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = job(folder.path());
+    let path = folder.path().join("job.json");
+    let mut text: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    text["params"]["deviation"] = json!(1e-9);
+    text["params"]["between"] = json!([0.312, 0.712]);
+    std::fs::write(&path, text.to_string()).unwrap();
+    drop(job);
+    crate::run(&Job::read(&path).unwrap()).unwrap();
+    let [four, misfit, tangents] =
+        ["four", "misfit", "tangents"].map(|name| Table::read(&folder.path().join(name)).unwrap());
+    assert_eq!((four.height(), misfit.height()), (0, 0));
+    assert!(four.values::<&str>("run").is_ok() && four.values::<f64>("pc3").is_ok());
+    assert!(misfit.values::<f64>("four_to_full").is_ok() && tangents.height() > 0);
+}
