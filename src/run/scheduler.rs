@@ -1,11 +1,11 @@
 //! The scheduler: which job starts next, and what its end means for others. One thread; constant work per event and edge.
 
 mod assign;
+mod programs;
 mod sharing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::Duration;
 
@@ -14,17 +14,14 @@ use super::assignment::Program;
 use super::failure::Failure;
 use super::intermediates::Intermediates;
 use super::pool::Pool;
-use super::program;
 use super::report::{Happening, Report};
 use super::sandbox;
 use super::slots::{Full, Held, Slots};
 use super::worker::Told;
 use super::{Interrupts, Options, RunError, Summary};
-use crate::build::Builder;
-use crate::code::Code;
 use crate::graph::JobId;
 use crate::hash::Key;
-use crate::pipeline::{self, Gpu, StageId};
+use crate::pipeline::{Gpu, StageId};
 use crate::plan::{Plan, Reason, State};
 use crate::project::Project;
 use crate::share::{Crew, Exchange};
@@ -183,37 +180,6 @@ impl<'env> Run<'_, '_, 'env> {
             }
         }
         Ok(self.intermediates.begin(&self.plan)?)
-    }
-
-    /// Makes the programs of stages ready to start; crates are built.
-    fn build(&mut self, stages: &[usize]) -> Result<(), RunError> {
-        let project = self.project;
-        let mut crates: BTreeMap<String, Code> = BTreeMap::new();
-        for &index in stages {
-            let code = &project.code[index];
-            if !self.options.rehearse {
-                project.store.keep_code(code.hash, &code.parts)?;
-            }
-            if let pipeline::Program::Crate(folder) = &project.pipeline.stages[index].program {
-                crates.insert(folder.to_string_lossy().into_owned(), code.clone());
-            }
-        }
-        let mut binaries = BTreeMap::new();
-        if !crates.is_empty() {
-            let crates: Vec<(String, Code)> = crates.into_iter().collect();
-            let report = Mutex::new(&mut *self.report);
-            let say = |line: &str| {
-                let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
-                report.tell(project, &Happening::Build(line));
-            };
-            let builder = Builder::new(&project.pipeline.workspace, &project.programs(), std::env::vars_os());
-            binaries = builder.binaries(&crates, &mut |folder| project.code_now(folder), &say)?;
-        }
-        for &index in stages {
-            let is_guarded = !self.options.no_sandbox;
-            self.programs[index] = Some(program::of_stage(project, index, &binaries, is_guarded));
-        }
-        Ok(())
     }
 
     /// Starts jobs and takes their ends until there is nothing left to do.
