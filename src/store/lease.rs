@@ -60,7 +60,7 @@ impl Lease {
     /// What other processes need, of which these are the scratch folders.
     ///
     /// # Errors
-    /// As [`Leased::read`].
+    /// When a lease cannot be read: then nothing may go.
     pub fn of_others(&self, scratch: &[PathBuf]) -> Result<Leased, StoreError> {
         Leased::read(scratch.iter().filter(|folder| Some(folder.as_path()) != self.path.parent()))
     }

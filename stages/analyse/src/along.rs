@@ -20,7 +20,7 @@ use crate::configurations::Configuration;
 pub(crate) struct Along {
     /// Between mean trajectories, the mean over the grid, [K, K].
     pub(crate) distances: Array2<f64>,
-    /// Of the runs of each configuration to its mean: [K] of [grid, runs].
+    /// Of the runs of each configuration to its mean: a [grid, runs] each.
     deviations: Vec<Array2<f64>>,
 }
 
