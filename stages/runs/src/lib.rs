@@ -9,8 +9,10 @@ mod placed;
 mod run;
 #[cfg(test)]
 mod tests;
+mod tile;
 
 pub use columns::columns;
 pub use groups::{Group, groups};
 pub use placed::Placed;
 pub use run::{Run, Scalars, open, read, truth};
+pub use tile::{Member, Tile};

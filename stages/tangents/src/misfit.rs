@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
-use kit::{Artifact, Tensors};
+use kit::Artifact;
 use ndarray::Array2;
 use rayon::prelude::*;
-use runs::Run;
-use serde::Deserialize;
+use runs::{Member, Run, Tile};
 
 use crate::DIMENSIONS;
 
@@ -26,18 +25,6 @@ pub(crate) struct Misfit {
     pub(crate) full: f64,
     /// sum |D' - D''| / sum |D''|, D'' those in the embedding of all models.
     pub(crate) between: f64,
-}
-
-#[derive(Deserialize)]
-struct Member {
-    run: String,
-    checkpoints: usize,
-}
-
-#[derive(Deserialize)]
-struct About {
-    rows: Vec<Member>,
-    cols: Vec<Member>,
 }
 
 /// Sums over pairs.
@@ -103,8 +90,7 @@ fn sums(
     own: &Embedding,
     full: &Embedding,
 ) -> Result<Sums> {
-    let file = Tensors::open(&tile.path)?;
-    let About { rows, cols } = file.metadata()?;
+    let tile = Tile::open(tile)?;
     // The number of each model among those of all runs.
     let places = |members: &[Member]| -> Result<Vec<usize>> {
         let mut places = Vec::new();
@@ -119,20 +105,12 @@ fn sums(
         }
         Ok(places)
     };
-    let (rows, cols) = (places(&rows)?, places(&cols)?);
-    let tensor = file.f32s("distances")?;
-    ensure!(
-        tensor.shape == [rows.len(), cols.len()],
-        "`distances` of a tile is {:?}, its metadata says {} x {}",
-        tensor.shape,
-        rows.len(),
-        cols.len()
-    );
+    let (rows, cols) = (places(tile.rows())?, places(tile.cols())?);
     let itself = rows == cols;
     let mut sums = Sums::default();
-    for (index, (&i, values)) in rows.iter().zip(tensor.values.chunks_exact(cols.len().max(1))).enumerate() {
+    for (index, (&i, values)) in rows.iter().zip(tile.distances().rows()).enumerate() {
         let first = if itself { index + 1 } else { 0 };
-        for (&j, &value) in cols[first..].iter().zip(&values[first..]) {
+        for (&j, &value) in cols.iter().zip(values).skip(first) {
             let distance = f64::from(value);
             let (a, b) = (own.squares(i, j), full.squares(i, j));
             sums.pairs += 1;
