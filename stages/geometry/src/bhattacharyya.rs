@@ -15,7 +15,7 @@ const CHUNK: usize = 24 << 10;
 pub(crate) const CHUNK_SAMPLES: usize = 16;
 
 /// Bytes of chunks that are packed at a time, and stay in the last cache.
-const PACKED: usize = 8 << 20;
+const PACKED: usize = 3 << 20;
 
 /// Tiles of rows and of columns of which the pairs' products, and a chunk of the models, stay in the second-level cache.
 const BLOCK_ROWS: usize = 32;
@@ -109,14 +109,14 @@ impl<const COLS: usize> Sums for Overlaps<COLS> {
         }
     }
 
-    fn total(&self) -> Array2<f64> {
+    fn over(&self, divisor: f64) -> Array2<f64> {
         let mut distances = Array2::zeros((self.row_loss.len(), self.col_loss.len()));
         let lines = distances.as_slice_mut().expect("a new array is contiguous");
         let lines = lines.par_chunks_mut((BLOCK_ROWS * ROWS * self.col_loss.len()).max(1));
         let blocks: Vec<&[Block<COLS>]> = self.blocks.chunk_by(|a, b| a.first_row == b.first_row).collect();
         lines.zip(blocks).for_each(|(lines, blocks)| {
             for block in blocks {
-                block.write(lines, &self.row_loss, &self.col_loss);
+                block.write(lines, divisor, &self.row_loss, &self.col_loss);
             }
         });
         if self.is_half {
@@ -138,8 +138,8 @@ impl<const COLS: usize> Block<COLS> {
         }
     }
 
-    /// Writes the block's sums to where they belong among the `lines` of its rows.
-    fn write(&self, lines: &mut [f64], row_loss: &[f64], col_loss: &[f64]) {
+    /// Writes the block's sums, divided, to where they belong among the `lines` of its rows.
+    fn write(&self, lines: &mut [f64], divisor: f64, row_loss: &[f64], col_loss: &[f64]) {
         let width = col_loss.len();
         for (col, tiles) in (self.first_col..).zip(&self.tiles) {
             let cols = col * COLS..width.min((col + 1) * COLS);
@@ -148,7 +148,7 @@ impl<const COLS: usize> Block<COLS> {
                 for (i, row_loss) in row_loss.enumerate() {
                     let line = &mut lines[(row * ROWS + i) * width..][cols.clone()];
                     for ((j, sum), col_loss) in line.iter_mut().enumerate().zip(&col_loss[cols.clone()]) {
-                        *sum = (tile.sum(i, j) - (row_loss + col_loss)).max(0.0);
+                        *sum = (tile.sum(i, j) - (row_loss + col_loss)).max(0.0) / divisor;
                     }
                 }
             }
@@ -253,7 +253,7 @@ mod tests {
     fn matrix(kernel: Kernel, rows: &[Model], cols: &[Model], is_half: bool) -> Array2<f64> {
         let mut sums = sums(kernel, rows.len(), cols.len(), is_half);
         sums.add(rows, cols);
-        sums.total() / rows[0].nrows() as f64
+        sums.over(rows[0].nrows() as f64)
     }
 
     #[test]

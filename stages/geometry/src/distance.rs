@@ -1,5 +1,7 @@
 //! Matrices of distances between models, by any of the measures.
 
+use std::ops::Range;
+
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -28,8 +30,9 @@ pub(crate) trait Sums: Send {
     /// Adds samples. All models have the same shape; where the sums are among models, these are rows and columns.
     fn add(&mut self, rows: &[Model], cols: &[Model]);
 
-    /// The sums so far, [rows, cols]. Of those among models only what is above the diagonal counts.
-    fn total(&self) -> Array2<f64>;
+    /// The sums so far, each divided by the same number, [rows, cols]. Of those among models only what is above the
+    /// diagonal counts.
+    fn over(&self, divisor: f64) -> Array2<f64>;
 }
 
 /// Distances in the making: samples come some at a time, so that not all of them need to be in memory.
@@ -94,8 +97,7 @@ impl Distances {
 
     /// The distances, means over the samples, [rows, cols]. Those among models are symmetric, with a diagonal of exactly 0.
     pub fn mean(&self) -> Array2<f64> {
-        let mut distances = self.sums.total();
-        distances /= self.shape.0.max(1) as f64;
+        let mut distances = self.sums.over(self.shape.0.max(1) as f64);
         if self.cols.is_none() {
             mirror(&mut distances);
         }
@@ -123,19 +125,40 @@ pub fn within(measure: Measure, models: &[Model]) -> Result<Array2<f64>, Geometr
     Ok(distances.mean())
 }
 
-/// Copies the part above the diagonal to below it, a block at a time, for the sake of the cache.
+/// Copies the part above the diagonal to below it.
 fn mirror(distances: &mut Array2<f64>) {
-    const SIDE: usize = 64;
     let order = distances.nrows();
-    for first_row in (0..order).step_by(SIDE) {
-        for first_col in (0..=first_row).step_by(SIDE) {
-            for i in first_row..order.min(first_row + SIDE) {
-                for j in first_col..i.min(first_col + SIDE) {
-                    distances[[i, j]] = distances[[j, i]];
-                }
+    mirror_square(distances.as_slice_mut().expect("a new array is contiguous"), order, 0..order);
+}
+
+/// Mirrors the square of these rows and columns, of which `lines` are the rows, each of `width` numbers: its two halves on
+/// the diagonal, and the half below and beside them, which is the one above turned over.
+fn mirror_square(lines: &mut [f64], width: usize, square: Range<usize>) {
+    /// A side that stays in cache.
+    const SIDE: usize = 64;
+    if square.len() <= SIDE {
+        for i in 1..square.len() {
+            for j in 0..i {
+                lines[i * width + square.start + j] = lines[j * width + square.start + i];
             }
         }
+        return;
     }
+    let half = (square.len() / 2).next_multiple_of(SIDE);
+    let middle = square.start + half;
+    let (above, below) = lines.split_at_mut(half * width);
+    below.par_chunks_mut(SIDE * width).enumerate().for_each(|(block, below)| {
+        let first = middle + block * SIDE;
+        for (j, above) in above.chunks_exact(width).enumerate() {
+            for (i, below) in below.chunks_exact_mut(width).enumerate() {
+                below[square.start + j] = above[first + i];
+            }
+        }
+    });
+    rayon::join(
+        || mirror_square(above, width, square.start..middle),
+        || mirror_square(below, width, middle..square.end),
+    );
 }
 
 /// Checks models [samples, C] of one side, "row" or "column", against their shape: one pass over the values, so that no

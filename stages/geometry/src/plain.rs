@@ -80,7 +80,7 @@ impl Sums for Pairs {
         }
     }
 
-    fn total(&self) -> Array2<f64> {
-        self.sums.clone()
+    fn over(&self, divisor: f64) -> Array2<f64> {
+        &self.sums / divisor
     }
 }
