@@ -28,6 +28,7 @@ use serde::Deserialize;
 
 use crate::code::{self, Code};
 use crate::hash::Hash;
+use crate::store::hash_file;
 
 /// Kept programs that no run used for this long are removed when another is built.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -198,7 +199,7 @@ impl Builder {
         let first_in = |folder: &Path| Some(fs::read_dir(folder).ok()?.find_map(Result::ok)?.path());
         let own = first_in(&folder)?;
         let program = first_in(&own).filter(|program| {
-            hash_of(program).is_ok_and(|hash| own.file_name() == Some(OsStr::new(&hash.to_string())))
+            hash_program(program).is_ok_and(|hash| own.file_name() == Some(OsStr::new(&hash.to_string())))
         });
         if program.is_none() {
             let _ = fs::remove_dir_all(&folder);
@@ -280,7 +281,7 @@ impl Builder {
         built.sources.extend(code.crates.clone());
         built.write()?;
 
-        let content = hash_of(copy.path()).map_err(Error::file(copy.path()))?;
+        let content = hash_program(copy.path()).map_err(Error::file(copy.path()))?;
         let place = self.bin.join(code.hash.to_string()).join(content.to_string());
         fs::create_dir_all(&place).map_err(Error::file(&place))?;
         let place = place.join(program.file_name().unwrap_or(OsStr::new("program")));
@@ -430,10 +431,8 @@ fn lock(target: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<File, Error> {
     Ok(file)
 }
 
-fn hash_of(program: &Path) -> io::Result<Hash> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_mmap_rayon(program)?;
-    Ok(hasher.finalize().into())
+fn hash_program(program: &Path) -> io::Result<Hash> {
+    hash_file(program, fs::metadata(program)?.len())
 }
 
 fn each_line(stream: Option<impl io::Read>, mut line: impl FnMut(&str)) {

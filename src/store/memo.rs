@@ -185,7 +185,7 @@ impl Memo {
 }
 
 /// Hashes a file; large ones through a memory map, on all threads.
-pub(super) fn hash_file(path: &Path, size: u64) -> io::Result<Hash> {
+pub(crate) fn hash_file(path: &Path, size: u64) -> io::Result<Hash> {
     let mut hasher = blake3::Hasher::new();
     if size > LARGE {
         hasher.update_mmap_rayon(path)?;

@@ -44,6 +44,7 @@ pub use index::{Artifact, Artifacts};
 pub use lease::Lease;
 pub use locks::{Hold, Scratch};
 pub use memo::Memo;
+pub(crate) use memo::hash_file;
 pub use object::{ObjectError, Ready, link_source, make_ready, measure, unlink_source};
 pub use record::{Accepted, Machine, Record, RecordedOutput};
 pub use verify::Verified;
