@@ -9,7 +9,7 @@ use super::params::Params;
 use super::positions::{Place, Position, Positions};
 use super::reference::{is_name, name_rule};
 use super::stage::Scope;
-use super::{Pipeline, Sweep, inputs, shape, share, stage, sweep};
+use super::{Pipeline, Sweep, costs, inputs, shape, share, stage, sweep};
 
 /// The only format of pipeline.yaml there is yet.
 const VERSION: u32 = 1;
@@ -105,6 +105,9 @@ fn checked(
     let mut stages = document.stages.iter().map(stage).collect::<Vec<_>>();
     inputs::check_published(&stages, problems);
     problems.so_far()?;
+
+    let place = Place::of(&["profiles", profile, "costs"]);
+    costs::assign(&document.profiles[profile].costs, &place, &mut stages, &sweeps, &params, problems);
 
     inputs::resolve(document, &mut stages, &sweeps, root, problems);
     problems.so_far()?;
