@@ -24,6 +24,9 @@ pub struct Run {
     /// The name in figures; nothing here depends on it.
     #[serde(rename = "arch")]
     _arch: String,
+    /// The name of its start in figures; nothing here depends on it either.
+    #[serde(rename = "from")]
+    _from: Option<String>,
     model: Model,
     optimizer: Rule,
     /// Samples a step.
