@@ -24,6 +24,9 @@ pub struct Run {
     /// The name in figures; nothing here depends on it.
     #[serde(rename = "arch")]
     _arch: String,
+    /// The name of its start in figures; nothing here depends on it either.
+    #[serde(rename = "from")]
+    _from: Option<String>,
     model: Model,
     optimizer: Rule,
     /// Samples a step.
@@ -74,6 +77,10 @@ impl Run {
         let mut random = generator(self.seed, Stream::Weights);
         let network = Network::new(&self.model, data.shape(), data.classes, &mut random, device)?;
         self.check()?;
+        ensure!(
+            data.has_images() || !self.augment,
+            "augment is true, and these data are no images that could be cropped and mirrored; say `augment: false`"
+        );
         let crops = self.augment.then(|| generator(self.seed, Stream::Augmentation));
         let size = self.batch_size(data, &network)?;
         let batches = Batches::new(data, size, generator(self.seed, Stream::Order), crops);
