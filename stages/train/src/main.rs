@@ -94,7 +94,7 @@ mod tests {
     /// Samples of three numbers, in two classes by the sign of the first one.
     pub fn inputs(count: usize) -> Dataset {
         device::prepare("cpu", 1).unwrap();
-        let sign = |sample: usize| if sample % 2 == 0 { -1.0 } else { 1.0 };
+        let sign = |sample: usize| if sample.is_multiple_of(2) { -1.0 } else { 1.0 };
         let values: Vec<f32> =
             (0..count).flat_map(|sample| [sign(sample), sample as f32 / count as f32, 0.5]).collect();
         let labels: Vec<i64> = (0..count as i64).map(|sample| sample % 2).collect();

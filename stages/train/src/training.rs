@@ -97,7 +97,7 @@ impl Run {
         let mut metadata = json!({"network": given, "parameters": network.weights.trained_count()});
         let mut reached = state.as_ref().and_then(|state| state.mark.start);
         if let Some(start) = self.start.as_ref().filter(|_| reached.is_none()) {
-            let ended = self.fit_start(start, &network, &task, state.take(), states.as_mut(), &mut tell)?;
+            let ended = self.fit_start(start, &network, task, state.take(), states.as_mut(), &mut tell)?;
             tell(Told::Line(ended.told()));
             reached = Some(ended);
         }

@@ -178,7 +178,8 @@ fn what_is_damaged_is_not_gone_on_from() {
         fs::write(path, bytes).unwrap();
     };
     let gone = |path: &Path| fs::remove_file(path).unwrap();
-    let harms: [(&str, &dyn Fn(&Path)); 3] = [("half", &half), ("changed", &changed), ("gone", &gone)];
+    type Harm<'a> = &'a dyn Fn(&Path);
+    let harms: [(&str, Harm); 3] = [("half", &half), ("changed", &changed), ("gone", &gone)];
     for kind in ["state-", "checkpoints"] {
         for (name, harm) in harms {
             let mut trial = Trial::new(json!({}));
