@@ -108,7 +108,7 @@ fn runs_keep_as_many_checkpoints_as_the_paper_and_the_costs_count_them() {
         assert_eq!(50_000_u64.div_ceil(values["batch"].as_u64().unwrap()), steps);
         let count = counts[usize::from(epochs == 300)];
         assert_eq!(
-            schedule::checkpoints(values["epochs"].as_u64().unwrap(), steps).len(),
+            schedule::checkpoints(values["epochs"].as_u64().unwrap(), steps, None).len(),
             count,
             "{labels:?}"
         );

@@ -18,6 +18,7 @@ mod lock;
 mod misbehave;
 mod publish;
 mod python;
+mod resume;
 mod run;
 mod sandbox;
 mod scratch;
