@@ -125,6 +125,6 @@ say "images a second of the profile paper, $seconds s an architecture"
 status=0
 (cd "$root" && cargo bench --quiet --bench throughput -- "${timed[@]}") >"$work/said" 2>"$work/errors" || status=1
 [ $status = 0 ] || cat "$work/errors" >&2
-row "throughput" "$(grep -c '^[a-z].* [0-9.]* *[0-9.]*$' "$work/said" || true) architectures" $status
+row "throughput" "$(grep -c ' [0-9.]\+ \+[0-9.]\+$' "$work/said" || true) architectures" $status
 cat "$work/said"
 exit $failed

@@ -7,8 +7,10 @@ use std::time::Duration;
 use indicatif::{HumanBytes, HumanCount};
 
 use super::duration::duration;
+use crate::graph::JobId;
 use crate::pipeline::StageId;
 use crate::plan::Plan;
+use crate::project::Project;
 use crate::rehearsal;
 use crate::slots::Slots;
 use crate::usage::{Sizes, Source, Time, Usage};
@@ -44,42 +46,57 @@ struct Row {
 /// date count.
 pub fn forecast(plan: &Plan, slots: Slots) -> Option<Forecast> {
     let runs = rehearsal::runs(plan);
-    let project = plan.project();
     let (threads, cards) = (slots.threads(), slots.cards());
     let times = Usage::<Time>::of(plan, &runs, cards > 0);
     let sizes = Usage::<Sizes>::of(plan, &runs, cards > 0);
+    let graph = &plan.project().graph;
     let mut rows: Vec<Row> = Vec::new();
     let mut last: Option<StageId> = None;
     for &id in &runs {
-        let stage = project.graph.job(id).stage;
+        let stage = graph.job(id).stage;
         if last.replace(stage) != Some(stage) {
-            rows.push(Row { name: project.stage(id).name.clone(), ..Row::default() });
+            rows.push(Row { name: plan.project().stage_name(stage).to_owned(), ..Row::default() });
         }
-        let row = rows.last_mut().expect("a stage has begun");
-        row.jobs += 1;
-        let (time, size) = (times.get(id), sizes.get(id));
-        row.sources
-            .extend([time.as_ref().map(|(_, it)| *it), size.as_ref().map(|(_, it)| *it)].iter().flatten());
-        row.untimed += usize::from(time.is_none());
-        row.sizeless += usize::from(size.is_none());
-        row.time += time.map_or(Duration::ZERO, |(time, _)| time);
-        if let Some((sizes, _)) = size {
-            let published = project.graph.published(&project.pipeline, id);
-            let stays = |place: usize| {
-                !project.stage(id).intermediate || published.iter().any(|(it, _)| usize::from(*it) == place)
-            };
-            row.written += sizes.iter().sum::<u64>();
-            row.kept +=
-                sizes.iter().enumerate().filter(|(at, _)| stays(*at)).map(|(_, size)| size).sum::<u64>();
-        }
+        rows.last_mut().expect("a stage has begun").add(plan.project(), id, times.get(id), sizes.get(id));
     }
     let time = |id| times.get(id).map_or(Duration::ZERO, |(time, _)| time);
-    let nothing = |id| vec![0; project.stage(id).outputs.len()];
+    let nothing = |id| vec![0; plan.project().stage(id).outputs.len()];
     let rehearsal = rehearsal::rehearse(plan, &runs, slots, time, nothing);
     (!rows.is_empty()).then(|| Forecast { rows, time: rehearsal.time, threads, cards })
 }
 
 impl Row {
+    /// One more job.
+    fn add(
+        &mut self,
+        project: &Project,
+        id: JobId,
+        time: Option<(Time, Source)>,
+        sizes: Option<(Sizes, Source)>,
+    ) {
+        self.jobs += 1;
+        match time {
+            Some((time, source)) => {
+                self.time += time;
+                self.sources.insert(source);
+            }
+            None => self.untimed += 1,
+        }
+        let Some((sizes, source)) = sizes else {
+            self.sizeless += 1;
+            return;
+        };
+        self.sources.insert(source);
+        let published = project.graph.published(&project.pipeline, id);
+        let stays = |place: usize| {
+            !project.stage(id).intermediate || published.iter().any(|(it, _)| usize::from(*it) == place)
+        };
+        for (place, size) in sizes.into_iter().enumerate() {
+            self.written += size;
+            self.kept += if stays(place) { size } else { 0 };
+        }
+    }
+
     /// All rows together.
     fn sum(rows: &[Row]) -> Row {
         rows.iter().fold(Row { name: "all".to_owned(), ..Row::default() }, |sum, row| Row {
@@ -129,7 +146,10 @@ impl fmt::Display for Forecast {
             for at in 1..5 {
                 write!(f, "  {:>width$}", row[at], width = widths[at])?;
             }
-            writeln!(f, "  {}", row[5])?;
+            match row[5].as_str() {
+                "" => writeln!(f)?,
+                sources => writeln!(f, "  {sources}")?,
+            }
         }
         let number = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
         write!(

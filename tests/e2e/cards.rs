@@ -26,7 +26,7 @@ stages:
     outputs: {o: o.txt}
 "#;
 
-const SCRIPT: &str = r#"sed -n 's/.*"device": *"\([^"]*\)".*/\1/p' "$RIBBON_JOB" >> "$HOME/ran"
+const SCRIPT: &str = r#"echo "$(sed 's/.*"device": *"\([^"]*\)".*/\1/' "$RIBBON_JOB")" >> "$HOME/ran"
 until [ "$1" = plain ] || [ -e "$HOME/go" ]; do sleep 0.02; done
 echo "$1" > "$2"
 "#;
