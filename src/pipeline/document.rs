@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(schema["required"], serde_json::json!(["version", "profiles", "stages"]));
         assert_eq!(schema["$defs"]["Stage"]["additionalProperties"], false);
         assert_eq!(schema["$defs"]["Stage"]["properties"]["about"]["description"], "A line for people.");
-        assert_eq!(schema["$defs"]["Needs"]["properties"]["per-gpu"]["minimum"], 1);
+        assert_eq!(schema["$defs"]["Count"]["anyOf"][0]["minimum"], 1);
         assert!(schema["properties"]["profile"]["description"].as_str().unwrap().contains("--profile"));
     }
 }
