@@ -162,6 +162,9 @@ pub(super) struct Stage {
     /// A line for people.
     #[serde(default)]
     pub about: String,
+    /// The profiles that have the stage; all, if not told. Not in the key.
+    #[schemars(length(min = 1))]
+    pub profiles: Option<Vec<String>>,
     /// The folder of the crate whose program does the jobs, from `workspace`; or say `run`.
     #[serde(rename = "crate")]
     pub krate: Option<String>,

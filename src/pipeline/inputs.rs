@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::document::{Document, OneOrMany};
+use super::document::{self, OneOrMany};
 use super::error::{Problems, hint};
 use super::fanout::{self, Label, StageLabels};
 use super::positions::Place;
 use super::reference::{Pick, Reference, braces, is_name, name_rule, project_path, reference};
 use super::{Each, Input, Labels, Select, Source, Stage, StageId, Sweep, stage, sweep};
 
-/// Fills in the inputs of stages that are otherwise right. Their ids are places in `stages` as given, which [`sort`]
+/// Fills in the inputs of stages that are otherwise right, from how each was given. Their ids are places in `stages` as given, which [`sort`]
 /// changes.
 pub(super) fn resolve(
-    document: &Document,
+    given: &[&document::Stage],
     stages: &mut [Stage],
     sweeps: &[Sweep],
     root: &Path,
@@ -21,7 +21,7 @@ pub(super) fn resolve(
 ) {
     let resolver = Resolver { stages: &*stages, sweeps, root };
     let mut all = Vec::new();
-    for (consumer, given) in stages.iter().zip(document.stages.values()) {
+    for (consumer, given) in stages.iter().zip(given) {
         let place = Place::of(&["stages", &consumer.name, "inputs"]);
         all.push(resolver.inputs(consumer, &given.inputs, &place, problems));
     }

@@ -11,6 +11,7 @@ mod load;
 mod params;
 mod parquet;
 mod positions;
+mod presence;
 mod reference;
 mod shape;
 mod share;
@@ -54,6 +55,8 @@ pub struct Pipeline {
     pub sweeps: Vec<Sweep>,
     /// Stages, each after those it takes inputs from.
     pub stages: Vec<Stage>,
+    /// The stages that this profile does not have, each with the profiles that do.
+    pub elsewhere: BTreeMap<String, Vec<String>>,
     /// Where finished work is exchanged with others, if anywhere.
     pub share: Option<Share>,
     /// Whose work counts beside one's own.

@@ -19,6 +19,7 @@ mod runs;
 mod sample;
 mod spectrum;
 mod speed;
+mod starts;
 mod style;
 mod tangents;
 mod trajectories;
@@ -76,10 +77,19 @@ enum Figure {
         #[serde(default)]
         split: String,
     },
-    /// Where and when models leave the manifold.
+    /// Trajectories from other starts, and how near they come to the ordinary ones.
+    Starts {
+        #[serde(default)]
+        split: String,
+    },
+    /// Where and when models leave the manifold, and which runs are left out.
     Outliers {
         #[serde(default)]
         split: String,
+        /// The distance to truth over which a model has left the manifold.
+        far: f64,
+        /// The largest final train error of a run that counts as trained.
+        untrained: f64,
     },
 }
 
@@ -121,7 +131,15 @@ fn draw(figure: &Figure, job: &Job) -> Result<String> {
             };
             tangents::draw(&tables, split)
         }
-        Figure::Outliers { split } => outliers::draw(&table("points")?, &table("spectrum")?, split),
+        Figure::Starts { split } => starts::draw(&table("points")?, &table("spectrum")?, split),
+        Figure::Outliers { split, far, untrained } => {
+            let tables = outliers::Tables {
+                points: table("points")?,
+                spectrum: table("spectrum")?,
+                runs: table("runs")?,
+            };
+            outliers::draw(&tables, *far, *untrained, split)
+        }
     }
 }
 
@@ -142,11 +160,13 @@ mod tests {
             "tube",
             "centroids",
             "tangents",
-            "outliers",
+            "starts",
         ] {
             assert!(figure(json!({"figure": name, "split": "train"})).is_ok(), "{name}");
             assert!(figure(json!({"figure": name})).is_ok(), "{name} without a split");
         }
+        let outliers = json!({"figure": "outliers", "split": "train", "far": 2, "untrained": 0.1});
+        assert!(figure(outliers).is_ok());
         assert!(figure(json!({"figure": "spectrum"})).is_ok());
         assert!(figure(json!({"figure": "factors"})).is_ok());
         assert!(figure(json!({"figure": "embedding", "split": "test"})).is_ok());

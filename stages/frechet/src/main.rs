@@ -42,22 +42,14 @@ fn distances(tile: &Artifact) -> Result<Vec<(Pair, f64)>> {
     let tile = Tile::open(tile)?;
     let (matrix, is_symmetric) = (tile.distances(), tile.rows() == tile.cols());
     let mut found = Vec::new();
-    for (row, (run, rows)) in places(tile.rows()).enumerate() {
-        for (other, cols) in places(tile.cols()).skip(if is_symmetric { row + 1 } else { 0 }) {
+    for (row, (run, rows)) in Member::places(tile.rows()).enumerate() {
+        for (other, cols) in Member::places(tile.cols()).skip(if is_symmetric { row + 1 } else { 0 }) {
             let between = matrix.slice(s![rows.clone(), cols]).mapv(f64::from);
             let (first, second) = if run < other { (run, other) } else { (other, run) };
             found.push(((first.to_owned(), second.to_owned()), geometry::frechet(between.view())));
         }
     }
     Ok(found)
-}
-
-/// Of each run of a side, its name and its rows or columns.
-fn places(side: &[Member]) -> impl Iterator<Item = (&str, std::ops::Range<usize>)> {
-    side.iter().scan(0, |end, member| {
-        let start = std::mem::replace(end, *end + member.checkpoints);
-        Some((member.run.as_str(), start..*end))
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Tiles of the matrix of distances, as the stages that compute them write them.
 
+use std::ops::Range;
+
 use anyhow::{Context, Result};
 use kit::{Artifact, Tensors};
 use ndarray::ArrayView2;
@@ -12,6 +14,16 @@ pub struct Member {
     pub run: String,
     /// Its models: so many rows or columns.
     pub checkpoints: usize,
+}
+
+impl Member {
+    /// Of each run of a side, its name and its rows or columns.
+    pub fn places(side: &[Member]) -> impl Iterator<Item = (&str, Range<usize>)> {
+        side.iter().scan(0, |end, member| {
+            let start = std::mem::replace(end, *end + member.checkpoints);
+            Some((member.run.as_str(), start..*end))
+        })
+    }
 }
 
 /// Distances between the models of some runs and those of others, mapped.
