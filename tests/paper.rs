@@ -228,8 +228,7 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
 
     // A changed colour: figures, and they look different.
     let before = workspace.figure("speed.svg");
-    let fc = "(\"fc\", RGBColor(0xD5, 0x5E, 0x00))";
-    workspace.edit("stages/figures/src/style.rs", fc, "(\"fc\", RGBColor(1, 2, 3))");
+    workspace.edit("stages/figures/src/style.rs", "RGBColor(0x26, 0x26, 0x26)", "RGBColor(1, 2, 3)");
     let coloured = workspace.run(&[]);
     assert_eq!(coloured.count(), (FIGURES.len() + STARTS.len()) as u64);
     assert!(

@@ -17,6 +17,7 @@ mod panel;
 mod runs;
 #[cfg(test)]
 mod sample;
+mod sloppy;
 mod spectrum;
 mod speed;
 mod starts;
@@ -77,6 +78,11 @@ enum Figure {
         #[serde(default)]
         split: String,
     },
+    /// Eigenvalues of sloppy and other data, and explained stress of their networks.
+    Sloppy {
+        #[serde(default)]
+        split: String,
+    },
     /// Trajectories from other starts, and how near they come to the ordinary ones.
     Starts {
         #[serde(default)]
@@ -131,6 +137,9 @@ fn draw(figure: &Figure, job: &Job) -> Result<String> {
             };
             tangents::draw(&tables, split)
         }
+        Figure::Sloppy { split } => {
+            sloppy::draw(&sloppy::read(job.inputs("data")?, job.inputs("spectra")?)?, split)
+        }
         Figure::Starts { split } => starts::draw(&table("points")?, &table("spectrum")?, split),
         Figure::Outliers { split, far, untrained } => {
             let tables = outliers::Tables {
@@ -160,6 +169,7 @@ mod tests {
             "tube",
             "centroids",
             "tangents",
+            "sloppy",
             "starts",
         ] {
             assert!(figure(json!({"figure": name, "split": "train"})).is_ok(), "{name}");
