@@ -23,7 +23,8 @@ function zoom(factor, x = 0, y = 0) {
 // The view of a canvas of this size: a rotation, row by row, and the scales of both directions.
 function viewOf(width, height) {
   const [cy, sy, cp, sp] = [Math.cos(camera.yaw), Math.sin(camera.yaw), Math.cos(camera.pitch), Math.sin(camera.pitch)];
-  const side = 0.98 * Math.min(width * 0.62, height * 0.8) * camera.zoom;
+  // The cube and its names fit, however it is turned.
+  const side = Math.min(0.54 * width, 0.55 * height) * camera.zoom;
   return {
     width, height,
     rotation: [cy, 0, sy, sp * sy, cp, -sp * cy, -cp * sy, sp, cp * cy],

@@ -33,7 +33,7 @@ function decode(base64) {
 function shown(value) {
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value !== "number") return String(value);
-  if (Number.isInteger(value)) return value.toLocaleString("en", { useGrouping: value >= 10000 });
+  if (Number.isInteger(value)) return value.toLocaleString("en");
   return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential() : String(Number(value.toPrecision(4)));
 }
 

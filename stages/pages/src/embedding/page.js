@@ -57,7 +57,7 @@ function reshow() {
   const visible = networks.filter(isShown);
   choice.visible = visible;
   show(visible);
-  $("shown").textContent = `${shown(scene.shown.length)} of ${shown(geodesic.first)} checkpoints shown`;
+  $("shown").textContent = `${[scene.shown.length, geodesic.first].map((count) => count.toLocaleString("en")).join(" of ")} checkpoints shown`;
   if (choice.chosen && !visible.includes(choice.chosen)) choose(null);
   redraw();
 }
@@ -99,12 +99,15 @@ function name({ view, named }) {
     if (length > 60) {
       for (const value of ticks(low, high)) {
         const [x, y] = project(view, ...corner(axis, (2 * (value - low)) / (high - low) - 1, at));
-        wanted.push([String(value), x + 16 * out[0], y + 13 * out[1], "tick" + kind]);
+        wanted.push([String(value).replace("-", "−"), x + 16 * out[0], y + 13 * out[1], "tick" + kind]);
       }
     }
-    const share = stress === null ? "" : `, ${axis || scene.axes[axis] ? "+" : ""}${(100 * stress).toFixed(1)} % of stress`;
+    const share = stress === null || view.width < 480 ? "" : `, ${scene.axes[axis] ? "+" : ""}${(100 * stress).toFixed(1)} % of stress`;
     const words = name + share + (timeLike ? ", time-like" : "");
-    wanted.push([words, middle[0] + 52 * out[0], middle[1] + 34 * out[1], "name" + kind]);
+    const top = ends[0][1] < ends[1][1] ? ends[0] : ends[1];
+    // What goes up is named above, the others beside their middle.
+    const [x, y] = axis === 2 ? [top[0], top[1] - 18] : [middle[0] + 44 * out[0], middle[1] + 36 * out[1]];
+    wanted.push([words, x, y, "name" + kind]);
   });
   if (geodesic.end > geodesic.first) {
     const [start, end] = [where(view, geodesic.first), where(view, geodesic.end - 1)];
@@ -121,8 +124,9 @@ function name({ view, named }) {
     if (label.className !== kind) label.className = kind;
     // Names stay within the figure.
     const half = words.length * 3.4;
-    const within = Math.max(half + 4, Math.min(view.width - half - 4, x));
-    label.style.transform = `translate(${within.toFixed(1)}px, ${y.toFixed(1)}px) translate(-50%, -50%)`;
+    const left = Math.max(half + 4, Math.min(view.width - half - 4, x));
+    const top = Math.max(10, Math.min(view.height - 10, y));
+    label.style.transform = `translate(${left.toFixed(1)}px, ${top.toFixed(1)}px) translate(-50%, -50%)`;
   });
 }
 

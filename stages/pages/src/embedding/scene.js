@@ -31,11 +31,11 @@ const FADE = `
   vec3 faded(vec3 colour, float near) { return mix(colour, paper, max(fade, 0.14 - 0.14 * near)); }`;
 
 const buffers = gl && {
-  places: gl.buffer({ usage: "dynamic", length: told.points * 12 }),
+  places: gl.buffer({ usage: "dynamic", type: "float", length: told.points * 12 }),
   colours: gl.buffer({ usage: "dynamic", type: "uint8", length: told.points * 4 }),
   points: gl.elements({ primitive: "points", type: "uint32", usage: "dynamic", length: told.points * 4 }),
   lines: gl.elements({ primitive: "lines", type: "uint32", usage: "dynamic", length: told.points * 8 }),
-  strokes: gl.buffer({ usage: "stream", length: 0 }),
+  strokes: gl.buffer({ usage: "stream", type: "float", length: 0 }),
 };
 
 const view = {
