@@ -6,6 +6,7 @@ use tables::Table;
 
 use crate::curves::{interpolated, quantile};
 use crate::ink::{Ink, Letters, Spot};
+use crate::inpca::Spectrum;
 use crate::page::{HEAD, MARGIN, magnitude, page};
 use crate::panel::{Axis, Panel};
 use crate::runs::{Runs, split_name};
@@ -51,16 +52,17 @@ struct Moment {
     high: f64,
 }
 
-/// Draws the figure from a table of models.
+/// Draws the figure from a table of models and the spectrum of their InPCA, which has the number of samples.
 ///
 /// # Errors
 /// When the table lacks columns, or has no run.
-pub fn draw(models: &Table, split: &str) -> Result<String> {
+pub fn draw(models: &Table, spectrum: &Table, split: &str) -> Result<String> {
+    let samples = Spectrum::of(spectrum)?.samples();
     let runs = Runs::of(models)?;
     let curves = curves(models, &runs)?;
     let title = format!("Progress from ignorance to truth{}", split_name(split));
     let caption = format!(
-        "{}; lines: mean of an architecture's runs; bands: from their 10 % to their 90 % quantile",
+        "{}; {samples}; lines: mean of an architecture's runs; bands: from their 10 % to their 90 % quantile",
         runs.summary(models)?
     );
     let mut families: Vec<(&str, Vec<&Curve>)> = Vec::new();
@@ -208,31 +210,31 @@ mod tests {
     #[test]
     fn the_figure_says_what_it_shows() {
         let models = sample::models(&["fc", "vit"]);
-        let svg = draw(&models, "train").unwrap();
+        let svg = draw(&models, &sample::spectrum(&[1.0]), "train").unwrap();
         sample::check(
             &svg,
             &[
                 "Progress from ignorance to truth, train set",
-                "12 runs of 2 architectures, 1 of them untrained, 132 checkpoints; lines: mean of an architecture's \
-                 runs; bands: from their 10 % to their 90 % quantile",
+                "12 runs of 2 architectures, 1 of them untrained, 132 checkpoints; N = 1,000 samples; lines: mean of an \
+                 architecture's runs; bands: from their 10 % to their 90 % quantile",
                 "epoch",
                 "progress along the geodesic",
                 "fc, 77 k parameters",
                 "vit, 78 k parameters",
             ],
         );
-        assert_eq!(svg, draw(&models, "train").unwrap());
+        assert_eq!(svg, draw(&models, &sample::spectrum(&[1.0]), "train").unwrap());
     }
 
     #[test]
     fn sizes_of_an_architecture_share_a_panel() {
         let models = sample::models(&["fc-256", "fc-64", "vit"]);
-        let svg = draw(&models, "train").unwrap();
+        let svg = draw(&models, &sample::spectrum(&[1.0]), "train").unwrap();
         sample::check(
             &svg,
             &[
-                "18 runs of 3 architectures, 1 of them untrained, 198 checkpoints; lines: mean of an architecture's \
-                 runs; bands: from their 10 % to their 90 % quantile; grey: the other architectures",
+                "18 runs of 3 architectures, 1 of them untrained, 198 checkpoints; N = 1,000 samples; lines: mean of an \
+                 architecture's runs; bands: from their 10 % to their 90 % quantile; grey: the other architectures",
                 "fc",
                 "vit",
                 "fc-64, 78 k parameters; 0.5 at epoch 9.6",
@@ -240,7 +242,7 @@ mod tests {
             ],
         );
         assert_eq!(svg.matches(">\nepoch\n</text>").count(), 2);
-        assert_eq!(svg, draw(&models, "train").unwrap());
+        assert_eq!(svg, draw(&models, &sample::spectrum(&[1.0]), "train").unwrap());
     }
 
     #[test]

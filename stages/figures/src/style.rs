@@ -47,6 +47,11 @@ impl Palette {
         Palette(palette::Palette::of(names))
     }
 
+    /// The colours of some of these architectures.
+    pub fn restricted<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Palette {
+        Palette(self.0.restricted(names))
+    }
+
     /// The colour of an architecture; grey for one that was not announced.
     pub fn colour(&self, name: &str) -> RGBColor {
         rgb(self.0.colour(name))

@@ -1,6 +1,7 @@
 //! Colours that figures and pages share: one per architecture everywhere.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A colour: red, green, blue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +107,13 @@ impl Palette {
         Palette(colours)
     }
 
+    /// The same for some of these architectures, each with the colour that it has among all.
+    pub fn restricted<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Palette {
+        let names: BTreeSet<&str> = names.into_iter().collect();
+        self.0.retain(|(name, _)| names.contains(name.as_str()));
+        self
+    }
+
     /// The colour of an architecture; grey for one that was not announced.
     pub fn colour(&self, name: &str) -> Colour {
         self.0.iter().find(|(known, _)| known == name).map_or(MUTED, |(_, colour)| *colour)
@@ -115,6 +123,11 @@ impl Palette {
     pub fn entries(&self) -> impl Iterator<Item = (&str, Colour)> {
         self.0.iter().map(|(name, colour)| (name.as_str(), *colour))
     }
+}
+
+/// The order of names: words by alphabet, numbers by size.
+pub fn compare(one: &str, other: &str) -> Ordering {
+    parts(one).cmp(&parts(other))
 }
 
 /// A piece of a name: a number, or what stands between numbers.
@@ -218,10 +231,12 @@ mod tests {
         let palette = Palette::of(["wr-10-4-8", "wr-10-16-8", "wr-10-1-8", "fc-96", "fc-128"]);
         let names: Vec<&str> = palette.entries().map(|(name, _)| name).collect();
         assert_eq!(names, ["fc-96", "fc-128", "wr-10-1-8", "wr-10-4-8", "wr-10-16-8"]);
-        let [_, colour, darker] = [FAMILIES[5].1, FAMILIES[5].1, FAMILIES[5].2];
+        let (_, colour, darker) = FAMILIES[5];
         assert_eq!((palette.colour("wr-10-1-8"), palette.colour("wr-10-16-8")), (colour, darker));
         let between = palette.colour("wr-10-4-8");
         assert!(darker.1 < between.1 && between.1 < colour.1, "{between:?}");
+        let some = palette.restricted(["wr-10-4-8", "vit"]);
+        assert_eq!(some.entries().collect::<Vec<_>>(), [("wr-10-4-8", between)]);
     }
 
     #[test]
