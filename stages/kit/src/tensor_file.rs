@@ -37,6 +37,11 @@ impl Layout {
         self.add(name, Dtype::I64, shape)
     }
 
+    /// A tensor of u8.
+    pub fn u8s(&mut self, name: &str, shape: &[usize]) -> &mut Self {
+        self.add(name, Dtype::U8, shape)
+    }
+
     fn add(&mut self, name: &str, dtype: Dtype, shape: &[usize]) -> &mut Self {
         self.0.push((name.to_owned(), dtype, shape.to_vec()));
         self
@@ -147,6 +152,14 @@ impl TensorFile {
         self.write(name, Dtype::I64, first, values)
     }
 
+    /// Writes some values of a tensor of u8.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn u8s(&self, name: &str, first: usize, values: &[u8]) -> Result<(), TensorsError> {
+        self.write(name, Dtype::U8, first, values)
+    }
+
     /// Brings all that was written to the disk.
     ///
     /// # Errors
@@ -191,15 +204,18 @@ mod tests {
             .f64s("loss", &[2], &[0.5, 0.25])
             .i64s("step", &[1], &[7])
             .f32s("test", &[], &[8.0])
+            .u8s("images", &[3], &[1, 2, 3])
             .write(&one, &metadata)
             .unwrap();
         let mut layout = Layout::new();
         layout.f32s("test", &[]).f64s("loss", &[2]).f32s("train", &[2, 3]).i64s("step", &[1]);
+        layout.u8s("images", &[3]);
         let file = TensorFile::create(&two, &layout, &metadata).unwrap();
         file.f32s("train", 3, &values[3..5]).unwrap();
         file.f64s("loss", 1, &[0.25]).unwrap();
         file.f32s("train", 0, &values[..3]).unwrap();
         file.i64s("step", 0, &[7]).unwrap();
+        file.u8s("images", 0, &[1, 2, 3]).unwrap();
         drop(file);
         let file = TensorFile::go_on(&two, &layout, &metadata).unwrap();
         file.f64s("loss", 0, &[0.5]).unwrap();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use kit::{Layout, TensorFile};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -59,50 +60,68 @@ impl Images {
         self.size.check().context("data.size")?;
         let folder = Folder::open(&places.locate(&self.source).context("data.source")?)?;
         let (train, test) = self.splits(&folder)?;
-        let names: Vec<&String> = train.keys().collect();
-        let total: usize = [&train, &test].iter().flat_map(|split| split.values().map(Vec::len)).sum();
-        let mut list = Sha256::new();
-        let mut done = 0;
-        let mut tensors = kit::TensorsWriter::new();
-        for (name, split) in [("train", &train), ("test", &test)] {
-            let (mut images, mut labels) = (Vec::new(), Vec::new());
-            for (label, class) in split.values().enumerate() {
-                for path in class {
-                    let bytes = folder.read(path)?;
-                    list.update(format!("{}  {path}\n", hex(&Sha256::digest(&bytes))));
-                    if self.sha256.is_some() {
-                        images.extend(self.size.decode(&bytes).with_context(|| folder.place(path))?);
-                        labels.push(label as i64);
-                    }
-                    done += 1;
-                    progress(done, total as u64);
-                }
-            }
-            if self.sha256.is_some() {
-                let (count, side) = (labels.len(), self.size.crop as usize);
-                tensors.u8s(&format!("{name}_images"), &[count, 3, side, side], &images);
-                tensors.i64s(&format!("{name}_labels"), &[count], &labels);
-            }
+        match &self.sha256 {
+            Some(_) => self.fill(&folder, [("train", &train), ("test", &test)], output, progress),
+            None => self.ask(&folder, train.values().chain(test.values()).flatten()),
         }
-        self.check(&hex(&list.finalize()), &folder)?;
-        let metadata = json!({"name": self.name, "classes": names, "mean": self.mean, "std": self.std});
-        Ok(tensors.write(output, &metadata)?)
     }
 
-    fn check(&self, found: &str, folder: &Folder) -> Result<()> {
-        match &self.sha256 {
-            Some(sha256) if sha256 == found => Ok(()),
-            Some(sha256) => bail!(
-                "{} holds other images than data.sha256 tells of: {found}, expected {sha256}; if they are the right \
-                 ones, say so in the profile",
-                folder.place("")
-            ),
-            None => bail!(
-                "data.sha256 is not given, and keys have to follow the images: for those of {}, say `sha256: {found}` \
-                 in the profile's `data`",
-                folder.place("")
-            ),
+    /// Writes the images one by one: all of them may be more than memory holds.
+    fn fill(
+        &self,
+        folder: &Folder,
+        splits: [(&str, &Classes); 2],
+        output: &Path,
+        progress: impl Fn(u64, u64),
+    ) -> Result<()> {
+        let side = self.size.crop as usize;
+        let mut layout = Layout::new();
+        let mut total = 0;
+        for (name, classes) in splits {
+            let count = classes.values().map(Vec::len).sum();
+            layout.u8s(&format!("{name}_images"), &[count, 3, side, side]);
+            layout.i64s(&format!("{name}_labels"), &[count]);
+            total += count as u64;
         }
+        let names: Vec<&String> = splits[0].1.keys().collect();
+        let metadata = json!({"name": self.name, "classes": names, "mean": self.mean, "std": self.std});
+        let file = TensorFile::create(output, &layout, &metadata)?;
+        let (mut list, mut done) = (List::default(), 0);
+        for (name, classes) in splits {
+            let labelled = classes.values().enumerate();
+            let files = labelled.flat_map(|(label, class)| class.iter().map(move |path| (label, path)));
+            for (place, (label, path)) in files.enumerate() {
+                let bytes = folder.read(path)?;
+                list.add(path, &bytes);
+                let image = self.size.decode(&bytes).with_context(|| folder.place(path))?;
+                file.u8s(&format!("{name}_images"), place * image.len(), &image)?;
+                file.i64s(&format!("{name}_labels"), place, &[label as i64])?;
+                done += 1;
+                progress(done, total);
+            }
+        }
+        let (found, expected) = (list.hash(), self.sha256.as_deref().unwrap_or_default());
+        ensure!(
+            found == expected,
+            "{} holds other images than data.sha256 tells of: {found}, expected {expected}; if they are the right ones, \
+             say so in the profile",
+            folder.place("")
+        );
+        Ok(())
+    }
+
+    /// The error that tells the hash.
+    fn ask<'a>(&self, folder: &Folder, files: impl Iterator<Item = &'a String>) -> Result<()> {
+        let mut list = List::default();
+        for path in files {
+            list.add(path, &folder.read(path)?);
+        }
+        bail!(
+            "data.sha256 is not given, and keys have to follow the images: for those of {}, say `sha256: {}` in the \
+             profile's `data`",
+            folder.place(""),
+            list.hash()
+        )
     }
 
     /// Train and test files, with the same classes.
@@ -151,6 +170,20 @@ fn keep(classes: &mut Classes, count: usize) -> Result<()> {
         class.truncate(wanted);
     }
     Ok(())
+}
+
+/// The list of files and their hashes, as `sha256sum` prints it.
+#[derive(Debug, Default)]
+struct List(Sha256);
+
+impl List {
+    fn add(&mut self, path: &str, bytes: &[u8]) {
+        self.0.update(format!("{}  {path}\n", hex(&Sha256::digest(bytes))));
+    }
+
+    fn hash(self) -> String {
+        hex(&self.0.finalize())
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

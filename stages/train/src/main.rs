@@ -90,4 +90,22 @@ mod tests {
             .unwrap();
         Dataset::read(&Tensors::open(file.path()).unwrap()).unwrap()
     }
+
+    /// Samples of three numbers, in two classes by the sign of the first one.
+    pub fn inputs(count: usize) -> Dataset {
+        device::prepare("cpu", 1).unwrap();
+        let sign = |sample: usize| if sample.is_multiple_of(2) { -1.0 } else { 1.0 };
+        let values: Vec<f32> =
+            (0..count).flat_map(|sample| [sign(sample), sample as f32 / count as f32, 0.5]).collect();
+        let labels: Vec<i64> = (0..count as i64).map(|sample| sample % 2).collect();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        TensorsWriter::new()
+            .f32s("train_inputs", &[count, 1, 1, 3], &values)
+            .f32s("test_inputs", &[count, 1, 1, 3], &values)
+            .i64s("train_labels", &[count], &labels)
+            .i64s("test_labels", &[count], &labels)
+            .write(file.path(), &json!({"classes": ["minus", "plus"]}))
+            .unwrap();
+        Dataset::read(&Tensors::open(file.path()).unwrap()).unwrap()
+    }
 }

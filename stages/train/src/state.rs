@@ -93,8 +93,8 @@ impl States {
             file.sync()?;
             let name = format!("{STATE}{}", hash(&path)?);
             fs::rename(&path, self.folder.join(&name))?;
-            let others = before.iter().filter(|path| !path.ends_with(&name));
-            Ok(others.map(fs::remove_file).collect::<io::Result<()>>()?)
+            let mut others = before.iter().filter(|path| !path.ends_with(&name));
+            Ok(others.try_for_each(fs::remove_file)?)
         };
         write().with_context(|| format!("keeping the state in {}", self.folder.display()))?;
         self.saved = Instant::now();

@@ -24,6 +24,9 @@ pub struct Run {
     /// The name in figures; nothing here depends on it.
     #[serde(rename = "arch")]
     _arch: String,
+    /// The name of its start in figures; nothing here depends on it either.
+    #[serde(rename = "from")]
+    _from: Option<String>,
     model: Model,
     optimizer: Rule,
     /// Samples a step.
@@ -74,6 +77,10 @@ impl Run {
         let mut random = generator(self.seed, Stream::Weights);
         let network = Network::new(&self.model, data.shape(), data.classes, &mut random, device)?;
         self.check()?;
+        ensure!(
+            data.has_images() || !self.augment,
+            "augment is true, and these data are no images that could be cropped and mirrored; say `augment: false`"
+        );
         let crops = self.augment.then(|| generator(self.seed, Stream::Augmentation));
         let size = self.batch_size(data, &network)?;
         let batches = Batches::new(data, size, generator(self.seed, Stream::Order), crops);
@@ -90,7 +97,7 @@ impl Run {
         let mut metadata = json!({"network": given, "parameters": network.weights.trained_count()});
         let mut reached = state.as_ref().and_then(|state| state.mark.start);
         if let Some(start) = self.start.as_ref().filter(|_| reached.is_none()) {
-            let ended = self.fit_start(start, &network, &task, state.take(), states.as_mut(), &mut tell)?;
+            let ended = self.fit_start(start, &network, task, state.take(), states.as_mut(), &mut tell)?;
             tell(Told::Line(ended.told()));
             reached = Some(ended);
         }

@@ -8,7 +8,7 @@ use networks::Mode;
 use tempfile::TempDir;
 
 use super::*;
-use crate::tests::{noise, striped};
+use crate::tests::{inputs, noise, striped};
 
 /// A run, and the folder that it leaves its states and its file in.
 struct Trial {
@@ -178,7 +178,8 @@ fn what_is_damaged_is_not_gone_on_from() {
         fs::write(path, bytes).unwrap();
     };
     let gone = |path: &Path| fs::remove_file(path).unwrap();
-    let harms: [(&str, &dyn Fn(&Path)); 3] = [("half", &half), ("changed", &changed), ("gone", &gone)];
+    type Harm<'a> = &'a dyn Fn(&Path);
+    let harms: [(&str, Harm); 3] = [("half", &half), ("changed", &changed), ("gone", &gone)];
     for kind in ["state-", "checkpoints"] {
         for (name, harm) in harms {
             let mut trial = Trial::new(json!({}));
@@ -305,4 +306,18 @@ fn a_batch_that_leaves_one_sample_is_refused_where_statistics_are_needed() {
     let message = Trial::new(json!({"batch": 13})).failure();
     assert!(message.starts_with("batch 13 of 14 samples leaves a last batch of one sample"), "{message}");
     assert!(Trial::new(json!({"batch": 0})).failure().starts_with("batch is 0"));
+}
+
+#[test]
+fn inputs_that_are_no_images_are_trained_on_and_not_augmented() {
+    let changes = json!({"model": {"kind": "fc", "widths": [8]}});
+    let message = Trial::of(inputs(14), changes.clone()).failure();
+    assert!(message.starts_with("augment is true, and these data are no images"), "{message}");
+    let mut trial = Trial::of(inputs(14), changes);
+    trial.network["augment"] = false.into();
+    let mut notes = Vec::new();
+    trial.train(None, |_, note| notes.push(note.to_owned())).unwrap();
+    let loss = |note: &String| note.strip_prefix("loss ").unwrap().parse::<f64>().unwrap();
+    let (first, last) = (loss(&notes[4]), loss(notes.last().unwrap()));
+    assert!(last < first, "{first} to {last}");
 }
