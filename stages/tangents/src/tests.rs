@@ -55,7 +55,10 @@ fn job(folder: &Path) -> Job {
     let members: Vec<Value> = names.iter().map(|name| json!({"run": name, "checkpoints": 5})).collect();
     TensorsWriter::new()
         .f32s("distances", &[15, 15], &values)
-        .write(&folder.join("tile"), &json!({"rows": members, "cols": members}))
+        .write(
+            &folder.join("tile"),
+            &json!({"rows": members, "cols": members, "samples": 4, "measure": "bhattacharyya"}),
+        )
         .unwrap();
     let full = spectral::inpca(distances, 3, 1).unwrap();
     let runs: Vec<&str> = names.iter().flat_map(|name| [&**name; 5]).collect();
