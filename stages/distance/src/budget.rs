@@ -7,7 +7,7 @@ use kit::Memory;
 const FEWEST: usize = 64;
 
 /// Bytes of predictions at a time at most: what was read is still in the last cache when it is used.
-const READ: usize = 8 << 20;
+const READ: usize = 16 << 20;
 
 /// How much is computed at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,14 +45,16 @@ mod tests {
     #[test]
     fn memory_bounds_models_and_the_last_cache_samples() {
         let gigabyte = Memory(1_000_000_000);
-        assert_eq!(Budget::new(gigabyte, 16, [300, 300], (1000, 10)), Budget { models: 5590, samples: 336 });
+        assert_eq!(Budget::new(gigabyte, 16, [300, 300], (1000, 10)), Budget { models: 5590, samples: 688 });
         assert_eq!(Budget::new(gigabyte, 16, [9, 9], (1000, 10)).samples, 1000);
         let large = Budget::new(gigabyte, 16, [8000, 8000], (50_000, 10));
-        assert_eq!(large, Budget { models: 5590, samples: 16 });
+        assert_eq!(large, Budget { models: 5590, samples: 32 });
         assert!(large.models.pow(2) * 16 + 2 * large.models * large.samples * 40 <= 750_000_000);
-        // Of many classes few models find room beside each other.
+        // Of many classes few samples find room, then few models.
         let wide = Budget::new(gigabyte, 16, [8000, 8000], (50_000, 1000));
-        assert_eq!(wide, Budget { models: 1953, samples: 16 });
+        assert_eq!(wide, Budget { models: 5590, samples: 1 });
+        let little = Budget::new(Memory(10_000_000), 16, [8000, 8000], (50_000, 1000));
+        assert_eq!(little, Budget { models: 312, samples: 1 });
         // However little there is, it goes on.
         assert_eq!(Budget::new(Memory(1), 16, [300, 300], (1000, 10)), Budget { models: 64, samples: 16 });
         assert_eq!(Budget::new(Memory(u64::MAX), 16, [0, 0], (0, 0)).samples, 1);

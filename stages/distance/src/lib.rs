@@ -300,25 +300,32 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         // More models than a block has rows, more samples than a step, neither a multiple of it.
-        let write = |seed: u64, checkpoints: usize| {
-            let wave = |i: usize| 0.5 + 0.4 * ((seed as usize + i * i) as f32 * 0.37).sin();
-            let values: Vec<f32> = (0..checkpoints * 37).flat_map(|i| [wave(i), 1.0 - wave(i)]).collect();
+        let write = |seed: u64, checkpoints: usize, [samples, classes]: [usize; 2]| {
+            let wave =
+                |i: usize| (0.5 + 0.4 * ((seed as usize + i * i) as f32 * 0.37).sin()) / classes as f32;
+            let values: Vec<f32> = (0..checkpoints * samples * classes).map(wave).collect();
             let path = folder.join(format!("predictions-{seed}"));
             TensorsWriter::new()
-                .f32s("test", &[checkpoints, 37, 2], &values)
+                .f32s("test", &[checkpoints, samples, classes], &values)
                 .write(&path, &json!({"network": {"seed": seed}}))
                 .unwrap();
             path
         };
-        let (one, other) = (write(1, 150), write(2, 7));
-        for measure in ["bhattacharyya", "kl", "euclidean"] {
+        for (measure, shape) in [
+            ("bhattacharyya", [150, 2]),
+            ("bhattacharyya", [37, 10]),
+            ("bhattacharyya", [3, 1_000]),
+            ("kl", [150, 2]),
+            ("euclidean", [37, 10]),
+        ] {
+            let (one, other) = (write(1, 150, shape), write(2, 7, shape));
             for (rows, cols) in [([&*one, &other], [&*one, &other]), ([&one, &other], [&other, &one])] {
                 let [much, little] = ["1G", "1K"].map(|memory| {
                     let params = json!({"split": "test", "measure": measure, "memory": memory});
                     run(&job(folder, &rows, &cols, params)).unwrap();
                     std::fs::read(folder.join("tile")).unwrap()
                 });
-                assert!(much == little, "{measure}");
+                assert!(much == little, "{measure} {shape:?}");
             }
         }
     }

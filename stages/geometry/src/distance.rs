@@ -131,9 +131,13 @@ pub fn within(measure: Measure, models: &[Model]) -> Result<Array2<f64>, Geometr
 }
 
 /// Copies the part above the diagonal to below it.
-fn mirror(distances: &mut Array2<f64>) {
+///
+/// # Panics
+/// When the matrix is not square, or not row-major.
+pub fn mirror(distances: &mut Array2<f64>) {
     let order = distances.nrows();
-    mirror_square(distances.as_slice_mut().expect("a new array is contiguous"), order, 0..order);
+    assert!(distances.is_square(), "only a square matrix is its own mirror image");
+    mirror_square(distances.as_slice_mut().expect("the matrix is row-major"), order, 0..order);
 }
 
 /// Mirrors the square of these rows and columns, of which `lines` are the rows, each of `width` numbers: its two halves on

@@ -35,7 +35,7 @@ mod tree;
 mod truth;
 
 pub use centroids::Centroid;
-pub use distance::{Distances, Measure, Model, between, check, within};
+pub use distance::{Distances, Measure, Model, between, check, mirror, within};
 pub use error::GeometryError;
 pub use frechet::frechet;
 pub use geodesic::{geodesic, great_circle};
