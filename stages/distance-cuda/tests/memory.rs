@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use kit::TensorFile;
+use kit::{Layout, TensorFile};
 use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::json;
 
@@ -12,13 +12,14 @@ const IDLE: usize = 175_000_000;
 
 fn predictions(path: &Path, [checkpoints, samples, classes]: [usize; 3]) {
     let metadata = json!({"network": {"seed": 1}});
-    let file = TensorFile::create(path, "test", &[checkpoints, samples, classes], &metadata).unwrap();
+    let shape = [checkpoints, samples, classes];
+    let file = TensorFile::create(path, Layout::new().f32s("test", &shape), &metadata).unwrap();
     for checkpoint in 0..checkpoints {
         let certain = 0.1 + 0.8 * checkpoint as f32 / checkpoints as f32;
         let rest = (1.0 - certain) / (classes - 1) as f32;
         let sample = (0..classes).map(|class| if class == 0 { certain } else { rest });
         let values: Vec<f32> = sample.cycle().take(samples * classes).collect();
-        file.write(checkpoint * values.len(), &values).unwrap();
+        file.f32s("test", checkpoint * values.len(), &values).unwrap();
     }
 }
 
