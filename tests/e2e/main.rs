@@ -15,6 +15,7 @@ mod light;
 mod lock;
 mod misbehave;
 mod publish;
+mod provenance;
 mod python;
 mod run;
 mod sandbox;
