@@ -247,7 +247,8 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
     workspace.edit("stages/palette/src/lib.rs", fc, "(\"fc\", Colour(1, 2, 3))");
     let coloured = workspace.run(&[]);
     assert_eq!(coloured.count(), (FIGURES.len() + STARTS.len() + PAGES.len()) as u64);
-    let is_drawn = |stage: &str| stage.starts_with("figure-") || ["page-embedding", "report"].contains(&stage);
+    let is_drawn =
+        |stage: &str| stage.starts_with("figure-") || ["page-embedding", "report"].contains(&stage);
     assert!(coloured.stages().iter().all(|(stage, _)| is_drawn(stage)), "{:?}", coloured.stages());
     assert_ne!(workspace.figure("speed.svg"), before);
 

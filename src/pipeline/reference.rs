@@ -233,7 +233,9 @@ mod tests {
 
     #[test]
     fn broken_references_are_refused() {
-        for text in ["data", "a[].b", "a[*.b", "a[*,rows].b", "a[=x].b", "a[x=].b", "../a.txt", "a b.c", "a.b??", ""] {
+        for text in
+            ["data", "a[].b", "a[*.b", "a[*,rows].b", "a[=x].b", "a[x=].b", "../a.txt", "a b.c", "a.b??", ""]
+        {
             assert!(reference(text).is_err(), "{text}");
         }
     }

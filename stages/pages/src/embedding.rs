@@ -112,7 +112,9 @@ fn write(points: &Table, spectrum: &Table, split: &str) -> Result<String> {
     );
     let title = match split {
         "" => "Training trajectories in three dimensions of InPCA".to_owned(),
-        "joint" => "Training trajectories in three dimensions of InPCA, train and test sets together".to_owned(),
+        "joint" => {
+            "Training trajectories in three dimensions of InPCA, train and test sets together".to_owned()
+        }
         split => format!("Training trajectories in three dimensions of InPCA, {split} set"),
     };
     Ok(fill(

@@ -94,7 +94,8 @@ impl Networks {
         let trained = table.optional::<bool>("trained").unwrap_or_default();
         let network = |(run, rows): (&str, Vec<usize>)| {
             let first = rows[0];
-            let of_it = settings.iter().zip(&values).map(|(name, values)| (name.clone(), values[first].clone()));
+            let of_it =
+                settings.iter().zip(&values).map(|(name, values)| (name.clone(), values[first].clone()));
             Network {
                 run: run.to_owned(),
                 settings: of_it.filter(|(_, value)| !value.is_null()).collect(),

@@ -71,14 +71,18 @@ impl Inputs<'_> {
         }
         Ok(match hashes.is_empty() {
             true => String::new(),
-            false => format!("<details class=\"made\" data-artifacts=\"{}\" hidden><summary>How it was made</summary></details>\n", hashes.join(" ")),
+            false => format!(
+                "<details class=\"made\" data-artifacts=\"{}\" hidden><summary>How it was made</summary></details>\n",
+                hashes.join(" ")
+            ),
         })
     }
 
     /// A figure with its caption, if there is one of this name.
     fn figure(&self, name: &str, alt: &str, caption: &str) -> Result<String> {
         let Some(artifact) = self.artifact(name)? else { return Ok(String::new()) };
-        let bytes = std::fs::read(&artifact.path).with_context(|| format!("cannot read the input `{name}`"))?;
+        let bytes =
+            std::fs::read(&artifact.path).with_context(|| format!("cannot read the input `{name}`"))?;
         let kind = match &bytes[..] {
             [0x89, b'P', b'N', b'G', ..] => "png",
             [b'<', ..] => "svg+xml",
@@ -114,7 +118,9 @@ struct Section {
 impl Section {
     fn html(&self) -> String {
         let Section { id, title, body, .. } = self;
-        format!("<section id=\"{id}\" aria-labelledby=\"{id}-title\">\n<h2 id=\"{id}-title\">{title}</h2>\n{body}</section>\n")
+        format!(
+            "<section id=\"{id}\" aria-labelledby=\"{id}-title\">\n<h2 id=\"{id}-title\">{title}</h2>\n{body}</section>\n"
+        )
     }
 }
 

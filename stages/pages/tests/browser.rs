@@ -114,9 +114,13 @@ fn axes_say_what_they_add_and_time_like_ones_are_red() {
         ))
     };
     let names = labels(&mut browser, "name");
-    assert_eq!(names, "PC1, 60.0 % of stress; PC2, +20.0 % of stress, time-like; PC3, +6.7 % of stress; geodesic");
+    assert_eq!(
+        names,
+        "PC1, 60.0 % of stress; PC2, +20.0 % of stress, time-like; PC3, +6.7 % of stress; geodesic"
+    );
     assert_eq!(labels(&mut browser, "end"), "P0; P*");
-    let colour = browser.evaluate("getComputedStyle(document.querySelector('#labels .name.time-like')).color");
+    let colour =
+        browser.evaluate("getComputedStyle(document.querySelector('#labels .name.time-like')).color");
     assert_eq!(colour, "rgb(200, 16, 46)");
     assert!(colours(&browser.picture(false)).contains_key(&[200, 16, 46]), "the axis is red too");
     select(&mut browser, "#axes label:nth-of-type(2) select", "9");
@@ -179,7 +183,10 @@ fn the_report_sorts_and_filters_its_networks_and_tells_how_things_were_made() {
     browser.show(DESKTOP, false);
     browser.open(&page);
     check(&mut browser);
-    assert_eq!(browser.evaluate("[...document.images].every((image) => image.alt && image.naturalWidth > 0)"), true);
+    assert_eq!(
+        browser.evaluate("[...document.images].every((image) => image.alt && image.naturalWidth > 0)"),
+        true
+    );
 
     let column = |browser: &mut Chromium, name: &str| -> Vec<String> {
         let cells = browser.evaluate(&format!(
@@ -202,7 +209,10 @@ fn the_report_sorts_and_filters_its_networks_and_tells_how_things_were_made() {
     assert!(sizes(&mut browser).is_sorted());
     browser.evaluate("[...document.querySelectorAll('#sweep th button')].find((head) => head.innerText.startsWith('parameters')).click()");
     assert!(sizes(&mut browser).iter().rev().is_sorted());
-    assert_eq!(browser.evaluate("document.querySelector('#sweep [aria-sort]').innerText.trim()"), "parameters");
+    assert_eq!(
+        browser.evaluate("document.querySelector('#sweep [aria-sort]').innerText.trim()"),
+        "parameters"
+    );
     press(&mut browser, "arch");
     assert!(column(&mut browser, "arch").is_sorted());
 
@@ -224,7 +234,8 @@ fn the_report_sorts_and_filters_its_networks_and_tells_how_things_were_made() {
     for words in ["figure-embedding[split=train]", "k4", "0.5 s, today on cpu", "\"embedding\""] {
         assert!(made.as_str().unwrap().contains(words), "{words} in {made}");
     }
-    let link = browser.evaluate("document.querySelector('figure .made dd a[href^=\"..\"]').getAttribute('href')");
+    let link =
+        browser.evaluate("document.querySelector('figure .made dd a[href^=\"..\"]').getAttribute('href')");
     assert_eq!(link, "../../outputs/quick/figures/embedding-train.svg");
     assert_eq!(browser.evaluate("document.querySelectorAll('.made:not([hidden])').length"), 1);
     assert_eq!(browser.complaints(), Vec::<String>::new());
@@ -249,9 +260,11 @@ fn the_report_holds_the_numbers_of_its_tables() {
 #[test]
 fn a_report_of_models_alone_is_whole() {
     let sample = Sample::new(1, 5);
-    let page = sample.page(&json!({"page": "report"}), &[("models-train", sample.path("models-train.parquet"))]);
+    let page =
+        sample.page(&json!({"page": "report"}), &[("models-train", sample.path("models-train.parquet"))]);
     let page = fs::read_to_string(page).unwrap();
-    let sections: Vec<&str> = page.split("<section id=\"").skip(1).map(|it| it.split('"').next().unwrap()).collect();
+    let sections: Vec<&str> =
+        page.split("<section id=\"").skip(1).map(|it| it.split('"').next().unwrap()).collect();
     assert_eq!(sections, ["speed", "scale", "networks"]);
     let Some(mut browser) = Chromium::start(&[]) else { return };
     browser.open(&sample.path("page.html"));

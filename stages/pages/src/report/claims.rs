@@ -57,7 +57,13 @@ pub fn sections(inputs: &Inputs, models: &Table, networks: &Networks) -> Result<
 }
 
 /// A section of this content under what the paper claims; nothing where there is no content.
-fn claim(id: &'static str, short: &'static str, title: &'static str, published: &str, body: String) -> Section {
+fn claim(
+    id: &'static str,
+    short: &'static str,
+    title: &'static str,
+    published: &str,
+    body: String,
+) -> Section {
     let body = match body.is_empty() {
         true => body,
         false => format!("<p class=\"claim\"><strong>The paper:</strong> {published}</p>\n{body}"),
@@ -105,7 +111,10 @@ fn manifold(inputs: &Inputs) -> Result<Section> {
             &format!("Scatter plots of the first four dimensions of InPCA, {split} set: trajectories run from ignorance, P0, to truth, P*, coloured by architecture, with the geodesic between them"),
             &format!("Every checkpoint of every network, {split} set: a line a network, a colour an architecture; P0 is ignorance, P* the truth. Red axes are time-like."),
         )?;
-        body += &inputs.turn(&format!("page-embedding-{split}"), &format!("Turn the {split} embedding in three dimensions"))?;
+        body += &inputs.turn(
+            &format!("page-embedding-{split}"),
+            &format!("Turn the {split} embedding in three dimensions"),
+        )?;
     }
     body += &inputs.figure(
         "figure-spectrum",
@@ -136,8 +145,7 @@ fn factors(inputs: &Inputs, networks: &Networks) -> Result<Section> {
     let mut splits = Vec::new();
     for split in SPLITS {
         let tensors = inputs.tensors(&format!("trajectories-{split}"))?;
-        let Some((tensors, configurations)) =
-            tensors.zip(inputs.table(&format!("configurations-{split}"))?)
+        let Some((tensors, configurations)) = tensors.zip(inputs.table(&format!("configurations-{split}"))?)
         else {
             continue;
         };
@@ -150,7 +158,8 @@ fn factors(inputs: &Inputs, networks: &Networks) -> Result<Section> {
         let apart = numbers::apart(&tensors, &configurations, &settings)?;
         let explained = inputs.table(&format!("factors-{split}"))?;
         for (name, apart) in settings.into_iter().zip(apart) {
-            let of_setting = explained.as_ref().map(|table| explained_by(table, &name)).transpose()?.flatten();
+            let of_setting =
+                explained.as_ref().map(|table| explained_by(table, &name)).transpose()?.flatten();
             if apart.is_none() && of_setting.is_none() {
                 continue;
             }
@@ -166,7 +175,11 @@ fn factors(inputs: &Inputs, networks: &Networks) -> Result<Section> {
     if !found.is_empty() {
         let mut columns = vec!["setting".to_owned()];
         for split in &splits {
-            columns.extend([format!("between / within, {split}"), format!("R², {split}"), format!("p, {split}")]);
+            columns.extend([
+                format!("between / within, {split}"),
+                format!("R², {split}"),
+                format!("p, {split}"),
+            ]);
         }
         let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
         let rows: Vec<Vec<String>> = found.iter().map(factor_row).collect();
@@ -174,7 +187,8 @@ fn factors(inputs: &Inputs, networks: &Networks) -> Result<Section> {
                        of two that agree in it; the share of the squared distances that the setting explains after all \
                        others, and its p by permutation";
         body += &table(caption, &columns, &rows);
-        body += &inputs.made(&["factors-train", "factors-test", "trajectories-train", "trajectories-test"])?;
+        body +=
+            &inputs.made(&["factors-train", "factors-test", "trajectories-train", "trajectories-test"])?;
     }
     for (name, alt, caption) in [
         (
@@ -240,7 +254,8 @@ fn speed(inputs: &Inputs, models: &Table, networks: &Networks) -> Result<Section
             ]
         })
         .collect();
-    let caption = "When networks have passed half of the way from ignorance to truth (progress 0.5), train set";
+    let caption =
+        "When networks have passed half of the way from ignorance to truth (progress 0.5), train set";
     let mut body = table(caption, &["architecture", "parameters", "came so far", "median epoch"], &rows);
     body += &inputs.made(&["models-train"])?;
     body += &inputs.figure(
@@ -271,7 +286,8 @@ fn starts(inputs: &Inputs) -> Result<Section> {
                 ]
             };
             let rows: Vec<Vec<String>> = numbers::starts(&points)?.into_iter().map(row).collect();
-            let caption = format!("Median distance to the nearest model of another, ordinary network, {split} set");
+            let caption =
+                format!("Median distance to the nearest model of another, ordinary network, {split} set");
             let columns = ["start", "networks", "where the task begins", "at the end"];
             body += &table(&caption, &columns, &rows);
             body += &inputs.made(&[&format!("starts-{split}")])?;
@@ -343,19 +359,44 @@ fn beside(inputs: &Inputs) -> Result<Section> {
         "How far trajectories stray from the geodesic, against progress.",
     )?;
     for (name, alt, caption) in [
-        ("tube", "Box plots: distance of runs to the mean trajectory of their configuration, against progress", "How far runs that differ in their seed alone stray from their mean trajectory"),
-        ("centroids", "Lines: six averages of trajectories along progress", "Six averages of trajectories along progress"),
-        ("tangents", "The embedding that four points span beside the full one, and directions at both ends", "The embedding that four points span beside the full one, and the directions at both ends"),
-        ("outliers", "Scatter plot of all models with those far from the truth marked, and when they occur", "Where and when models leave the manifold: distance to the truth over 2"),
+        (
+            "tube",
+            "Box plots: distance of runs to the mean trajectory of their configuration, against progress",
+            "How far runs that differ in their seed alone stray from their mean trajectory",
+        ),
+        (
+            "centroids",
+            "Lines: six averages of trajectories along progress",
+            "Six averages of trajectories along progress",
+        ),
+        (
+            "tangents",
+            "The embedding that four points span beside the full one, and directions at both ends",
+            "The embedding that four points span beside the full one, and the directions at both ends",
+        ),
+        (
+            "outliers",
+            "Scatter plot of all models with those far from the truth marked, and when they occur",
+            "Where and when models leave the manifold: distance to the truth over 2",
+        ),
     ] {
         for split in SPLITS {
             let name = format!("figure-{name}-{split}");
-            body += &inputs.figure(&name, &format!("{alt}, {split} set"), &format!("{caption}, {split} set."))?;
+            body +=
+                &inputs.figure(&name, &format!("{alt}, {split} set"), &format!("{caption}, {split} set."))?;
         }
     }
     for (name, alt, caption) in [
-        ("figure-sloppy", "Eigenvalues of sloppy and other synthetic data, and the explained stress of networks trained on them", "Sloppy synthetic data against data that is not: the spectrum of the inputs, and the explained stress."),
-        ("figure-imagenet", "Scatter plots of InPCA of networks trained on images of ImageNet", "Networks trained on images of ImageNet."),
+        (
+            "figure-sloppy",
+            "Eigenvalues of sloppy and other synthetic data, and the explained stress of networks trained on them",
+            "Sloppy synthetic data against data that is not: the spectrum of the inputs, and the explained stress.",
+        ),
+        (
+            "figure-imagenet",
+            "Scatter plots of InPCA of networks trained on images of ImageNet",
+            "Networks trained on images of ImageNet.",
+        ),
     ] {
         body += &inputs.figure(name, alt, caption)?;
     }

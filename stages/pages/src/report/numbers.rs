@@ -47,7 +47,11 @@ pub struct Apart {
 ///
 /// # Errors
 /// When the distances are no square matrix of the table's configurations, or a column is absent.
-pub fn apart(trajectories: &Tensors, configurations: &Table, settings: &[String]) -> Result<Vec<Option<Apart>>> {
+pub fn apart(
+    trajectories: &Tensors,
+    configurations: &Table,
+    settings: &[String],
+) -> Result<Vec<Option<Apart>>> {
     #[derive(Deserialize)]
     struct Tile {
         rows: Vec<Member>,
@@ -70,7 +74,8 @@ pub fn apart(trajectories: &Tensors, configurations: &Table, settings: &[String]
     let row = |member: &String| rows.get(member.as_str()).copied();
     let of_setting = |name: &String| -> Result<Option<Apart>> {
         let values = scalars(configurations, name)?;
-        let of: Vec<Option<&Value>> = members.iter().map(|member| row(member).map(|row| &values[row])).collect();
+        let of: Vec<Option<&Value>> =
+            members.iter().map(|member| row(member).map(|row| &values[row])).collect();
         // Sum and number of pairs: those that agree, those that differ.
         let mut sums = [(0.0, 0_usize); 2];
         for i in 0..count {

@@ -67,7 +67,8 @@ pub fn section(inputs: &Inputs, models: &Table, networks: &Networks) -> Result<S
         for Cell { words, sorted_by } in cells {
             match sorted_by {
                 Some(value) => {
-                    let _ = write!(body, "<td class=\"number\" data-value=\"{value}\">{}</td>", escape(&words));
+                    let _ =
+                        write!(body, "<td class=\"number\" data-value=\"{value}\">{}</td>", escape(&words));
                 }
                 None => {
                     let _ = write!(body, "<td>{}</td>", escape(&words));
@@ -104,5 +105,7 @@ fn number(value: Option<f64>) -> Cell {
 }
 
 fn share(value: Option<f64>) -> Cell {
-    Cell { words: value.map_or("–".to_owned(), |value| format!("{:.1} %", 100.0 * value)), sorted_by: value }
+    Cell {
+        words: value.map_or("–".to_owned(), |value| format!("{:.1} %", 100.0 * value)), sorted_by: value
+    }
 }

@@ -93,7 +93,9 @@ impl Chromium {
         assert!(opened["errorText"].is_null(), "{url}: {}", opened["errorText"]);
         let is_loaded = |event: &Value| {
             let params = &event["params"];
-            event["method"] == "Page.lifecycleEvent" && params["name"] == "load" && params["loaderId"] == opened["loaderId"]
+            event["method"] == "Page.lifecycleEvent"
+                && params["name"] == "load"
+                && params["loaderId"] == opened["loaderId"]
         };
         while !self.events.iter().any(is_loaded) {
             let message = self.message();
@@ -114,7 +116,9 @@ impl Chromium {
 
     /// Waits until the page has drawn what it has to.
     pub fn settle(&mut self) {
-        self.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))");
+        self.evaluate(
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))",
+        );
     }
 
     /// The value of an expression of JavaScript, awaited.

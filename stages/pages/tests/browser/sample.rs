@@ -50,7 +50,12 @@ impl Sample {
         for arch in 0..ARCHS.len() {
             for optimizer in OPTIMIZERS {
                 for batch in [25, 50] {
-                    networks.extend((0..seeds).map(|seed| Network { arch, optimizer, batch, seed: 42 + seed as i64 }));
+                    networks.extend((0..seeds).map(|seed| Network {
+                        arch,
+                        optimizer,
+                        batch,
+                        seed: 42 + seed as i64,
+                    }));
                 }
             }
         }
@@ -81,7 +86,9 @@ impl Sample {
         // The hash of an input is its name: enough to find it again.
         let inputs: serde_json::Map<String, Value> = inputs
             .iter()
-            .map(|(name, path)| ((*name).to_owned(), json!({"path": path, "hash": format!("hash-of-{name}")})))
+            .map(|(name, path)| {
+                ((*name).to_owned(), json!({"path": path, "hash": format!("hash-of-{name}")}))
+            })
             .collect();
         let job = json!({
             "stage": "page", "key": "key", "params": params, "inputs": inputs,
@@ -109,11 +116,14 @@ impl Sample {
         let names = ["models", "spectrum", "factors", "configurations"];
         let mut inputs = vec![("figure-embedding-train".to_owned(), figure)];
         for split in ["train", "test"] {
-            inputs.extend(names.map(|name| (format!("{name}-{split}"), self.path(&format!("{name}-{split}.parquet")))));
+            inputs.extend(
+                names.map(|name| (format!("{name}-{split}"), self.path(&format!("{name}-{split}.parquet")))),
+            );
             let file = format!("trajectories-{split}");
             inputs.push((file.clone(), self.path(&format!("{file}.safetensors"))));
         }
-        let inputs: Vec<(&str, PathBuf)> = inputs.iter().map(|(name, path)| (name.as_str(), path.clone())).collect();
+        let inputs: Vec<(&str, PathBuf)> =
+            inputs.iter().map(|(name, path)| (name.as_str(), path.clone())).collect();
         self.page(&json!({"page": "report"}), &inputs)
     }
 }
@@ -140,11 +150,20 @@ fn models(networks: &[Network], checkpoints: usize, scale: f64) -> Vec<Column> {
         rows().map(|of| of.map(|(network, at)| value(network, at))).collect()
     };
     let mut columns = vec![
-        Column::new("run".into(), rows().map(|of| of.map_or("geodesic".to_owned(), |(it, _)| it.run())).collect::<Vec<_>>()),
-        Column::new("arch".into(), rows().map(|of| of.map_or("geodesic", |(it, _)| ARCHS[it.arch].0)).collect::<Vec<_>>()),
+        Column::new(
+            "run".into(),
+            rows().map(|of| of.map_or("geodesic".to_owned(), |(it, _)| it.run())).collect::<Vec<_>>(),
+        ),
+        Column::new(
+            "arch".into(),
+            rows().map(|of| of.map_or("geodesic", |(it, _)| ARCHS[it.arch].0)).collect::<Vec<_>>(),
+        ),
         Column::new("optimizer".into(), text(&|network| network.optimizer)),
         Column::new("batch".into(), integer(&|network, _| network.batch)),
-        Column::new("rate".into(), number(&|network, _, _| if network.optimizer == "adam" { 0.001 } else { 0.1 })),
+        Column::new(
+            "rate".into(),
+            number(&|network, _, _| if network.optimizer == "adam" { 0.001 } else { 0.1 }),
+        ),
         Column::new("augment".into(), rows().map(|of| of.map(|_| false)).collect::<Vec<_>>()),
         Column::new("seed".into(), integer(&|network, _| network.seed)),
         Column::new("parameters".into(), integer(&|network, _| ARCHS[network.arch].1)),
@@ -164,7 +183,10 @@ fn models(networks: &[Network], checkpoints: usize, scale: f64) -> Vec<Column> {
             });
             (if pc == 0 { 2.0 * way - 1.0 } else { bend }) / (pc + 1) as f64
         };
-        columns.push(Column::new(format!("pc{}", pc + 1).into(), rows().enumerate().map(place).collect::<Vec<_>>()));
+        columns.push(Column::new(
+            format!("pc{}", pc + 1).into(),
+            rows().enumerate().map(place).collect::<Vec<_>>(),
+        ));
     }
     columns
 }
@@ -176,8 +198,14 @@ fn spectrum(models: usize, scale: f64) -> Table {
     Table::new(vec![
         Column::new("dimension".into(), dimensions.clone().map(i64::from).collect::<Vec<_>>()),
         Column::new("eigenvalue".into(), dimensions.clone().map(eigenvalue).collect::<Vec<_>>()),
-        Column::new("explained_stress".into(), dimensions.clone().map(|k| 1.0 - scale * 0.4 / f64::from(k)).collect::<Vec<_>>()),
-        Column::new("explained_distance".into(), dimensions.clone().map(|k| 0.5 / f64::from(k)).collect::<Vec<_>>()),
+        Column::new(
+            "explained_stress".into(),
+            dimensions.clone().map(|k| 1.0 - scale * 0.4 / f64::from(k)).collect::<Vec<_>>(),
+        ),
+        Column::new(
+            "explained_distance".into(),
+            dimensions.clone().map(|k| 0.5 / f64::from(k)).collect::<Vec<_>>(),
+        ),
         Column::new("models".into(), vec![models as i64; 50]),
         Column::new("samples".into(), vec![if scale < 1.0 { 200_i64 } else { 1000 }; 50]),
     ])
