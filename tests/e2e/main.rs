@@ -17,6 +17,7 @@ mod misbehave;
 mod provenance;
 mod publish;
 mod python;
+mod resume;
 mod run;
 mod sandbox;
 mod scratch;

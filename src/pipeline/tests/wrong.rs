@@ -125,13 +125,13 @@ fn profiles_of_stages_are_there_and_have_what_the_stage_names() {
     let networks = "{sweeps: {networks: {matrix: {arch: [fc], optimizer: [adam], seed: [1]}}}}";
     assert_eq!(
         first(networks, "    profiles: [small, lorge]\n"),
-        "pipeline.yaml:36:23: there is no profile `lorge`; did you mean `large`? (there are `large`, `small`)"
+        "pipeline.yaml:35:23: there is no profile `lorge`; did you mean `large`? (there are `large`, `small`)"
     );
     assert_eq!(
         first(networks, "    profiles: [small, small]\n"),
-        "pipeline.yaml:36:23: `small` is here twice"
+        "pipeline.yaml:35:23: `small` is here twice"
     );
-    assert_eq!(first(networks, "    profiles: []\n"), "pipeline.yaml:36:15: the list is empty");
+    assert_eq!(first(networks, "    profiles: []\n"), "pipeline.yaml:35:15: the list is empty");
     // These are told of `large` while `small`, which is right, is loaded.
     assert_eq!(
         first(networks, "    profiles: [small]\n"),

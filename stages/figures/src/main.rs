@@ -17,6 +17,7 @@ mod panel;
 mod runs;
 #[cfg(test)]
 mod sample;
+mod sloppy;
 mod spectrum;
 mod speed;
 mod starts;
@@ -77,6 +78,11 @@ enum Figure {
         #[serde(default)]
         split: String,
     },
+    /// Eigenvalues of sloppy and other data, and explained stress of their networks.
+    Sloppy {
+        #[serde(default)]
+        split: String,
+    },
     /// Trajectories from other starts, and how near they come to the ordinary ones.
     Starts {
         #[serde(default)]
@@ -112,15 +118,28 @@ fn draw(figure: &Figure, job: &Job) -> Result<String> {
     match figure {
         Figure::Embedding { split } => embedding::draw(&table("points")?, &table("spectrum")?, split),
         Figure::Spectrum {} => spectrum::draw(&table("train")?, &table("test")?),
-        Figure::Trajectories { split } => trajectories::draw(&table("points")?, &table("spectrum")?, split),
-        Figure::Dendrogram { split } => {
-            dendrogram::draw(&table("configurations")?, &table("linkage")?, split)
+        Figure::Trajectories { split } => {
+            trajectories::draw(&table("points")?, &table("spectrum")?, &table("runs")?, split)
         }
-        Figure::Speed { split } => speed::draw(&table("models")?, split),
-        Figure::GeodesicDistance { split } => geodesic_distance::draw(&table("models")?, split),
-        Figure::Tube { split } => tube::draw(&table("tube")?, split),
-        Figure::Factors {} => factors::draw(&table("train")?, &table("test")?),
-        Figure::Centroids { split } => centroids::draw(&table("centroids")?, split),
+        Figure::Dendrogram { split } => {
+            let tables = dendrogram::Tables {
+                configurations: table("configurations")?,
+                linkage: table("linkage")?,
+                spectrum: table("spectrum")?,
+                runs: table("runs")?,
+            };
+            dendrogram::draw(&tables, split)
+        }
+        Figure::Speed { split } => speed::draw(&table("models")?, &table("spectrum")?, split),
+        Figure::GeodesicDistance { split } => {
+            geodesic_distance::draw(&table("models")?, &table("spectrum")?, split)
+        }
+        Figure::Tube { split } => tube::draw(&table("tube")?, &table("spectrum")?, &table("runs")?, split),
+        Figure::Factors {} => factors::draw(
+            (&table("train")?, &table("train-spectrum")?),
+            (&table("test")?, &table("test-spectrum")?),
+        ),
+        Figure::Centroids { split } => centroids::draw(&table("centroids")?, &table("spectrum")?, split),
         Figure::Tangents { split } => {
             let tables = tangents::Tables {
                 four: table("four")?,
@@ -130,6 +149,9 @@ fn draw(figure: &Figure, job: &Job) -> Result<String> {
                 spectrum: table("spectrum")?,
             };
             tangents::draw(&tables, split)
+        }
+        Figure::Sloppy { split } => {
+            sloppy::draw(&sloppy::read(job.inputs("data")?, job.inputs("spectra")?)?, split)
         }
         Figure::Starts { split } => starts::draw(&table("points")?, &table("spectrum")?, split),
         Figure::Outliers { split, far, untrained } => {
@@ -160,6 +182,7 @@ mod tests {
             "tube",
             "centroids",
             "tangents",
+            "sloppy",
             "starts",
         ] {
             assert!(figure(json!({"figure": name, "split": "train"})).is_ok(), "{name}");

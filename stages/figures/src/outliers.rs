@@ -23,7 +23,7 @@ const PANEL: (f64, f64) = (420.0, 430.0);
 const NAMES: f64 = 150.0;
 const COUNTS: f64 = 84.0;
 /// Pixels from top to bottom of the panel of runs.
-const RUNS: f64 = 300.0;
+const RUNS: f64 = 310.0;
 /// Radius of marks.
 const RADIUS: f64 = 4.2;
 
@@ -80,7 +80,7 @@ pub fn draw(tables: &Tables, far: f64, untrained: f64, split: &str) -> Result<St
         when(ink, corners(0), &outliers, &epoch)?;
         place(ink, corners(1), &outliers, &spectrum, &pc)?;
         shares(ink, corners(2), &outliers)?;
-        let from = (MARGIN, top + PANEL.1 + 10.0);
+        let from = (MARGIN, top + PANEL.1 + 22.0);
         ends(ink, (from, (width - MARGIN - 16.0, below - 6.0)), &outliers, &tables.runs, untrained)?;
         legend(ink, (MARGIN, below + ROW / 2.0), width - 2.0 * MARGIN, &entries)
     })
@@ -124,7 +124,7 @@ fn when(ink: &Ink, (from, to): (Spot, Spot), outliers: &Outliers, epoch: &[f64])
     let highest = all().map(|row| outliers.distance[row]).fold(outliers.far, f64::max);
     let last = all().map(|row| epoch[row]).fold(0.0, f64::max);
     let x = Axis::new("epoch", 0.0..if last > 0.0 { 1.02 * last } else { 1.0 });
-    let panel = Panel::new(ink, from, to, &x, &Axis::new("distance to truth", 0.0..1.08 * highest))?;
+    let panel = Panel::new(ink, from, to, &x, &Axis::new("distance to truth (nats)", 0.0..1.08 * highest))?;
     panel.title(ink, "when")?;
     for run in &outliers.runs.runs {
         let spots = run.rows.iter().map(|&row| panel.at(epoch[row], outliers.distance[row]));

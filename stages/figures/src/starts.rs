@@ -186,7 +186,7 @@ fn near(
     let low = least.fold(high, f64::min);
     let end = all.iter().map(|point| point.0).fold(0.0, f64::max);
     let x = Axis::new(name, padded([0.0, if end > 0.0 { end } else { 1.0 }]));
-    let y = Axis::new("distance to the nearest ordinary model", 0.8 * low..1.3 * high);
+    let y = Axis::new("distance to the nearest ordinary model (nats)", 0.8 * low..1.3 * high);
     let panel = Panel::logarithmic(ink, from, to, &x, &y)?;
     let spot = |(x, y): Point| panel.at(x, y.max(low));
 
@@ -255,7 +255,7 @@ mod tests {
                 "ordinary models, 10 % to 90 %",
                 "epoch",
                 "progress along the geodesic",
-                "distance to the nearest ordinary model",
+                "distance to the nearest ordinary model (nats)",
                 "P0, ignorance",
                 "time-like dimension (negative eigenvalue)",
             ],

@@ -18,14 +18,15 @@ pub const TIME_LIKE: RGBColor = rgb(palette::TIME_LIKE);
 pub const SPLITS: [RGBColor; 2] = [RGBColor(0x33, 0x22, 0x88), RGBColor(0xDD, 0x77, 0x33)];
 
 /// Series that are neither architectures nor splits, in this order.
-pub const SERIES: [RGBColor; 6] = [
-    RGBColor(0x00, 0x00, 0x00),
-    RGBColor(0xBB, 0x55, 0x66),
-    RGBColor(0xDD, 0xAA, 0x33),
-    RGBColor(0xAA, 0x33, 0x77),
-    RGBColor(0x00, 0x44, 0x88),
-    RGBColor(0x88, 0xCC, 0xEE),
-];
+pub const SERIES: [RGBColor; palette::SERIES.len()] = {
+    let mut colours = [INK; palette::SERIES.len()];
+    let mut i = 0;
+    while i < colours.len() {
+        colours[i] = rgb(palette::SERIES[i]);
+        i += 1;
+    }
+    colours
+};
 
 /// Text sizes in pixels: of titles, of a panel's axis names and direct labels, of tick labels, of captions.
 pub const TITLE: f64 = 19.0;
@@ -44,6 +45,11 @@ impl Palette {
     /// The colours that these architectures have in all figures and pages.
     pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Palette {
         Palette(palette::Palette::of(names))
+    }
+
+    /// The colours of some of these architectures.
+    pub fn restricted<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Palette {
+        Palette(self.0.restricted(names))
     }
 
     /// The colour of an architecture; grey for one that was not announced.
@@ -81,51 +87,6 @@ pub fn text_on(RGBColor(r, g, b): RGBColor) -> RGBColor {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A colour as a reader without M cones sees it, in linear RGB (Viénot, Brettel and Mollon 1999).
-    fn deuteranope(RGBColor(r, g, b): RGBColor) -> [f64; 3] {
-        let [r, g, b] = [r, g, b].map(|value| (f64::from(value) / 255.0).powf(2.2));
-        let red_green = 0.29275 * r + 0.70725 * g;
-        [red_green, red_green, -0.02234 * r + 0.02234 * g + b]
-    }
-
-    /// Distance of two linear RGB colours in CIE Lab: 2 is just noticeable.
-    fn lab_distance(one: [f64; 3], two: [f64; 3]) -> f64 {
-        let lab = |[r, g, b]: [f64; 3]| {
-            let f = |t: f64| if t > 0.008856 { t.cbrt() } else { 7.787 * t + 16.0 / 116.0 };
-            let x = f((0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.9505);
-            let y = f(0.2126 * r + 0.7152 * g + 0.0722 * b);
-            let z = f((0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.089);
-            [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
-        };
-        let (one, two) = (lab(one), lab(two));
-        one.iter().zip(two).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
-    }
-
-    const QUICK: [&str; 6] = ["allcnn", "convmixer", "fc", "vit", "wr-10-1-8", "wr-16-1-8"];
-
-    #[test]
-    fn architectures_can_be_told_apart_without_m_cones() {
-        let palette = Palette::of(QUICK);
-        let mut colours: Vec<_> = palette.entries().collect();
-        colours.push(("geodesic", GEODESIC));
-        for (i, (name, colour)) in colours.iter().enumerate() {
-            for (other, other_colour) in &colours[..i] {
-                let distance = lab_distance(deuteranope(*colour), deuteranope(*other_colour));
-                assert!(distance > 12.0, "{name} and {other} are {distance:.1} apart");
-            }
-        }
-    }
-
-    #[test]
-    fn series_can_be_told_apart_without_m_cones() {
-        for (i, colour) in SERIES.iter().enumerate() {
-            for (j, other) in SERIES[..i].iter().enumerate() {
-                let distance = lab_distance(deuteranope(*colour), deuteranope(*other));
-                assert!(distance > 12.0, "{i} and {j} are {distance:.1} apart");
-            }
-        }
-    }
 
     #[test]
     fn shades_darken_and_text_stays_readable_on_them() {

@@ -6,14 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use kit::Job;
-use ndarray::s;
 use rayon::prelude::*;
-use runs::{Member, Tile};
 use tables::{Column, Table};
+use tiles::Tile;
 
 /// A model near another: how far it is, of which run, its checkpoint. The smallest is the nearest.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
-struct Near<'a>(f32, &'a str, usize);
+struct Near<'a>(f64, &'a str, usize);
 
 /// The nearest to each model of each run, where there is one.
 type Nearest<'a> = BTreeMap<&'a str, Vec<Option<Near<'a>>>>;
@@ -28,9 +27,9 @@ fn run(job: &Job) -> Result<()> {
     let (models, others) = (table("models")?, networks(&table("others")?)?);
     let sweep = networks(&models)?;
     let sweep: BTreeSet<&str> = sweep.values("run")?.into_iter().collect();
-    let tiles = job.inputs("tiles")?.iter().map(Tile::open).collect::<Result<Vec<_>>>()?;
+    let tiles = job.inputs("tiles")?.iter().map(Tile::new).collect::<Result<Vec<_>>>()?;
     let of_tiles: Vec<Nearest> =
-        pool.install(|| tiles.par_iter().map(|tile| nearest(tile, &sweep)).collect());
+        pool.install(|| tiles.par_iter().map(|tile| nearest(tile, &sweep)).collect::<Result<_>>())?;
     let mut all = Nearest::new();
     for (run, found) in of_tiles.into_iter().flatten() {
         let known = all.entry(run).or_insert_with(|| vec![None; found.len()]);
@@ -48,7 +47,7 @@ fn run(job: &Job) -> Result<()> {
     let both = Table::stacked(&[models, others])?;
     let found = of_rows(&both, &all)?;
     let mut columns = both.columns().to_vec();
-    let distance = |near: &Option<Near>| near.map(|near| f64::from(near.0));
+    let distance = |near: &Option<Near>| near.map(|near| near.0);
     columns.push(Column::new("nearest".into(), found.iter().map(distance).collect::<Vec<_>>()));
     let run = |near: &Option<Near<'_>>| near.map(|near| near.1.to_owned());
     columns.push(Column::new("nearest_run".into(), found.iter().map(run).collect::<Vec<_>>()));
@@ -73,13 +72,15 @@ fn take<'a>(known: &mut Option<Near<'a>>, other: Near<'a>) {
 }
 
 /// The nearest models of the sweep among those of a tile, to each model of the tile.
-fn nearest<'a>(tile: &'a Tile, sweep: &BTreeSet<&str>) -> Nearest<'a> {
-    let members = tile.rows().iter().chain(tile.cols());
+fn nearest<'a>(tile: &'a Tile, sweep: &BTreeSet<&str>) -> Result<Nearest<'a>> {
+    let (rows, cols) = (&tile.about.rows, &tile.about.cols);
+    let open = tile.open()?;
+    let members = rows.iter().chain(cols);
     let mut found: Nearest = members.map(|it| (it.run.as_str(), vec![None; it.checkpoints])).collect();
-    for (run, rows) in Member::places(tile.rows()) {
-        for (other, cols) in Member::places(tile.cols()).filter(|(other, _)| *other != run) {
-            let block = tile.distances().slice_move(s![rows.clone(), cols]);
-            for (from, to, distances) in [(run, other, block), (other, run, block.reversed_axes())] {
+    for (run, rows) in tiles::places(rows) {
+        for (other, cols) in tiles::places(cols).filter(|(other, _)| *other != run) {
+            let block = open.block(rows.clone(), cols)?;
+            for (from, to, distances) in [(run, other, block.view()), (other, run, block.t())] {
                 // Not all runs of a tile are of the sweep.
                 let Some(models) = found.get_mut(from).filter(|_| sweep.contains(to)) else { continue };
                 for (model, distances) in models.iter_mut().zip(distances.rows()) {
@@ -89,7 +90,7 @@ fn nearest<'a>(tile: &'a Tile, sweep: &BTreeSet<&str>) -> Nearest<'a> {
             }
         }
     }
-    found
+    Ok(found)
 }
 
 /// The nearest model of each row of a table of models; none of a point of the geodesic.
