@@ -190,6 +190,10 @@ pub(super) struct Stage {
     /// Outputs to place under outputs/PROFILE/, as output: path, with `{label}` in it.
     #[serde(default)]
     pub publish: IndexMap<String, String>,
+    /// Whether the published copies of its outputs, HTML pages, get a section after them that tells where they came from:
+    /// the graph with keys, parameters and run times. Not in the key.
+    #[serde(default)]
+    pub provenance: bool,
     /// Whether the content of outputs stays when all that takes it is up to date. What is published always stays; the rest
     /// is made again if something needs it.
     #[serde(default = "yes")]

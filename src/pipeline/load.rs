@@ -110,7 +110,8 @@ fn checked(
     problems.so_far()?;
 
     let given: Vec<_> = given.into_iter().map(|(_, stage)| stage).collect();
-    inputs::resolve(&given, &mut stages, &sweeps, root, problems);
+    let elsewhere = others.into_iter().map(presence::profiles_of).collect();
+    inputs::resolve(&given, &elsewhere, &mut stages, &sweeps, root, problems);
     problems.so_far()?;
 
     let stages = inputs::sort(stages, problems);
@@ -123,7 +124,7 @@ fn checked(
         profile: profile.to_owned(),
         sweeps,
         stages,
-        elsewhere: others.into_iter().map(presence::profiles_of).collect(),
+        elsewhere,
         share,
         trust,
     })

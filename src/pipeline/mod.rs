@@ -115,6 +115,8 @@ pub struct Stage {
     pub outputs: BTreeMap<String, Output>,
     /// Outputs that are placed under outputs/PROFILE/: output name to path, with `{label}` in it.
     pub publish: BTreeMap<String, String>,
+    /// Whether published pages tell where they came from.
+    pub provenance: bool,
     /// Outputs that are not published are there for their consumers only, and go when these have records.
     pub intermediate: bool,
     /// What a job needs to run.

@@ -31,6 +31,7 @@ pub(super) fn check(document: &Document, problems: &mut Problems) {
         for (input, sources) in &stage.inputs {
             for (i, text) in sources.as_slice().iter().enumerate() {
                 let source = reference::reference(text).ok();
+                let source = source.filter(|source| !source.optional);
                 let what = source.and_then(|source| without_stage(document, (name, stage), source.stage));
                 let place = place.key("inputs").key(input).index(i);
                 what.into_iter().for_each(|what| problems.value(&place, what));

@@ -2,11 +2,13 @@
 //! `cargo bench --bench frames` for this crate's manifest.
 //!
 //! The figure is turned by a pointer, a step a frame, with the browser's limit of frames a second taken off. A frame is the
-//! time from one to the next: the page's script, the drawing and the browser's own work.
+//! time from one to the next: the page's script, the drawing, which a pixel read back waits for, and the browser's own work.
 
 #[path = "../tests/browser/chromium.rs"]
+#[allow(dead_code, reason = "the tests use all of it")]
 mod chromium;
 #[path = "../tests/browser/sample.rs"]
+#[allow(dead_code, reason = "the tests use all of it")]
 mod sample;
 
 use chromium::Chromium;
@@ -36,8 +38,9 @@ fn main() {
                      {{ pointerId: 1, clientX: x, clientY: 300, buttons: 1, bubbles: true }}));
                    canvas.setPointerCapture = () => {{}};
                    move('pointerdown', 0);
-                   const times = [];
+                   const [gl, pixel, times] = [canvas.getContext('webgl'), new Uint8Array(4), []];
                    const step = (now) => {{
+                     gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel);
                      times.push(now);
                      if (times.length > {FRAMES}) {{ move('pointerup', 9999); return done(times); }}
                      move('pointermove', 5 * times.length);

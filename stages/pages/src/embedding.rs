@@ -9,13 +9,14 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tables::Table;
 
-use crate::html::{BASE, escape, fill, json};
+use crate::html::{self, escape, fill, json};
 use crate::networks::{Network, Networks};
 use crate::table::{common, count, numbers};
 
 const PAGE: &str = include_str!("embedding/page.html");
 const STYLE: &str = include_str!("embedding/page.css");
-const SCRIPTS: [&str; 4] = [
+const SCRIPTS: [&str; 5] = [
+    html::SCRIPT,
     include_str!("embedding/data.js"),
     include_str!("embedding/camera.js"),
     include_str!("embedding/scene.js"),
@@ -121,7 +122,7 @@ fn write(points: &Table, spectrum: &Table, split: &str) -> Result<String> {
         &[
             ("title", &escape(&title)),
             ("summary", &escape(&summary)),
-            ("base", BASE),
+            ("base", html::STYLE),
             ("style", STYLE),
             ("license", REGL_LICENSE),
             ("regl", REGL),

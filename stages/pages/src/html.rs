@@ -3,7 +3,10 @@
 use serde::Serialize;
 
 /// Rules that all pages share: colours in light and dark, letters, tables.
-pub const BASE: &str = include_str!("base.css");
+pub const STYLE: &str = include_str!("base.css");
+
+/// What the scripts of all pages use.
+pub const SCRIPT: &str = include_str!("base.js");
 
 /// Text as content or as an attribute's value in double quotes.
 pub fn escape(text: &str) -> String {

@@ -14,7 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use kit::{Artifact, Job, Tensors};
 use tables::Table;
 
-use crate::html::{BASE, escape, fill};
+use crate::html::{self, escape, fill};
 use crate::networks::Networks;
 
 const PAGE: &str = include_str!("report/page.html");
@@ -37,12 +37,12 @@ pub fn page(job: &Job) -> Result<String> {
     Ok(fill(
         PAGE,
         &[
-            ("base", BASE),
+            ("base", html::STYLE),
             ("style", STYLE),
             ("summary", &claims::summary(&inputs, &networks)?),
             ("nav", &nav),
             ("sections", &body),
-            ("script", SCRIPT),
+            ("script", &[html::SCRIPT, SCRIPT].concat()),
         ],
     ))
 }

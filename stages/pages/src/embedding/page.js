@@ -4,13 +4,6 @@ const $ = (id) => document.getElementById(id);
 const choice = { visible: [], chosen: null, pointed: null, frame: 0 };
 const labels = $("labels");
 
-function make(name, attributes, ...children) {
-  const element = document.createElement(name);
-  Object.assign(element, attributes);
-  element.append(...children);
-  return element;
-}
-
 // Colours of the page as it is now, light or dark, from 0 to 1.
 function theme() {
   const style = getComputedStyle(document.documentElement);
@@ -80,7 +73,7 @@ function redraw() {
       canvas.height = Math.round(height * density);
     }
     // Fewer points are larger.
-    const size = density * Math.max(3, Math.min(6, 8 - Math.log10(geodesic.first + 1)));
+    const size = density * Math.max(3.5, Math.min(6.5, 9.5 - Math.log10(geodesic.first + 1)));
     name(draw({ theme: colours, chosen: choice.chosen, pointed: choice.pointed, lines: $("lines").checked, size }));
   });
 }
@@ -92,21 +85,26 @@ function name({ view, named }) {
   named.forEach(({ at, ends }, axis) => {
     const { name, stress, time_like: timeLike } = told.axes[scene.axes[axis]];
     const [low, high] = scene.spans[axis];
-    const [middle, length] = [[0, 1].map((i) => (ends[0][i] + ends[1][i]) / 2), Math.hypot(ends[1][0] - ends[0][0], ends[1][1] - ends[0][1])];
-    const away = Math.hypot(middle[0] - centre[0], middle[1] - centre[1]) || 1;
-    const out = [0, 1].map((i) => (middle[i] - centre[i]) / away);
+    const [one, two] = ends;
+    const [dx, dy] = [two[0] - one[0], two[1] - one[1]];
+    const length = Math.hypot(dx, dy) || 1;
+    const middle = [(one[0] + two[0]) / 2, (one[1] + two[1]) / 2];
+    // Across the axis, away from what is shown.
+    const side = dy * (middle[0] - centre[0]) - dx * (middle[1] - centre[1]) < 0 ? -1 : 1;
+    const out = [(side * dy) / length, (-side * dx) / length];
     const kind = timeLike ? " time-like" : "";
     if (length > 60) {
       for (const value of ticks(low, high)) {
         const [x, y] = project(view, ...corner(axis, (2 * (value - low)) / (high - low) - 1, at));
-        wanted.push([String(value).replace("-", "−"), x + 16 * out[0], y + 13 * out[1], "tick" + kind]);
+        wanted.push([String(value).replace("-", "−"), x + 18 * out[0], y + 14 * out[1], "tick" + kind]);
       }
     }
-    const share = stress === null || view.width < 480 ? "" : `, ${scene.axes[axis] ? "+" : ""}${(100 * stress).toFixed(1)} % of stress`;
-    const words = name + share + (timeLike ? ", time-like" : "");
-    const top = ends[0][1] < ends[1][1] ? ends[0] : ends[1];
+    const share = stress === null ? "" : `, ${scene.axes[axis] ? "+" : ""}${(100 * stress).toFixed(1)} % of stress`;
+    // Where there is little room, its colour says that an axis is time-like.
+    const words = view.width < 480 ? name : name + share + (timeLike ? ", time-like" : "");
+    const top = one[1] < two[1] ? one : two;
     // What goes up is named above, the others beside their middle.
-    const [x, y] = axis === 2 ? [top[0], top[1] - 18] : [middle[0] + 44 * out[0], middle[1] + 36 * out[1]];
+    const [x, y] = axis === 2 ? [top[0], top[1] - 18] : [middle[0] + (30 + 3.4 * words.length) * out[0], middle[1] + 36 * out[1]];
     wanted.push([words, x, y, "name" + kind]);
   });
   if (geodesic.end > geodesic.first) {

@@ -1,15 +1,12 @@
 // Sorts and filters the table of networks, and tells from what the runner added to the page how things were made.
 
-const pipeline = document.getElementById("pipeline-data");
-const stages = pipeline ? JSON.parse(pipeline.textContent) : [];
-const jobs = stages.flatMap((stage) => stage.jobs.map((job) => ({ ...job, stage })));
-
-function make(name, attributes, ...children) {
-  const element = document.createElement(name);
-  Object.assign(element, attributes);
-  element.append(...children);
-  return element;
-}
+const pipeline = document.getElementById("pipeline");
+const stages = pipeline ? JSON.parse(document.getElementById("pipeline-data").textContent) : [];
+const jobs = stages.flatMap((stage) => stage.jobs.map((job) => {
+  const isOnly = job.name === stage.name;
+  const labels = isOnly ? [] : job.name.split(",").map((label) => label.split("="));
+  return { params: [], made: [], files: [], ...job, stage, labels, name: isOnly ? job.name : `${stage.name}[${job.name}]` };
+}));
 
 function duration(seconds) {
   if (seconds < 0.1) return Math.round(seconds * 1000) + " ms";
@@ -18,24 +15,23 @@ function duration(seconds) {
   return minutes < 100 ? minutes + " min" : Math.floor(minutes / 60) + " h " + (minutes % 60) + " min";
 }
 
-// Files are told from the project's folder; this page lies in one of its folders.
-function address(file) {
-  const up = stages.flatMap((stage) => stage.files).find((path) => location.pathname.endsWith("/" + encodeURI(path)));
-  return "../".repeat((up ?? "outputs/profile/report.html").split("/").length - 1) + encodeURI(file);
-}
+// Files are told from the project's folder.
+const address = (file) => pipeline.dataset.base + encodeURI(file);
 
 function pairs(entries) {
   return make("dl", {}, ...entries.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
 }
 
-// The job that made an artifact, as (name, value) pairs.
+// A job, as (name, value) pairs.
 function told(job) {
-  const name = job.name === job.stage.name ? job.name : `${job.stage.name}[${job.name}]`;
-  const entries = [["job", make("a", { href: "#" + job.stage.name }, name)], ["about", job.stage.about], ["key", job.key]];
+  const link = make("a", { href: "#" + job.stage.name }, job.name);
+  // The graph shows the stage that the address names.
+  link.addEventListener("click", () => setTimeout(() => pipeline.scrollIntoView()));
+  const entries = [["job", link], ["what", job.stage.about], ["key", job.key]];
   if (job.seconds !== null) entries.push(["ran", `${duration(job.seconds)}, ${job.note}`]);
-  for (const [name, value] of job.params) entries.push([name, value]);
-  for (const file of job.files) entries.push(["published", make("a", { href: address(file) }, file)]);
-  entries.push(["provenance", `ribbon show '${name}'`]);
+  entries.push(...job.params);
+  entries.push(...job.files.map((file) => ["published", make("a", { href: address(file) }, file)]));
+  entries.push(["back to the data", `ribbon show '${job.name}'`]);
   return entries.filter(([, value]) => value);
 }
 
@@ -72,7 +68,11 @@ function times() {
   const ownersBy = (names) => {
     const id = names.join();
     if (!owners.has(id)) {
-      const groups = Map.groupBy(settings.keys(), (i) => names.map((name) => canonical(settings[i][name] ?? "")).join("\n"));
+      const groups = new Map();
+      settings.forEach((values, i) => {
+        const key = names.map((name) => canonical(values[name] ?? "")).join("\n");
+        groups.set(key, [...(groups.get(key) ?? []), i]);
+      });
       owners.set(id, groups);
     }
     return owners.get(id);
@@ -97,12 +97,12 @@ if (seconds.some((time) => time !== null)) {
 }
 
 const collator = new Intl.Collator("en", { numeric: true });
-function compare(one, two) {
+// The order of two cells, upwards (1) or downwards (-1). What has no number comes last in both.
+function compare(one, two, way) {
   const [a, b] = [one.dataset.value, two.dataset.value];
-  if (a !== undefined && b !== undefined) return Number(a) - Number(b);
-  // What has no number comes last.
+  if (a !== undefined && b !== undefined) return way * (a - b);
   if (a !== undefined || b !== undefined) return a !== undefined ? -1 : 1;
-  return collator.compare(one.textContent, two.textContent);
+  return way * collator.compare(one.textContent, two.textContent);
 }
 
 const heads = [...table.tHead.rows[0].cells];
@@ -112,7 +112,7 @@ heads.forEach((head, column) => {
     const isUp = head.getAttribute("aria-sort") === "ascending";
     for (const other of heads) other.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", isUp ? "descending" : "ascending");
-    rows.sort((a, b) => (isUp ? -1 : 1) * compare(a.cells[column], b.cells[column]));
+    rows.sort((a, b) => compare(a.cells[column], b.cells[column], isUp ? -1 : 1));
     body.append(...rows);
   });
   head.replaceChildren(button);
