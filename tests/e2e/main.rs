@@ -16,6 +16,7 @@ mod lab;
 mod light;
 mod lock;
 mod misbehave;
+mod provenance;
 mod publish;
 mod python;
 mod resume;
