@@ -214,6 +214,9 @@ pub(super) struct Stage {
     /// How often a job runs again that was ended by a signal or for lack of memory; 0 if not told. Not in the key.
     #[serde(default)]
     pub retries: u32,
+    /// Whether a job gets a folder that outlives it, to go on from after an interruption; not, if not told. Not in the key.
+    #[serde(default)]
+    pub resume: bool,
 }
 
 fn yes() -> bool {

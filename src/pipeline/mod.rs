@@ -130,6 +130,8 @@ pub struct Stage {
     pub timeout: Option<Duration>,
     /// How often a job runs again that was killed.
     pub retries: u32,
+    /// Whether a job has a folder that outlives it.
+    pub resume: bool,
 }
 
 /// What runs a stage's jobs.

@@ -70,6 +70,7 @@ pub(super) fn check(
         network: given.network,
         timeout: timeout(given.timeout.as_deref(), &place.key("timeout"), problems),
         retries: given.retries,
+        resume: given.resume,
     }
 }
 

@@ -124,12 +124,13 @@ fn stages_stand_after_those_they_take_inputs_from() {
 
 #[test]
 fn folders_to_read_are_of_the_project_of_the_home_or_anywhere() {
-    let settings = "reads: [./lib, ../tools, /srv/data, ~/envs, '~']\n    timeout: 1h 30m\n    retries: 2";
+    let settings = "reads: [./lib, ../tools, /srv/data, ~/envs, '~']\n    timeout: 1h 30m\n    retries: 2\n    resume: true";
     let pipeline = load(&RIGHT.replace("env: [CUBLAS_WORKSPACE_CONFIG]", settings));
     let (train, home) = (stage(&pipeline, "train"), std::env::home_dir().unwrap());
     let own = |path: &str| pipeline.root.join(path);
     assert_eq!(train.reads, [own("lib"), own("../tools"), "/srv/data".into(), home.join("envs"), home]);
     assert_eq!((train.timeout.unwrap().as_secs(), train.retries, train.network), (5400, 2, false));
+    assert_eq!((train.resume, stage(&pipeline, "prepare").resume), (true, false));
     assert_eq!(stage(&pipeline, "prepare").timeout, None);
 }
 

@@ -46,6 +46,8 @@ pub struct Assignment {
     pub timeout: Option<Duration>,
     /// How often it runs again when it was killed.
     pub retries: u32,
+    /// Whether it goes on from what an interrupted one left.
+    pub resume: bool,
     /// What runs it.
     pub program: Program,
     /// Processes that keep what it is to have, and are ending.

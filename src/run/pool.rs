@@ -145,9 +145,12 @@ impl<'scope, 'env> Pool<'scope, 'env> {
         self.started += 1;
         let (assignments, inbox) = channel();
         let (group, gone) = (Group::default(), Arc::<Gone>::default());
+        // Named after the run's scratch folder, which no other run has.
+        let run = self.folder.file_name().unwrap_or_default().to_string_lossy();
         let worker = Worker {
             number,
             folder: self.folder.join(format!("w{number}")),
+            slot: self.project.store.slot(&format!("{run}.w{number}")),
             project: self.project,
             store: &self.project.store,
             memo: &self.project.memo,

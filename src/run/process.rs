@@ -61,6 +61,8 @@ pub struct Launch {
     pub threads: u32,
     /// Declared environment variables.
     pub env: Vec<(String, Option<String>)>,
+    /// Whether its jobs go on from what interrupted ones left.
+    pub resume: bool,
     /// What it may reach beside its own folder and the system's; none puts it in no sandbox.
     pub reach: Option<Reach>,
 }
@@ -121,11 +123,12 @@ struct Running {
 }
 
 impl Processes {
-    /// Makes ready to start processes. They work in `tmp` of the folder and write there and in `out`.
+    /// Makes ready to start processes. They work in `tmp` of the folder and write there, in `out`, and in the slot if their
+    /// jobs resume.
     ///
     /// # Errors
     /// When the folder cannot be used, the sandbox cannot be set up, or the group was asked to end.
-    pub fn new(launch: &Launch, folder: &Path, group: &Group) -> io::Result<Processes> {
+    pub fn new(launch: &Launch, folder: &Path, slot: &Path, group: &Group) -> io::Result<Processes> {
         let (work, made) = (folder.join("tmp"), folder.join("out"));
         fs::create_dir_all(&work)?;
         fs::create_dir_all(&made)?;
@@ -153,7 +156,9 @@ impl Processes {
         // From here on dropping it ends the launcher.
         let processes = Processes { launcher, socket, group: group.clone(), running: None };
         if let Some(reach) = &launch.reach {
-            let words = Rules::new(reach, folder, &[work, made]).words();
+            let mut writes = vec![work, made];
+            writes.extend(launch.resume.then(|| slot.to_owned()));
+            let words = Rules::new(reach, folder, &writes).words();
             let words: Vec<&OsStr> = words.iter().map(OsString::as_os_str).collect();
             wire::send(&processes.socket, Ask::Enter, &words, &[])?;
             match Answer::receive(&processes.socket)? {
@@ -436,9 +441,9 @@ mod tests {
     fn start(script: &str, group: &Group) -> io::Result<Shell> {
         let command: Vec<OsString> = ["sh", "-c", script].map(OsString::from).to_vec();
         let env = vec![("DECLARED".to_owned(), Some("yes".to_owned()))];
-        let launch = Launch { command, threads: 3, env, reach: None };
+        let launch = Launch { command, threads: 3, env, resume: false, reach: None };
         let folder = tempfile::tempdir()?;
-        let mut processes = Processes::new(&launch, folder.path(), group)?;
+        let mut processes = Processes::new(&launch, folder.path(), folder.path(), group)?;
         processes.start_command(&launch.command, Path::new("/job"))?;
         Ok(Shell { processes, _folder: folder })
     }

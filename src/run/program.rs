@@ -26,7 +26,7 @@ pub fn of_stage(
     };
     let reach = is_guarded.then(|| reach(project, stage, &command));
     let env = project.facts[index].env.clone().into_iter().collect();
-    let launch = Launch { command, threads: stage.needs.threads, env, reach };
+    let launch = Launch { command, threads: stage.needs.threads, env, resume: stage.resume, reach };
     match &stage.program {
         pipeline::Program::Crate(_) => Program::Worker(launch),
         pipeline::Program::Command { .. } => Program::Command(launch),

@@ -284,9 +284,8 @@ impl<'env> Run<'_, '_, 'env> {
                 self.fail(id, "it needs a GPU and this machine has none", &[]);
                 continue;
             }
-            if self.programs[stage].is_none() {
-                // The share has not made it, or it had nothing to do until content it had made was found gone.
-                self.build_beside(stage);
+            // Built now where the share could have spared it, or content it had made was found gone.
+            if !self.is_built(stage)? {
                 above = stage;
                 continue;
             }

@@ -25,7 +25,7 @@ use crate::graph::JobId;
 use crate::hash::Key;
 use crate::project::Project;
 use crate::space;
-use crate::store::{Artifacts, Machine, Memo, Store, StoreError, link_source, unlink_source};
+use crate::store::{Artifacts, Machine, Memo, Slot, Store, StoreError, link_source, unlink_source};
 
 /// Lines of a failed job's log that are shown with its failure.
 const TAIL: usize = 20;
@@ -109,6 +109,8 @@ pub struct Worker<'a> {
     pub number: usize,
     /// Its folder.
     pub folder: PathBuf,
+    /// The place of what its jobs go on from.
+    pub slot: Slot,
     /// What its jobs are of.
     pub project: &'a Project,
     /// The store that inputs come from and outputs go to.
@@ -169,7 +171,8 @@ impl Worker<'_> {
         let mut retries = 0;
         loop {
             self.begun += 1;
-            let ran = self.attempt(job, processes, log, started);
+            let resume = self.take_resume(job)?;
+            let ran = self.attempt(job, resume.as_deref(), processes, log, started);
             // Before its outputs go and leave room again.
             if ran.is_err()
                 && let Some(free) = space::free(self.store.root()).filter(|free| *free < FULL)
@@ -178,6 +181,12 @@ impl Worker<'_> {
                 log.line(&format!("the disk that holds {store} is full: {free} bytes are free"));
             }
             self.clear(job);
+            match (&resume, &ran) {
+                (Some(folder), Ok(_)) => drop(fs::remove_dir_all(folder)),
+                // Where it is left, it is found as well.
+                (Some(folder), Err(_)) => drop(self.slot.put_aside(folder)),
+                (None, _) => {}
+            }
             match ran {
                 Err(failure)
                     if retries < job.retries && failure.came_from_outside() && !self.group.was_asked() =>
@@ -193,11 +202,12 @@ impl Worker<'_> {
     fn attempt(
         &self,
         job: &Assignment,
+        resume: Option<&Path>,
         processes: &mut Option<Processes>,
         log: &mut Log,
         started: Instant,
     ) -> Result<Artifacts, Failure> {
-        let file = self.prepare(job)?;
+        let file = self.prepare(job, resume)?;
         let memory = OutOfMemory::watch();
         let deadline = job.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut ready = match processes.take() {
@@ -221,8 +231,14 @@ impl Worker<'_> {
         }
     }
 
+    /// The folder of what the job goes on from, if it is one that does.
+    fn take_resume(&self, job: &Assignment) -> Result<Option<PathBuf>, Failure> {
+        let machine = || Machine { device: job.device.clone(), ..Machine::clone(&self.machine) };
+        Ok(job.resume.then(|| self.slot.take(job.key, &machine())).transpose()?)
+    }
+
     /// Makes the job's folders, links its inputs and writes its job file.
-    fn prepare(&self, job: &Assignment) -> Result<PathBuf, Failure> {
+    fn prepare(&self, job: &Assignment, resume: Option<&Path>) -> Result<PathBuf, Failure> {
         // Also before: a run may have been at work for days since it made its keys.
         if let Some(path) = self.changed_file(job) {
             return Err(Failure::Outdated(path));
@@ -240,14 +256,14 @@ impl Worker<'_> {
             }
         }
         let path = self.folder.join("job.json");
-        let written = serde_json::to_vec(&self.job_file(job)).map_err(io::Error::from);
+        let written = serde_json::to_vec(&self.job_file(job, resume)).map_err(io::Error::from);
         written
             .and_then(|text| write_over(&path, &text))
             .map_err(|source| Failure::Folder { path: path.clone(), source })?;
         Ok(path)
     }
 
-    fn job_file(&self, job: &Assignment) -> Value {
+    fn job_file(&self, job: &Assignment, resume: Option<&Path>) -> Value {
         let one = |name: &str, i: usize, placed: &Placed| json!({"path": self.input_path(name, i, placed), "hash": placed.artifact.hash});
         let inputs: Map<String, Value> = job
             .inputs
@@ -270,10 +286,14 @@ impl Worker<'_> {
             .collect();
         let outputs: BTreeMap<&String, PathBuf> =
             job.outputs.iter().map(|(name, output)| (name, self.outputs().join(&output.file))).collect();
-        json!({
+        let mut file = json!({
             "stage": job.stage, "key": job.key, "params": job.params, "inputs": inputs, "outputs": outputs,
             "device": job.device, "threads": job.threads,
-        })
+        });
+        if let Some(folder) = resume {
+            file["resume"] = json!(folder);
+        }
+        file
     }
 
     /// Gives the job to the stage's process, which is started if there is none.
@@ -355,7 +375,7 @@ impl Worker<'_> {
         {
             return Err(Failure::NoReads(gone.clone()));
         }
-        self.started(launch, Processes::new(launch, &self.folder, &self.group))
+        self.started(launch, Processes::new(launch, &self.folder, self.slot.path(), &self.group))
     }
 
     fn started<T>(&self, launch: &Launch, started: io::Result<T>) -> Result<T, Failure> {

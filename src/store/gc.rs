@@ -51,7 +51,7 @@ pub struct Collected {
     pub objects: usize,
     /// Their bytes.
     pub bytes: u64,
-    /// Logs, code listings and half-written files.
+    /// Logs, code listings, half-written files, and what no job goes on from any more.
     pub leftovers: usize,
     /// Objects that stay.
     pub kept_objects: usize,
@@ -100,7 +100,8 @@ impl Store {
         collected.bytes = unnamed.iter().map(|hash| survey.objects[hash].1).sum();
         collected.kept_objects = survey.objects.len() - unnamed.len();
         collected.kept_bytes = survey.objects.values().map(|(_, size)| size).sum::<u64>() - collected.bytes;
-        collected.leftovers = files.len();
+        let resumes = self.collect_resumes(limits.keep.max(LEFTOVER), limits.dry_run)?;
+        collected.leftovers = files.len() + resumes;
         let Some(trash) = trash else { return Ok(collected) };
 
         let index = self.root.join("index");
@@ -272,7 +273,7 @@ impl Survey {
 }
 
 /// How long ago a file was written; one that is not there is older than any.
-fn age(path: &Path, now: SystemTime) -> Duration {
+pub(super) fn age(path: &Path, now: SystemTime) -> Duration {
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
     modified.map_or(Duration::MAX, |time| now.duration_since(time).unwrap_or_default())
 }

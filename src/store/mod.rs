@@ -8,6 +8,7 @@
 //! store/code/ab/cdef..      what a code hash is made of, JSON with a seal, for `why`
 //! store/workspaces/         who uses the store (workspaces.rs)
 //! store/locks               a byte a key, and one for all content (locks.rs)
+//! store/resume/             what interrupted jobs go on from (resume.rs)
 //! store/tmp/                scratch folders of running processes, and what these need (lease.rs)
 //! ```
 //!
@@ -26,6 +27,7 @@ mod object;
 #[cfg(test)]
 mod properties;
 mod record;
+mod resume;
 mod verify;
 mod workspaces;
 
@@ -47,6 +49,7 @@ pub use memo::Memo;
 pub(crate) use memo::hash_file;
 pub use object::{ObjectError, Ready, link_source, make_ready, measure, unlink_source};
 pub use record::{Accepted, Machine, Record, RecordedOutput};
+pub use resume::Slot;
 pub use verify::Verified;
 pub use workspaces::{Presence, Workspace};
 

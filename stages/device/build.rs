@@ -1,8 +1,9 @@
-//! Finds libtorch's folder, for the run path of every program that links it.
+//! Finds libtorch's folder, for the run path of every program that links it, and compiles what tch has no call for.
 
 use std::env;
 use std::error::Error;
 use std::fs;
+use std::path::Path;
 
 /// A program must start without LD_LIBRARY_PATH, wherever it is copied to: so its run path is the real folder, not the
 /// symbolic link in the checkout that LIBTORCH may name. Metadata reaches the build scripts of the crates that depend on
@@ -14,5 +15,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::metadata=run_path={}", folder.display());
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", folder.display());
     println!("cargo::rerun-if-changed=build.rs");
+    compile(&folder);
     Ok(())
+}
+
+/// Libraries and headers of libtorch lie side by side.
+fn compile(libraries: &Path) {
+    const SOURCE: &str = "src/arithmetic.cpp";
+    let headers = libraries.with_file_name("include");
+    // Its headers have warnings of their own.
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .warnings(false)
+        .include(headers)
+        .file(SOURCE)
+        .compile("arithmetic");
+    println!("cargo::rerun-if-changed={SOURCE}");
 }

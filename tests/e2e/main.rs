@@ -16,6 +16,7 @@ mod lock;
 mod misbehave;
 mod publish;
 mod python;
+mod resume;
 mod run;
 mod sandbox;
 mod scratch;

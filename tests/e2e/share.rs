@@ -96,8 +96,9 @@ fn while_a_program_is_built_that_the_share_could_not_spare_other_jobs_go_on() {
     squares.edit("pipeline.yaml", "stages:\n", &format!("stages:\n{stages}"));
     append(&squares, "share: ../lab\n");
     let go = squares.home("go");
-    let cargo =
-        format!("#!/bin/sh\nwhile [ ! -e {} ]; do sleep 0.02; done\nexec cargo \"$@\"\n", go.display());
+    let (home, waited_for) = (squares.home(""), go.display());
+    let wait = format!("while [ -d {} ] && [ ! -e {waited_for} ]; do sleep 0.02; done", home.display());
+    let cargo = format!("#!/bin/sh\n{wait}\nexec cargo \"$@\"\n");
     squares.write("../cargo", &cargo);
     fs::set_permissions(squares.path("../cargo"), fs::Permissions::from_mode(0o755)).unwrap();
     squares.set("CARGO", squares.path("../cargo").to_str().unwrap());
@@ -211,7 +212,8 @@ fn where_objects_cannot_be_written_no_record_names_them() {
     let push = paper.ribbon("push");
     assert!(push.code == Some(2) && push.err.contains("/lab: cannot write objects/"), "{push:?}");
     let lab = paper.path("../lab");
-    let records = || files(&lab, "records").iter().map(|path| path.file_name().unwrap().to_owned()).collect::<Vec<_>>();
+    let records =
+        || files(&lab, "records").iter().map(|path| path.file_name().unwrap().to_owned()).collect::<Vec<_>>();
     let is_there = |job: &str| records().iter().any(|name| *name == paper.locked(job)[2][2..]);
     assert!(!is_there("embed") && !is_there("figure"), "what they publish is an object");
     paper.remove("../lab/objects");

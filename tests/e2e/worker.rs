@@ -120,7 +120,7 @@ fn idle_processes(needs: &str) -> (usize, usize) {
     each: number in numbers
     inputs: {{square: square.square}}
     outputs: {{there: there.txt}}
-    publish: {{there: "there-{{number}}.txt"}}
+    publish: {{there: "there-{{n}}.txt"}}
     {needs}
 "#
     );

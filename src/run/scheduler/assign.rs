@@ -53,6 +53,7 @@ impl Run<'_, '_, '_> {
             threads: stage.needs.threads,
             timeout: stage.timeout,
             retries: stage.retries,
+            resume: stage.resume && !self.options.rehearse,
             intermediate: stage.intermediate,
             rehearse: self.options.rehearse,
             ingredients: self.plan.ingredients(id),

@@ -28,19 +28,24 @@ impl Run<'_, '_, '_> {
         Ok(())
     }
 
-    /// Makes the program of a stage ready to start while other jobs go on; its own wait. One at a time: cargo works on
-    /// all cores, and for one only.
-    pub(super) fn build_beside(&mut self, stage: usize) {
-        if self.is_building {
-            return;
+    /// Whether the program of a stage is ready to start. If it is not, it is built while other jobs go on; the stage's own
+    /// wait. One at a time: cargo works on all cores, and for one only.
+    pub(super) fn is_built(&mut self, stage: usize) -> Result<bool, RunError> {
+        if let pipeline::Program::Command { .. } = self.project.pipeline.stages[stage].program
+            && self.programs[stage].is_none()
+        {
+            self.build(&[stage])?;
         }
-        self.is_building = true;
-        let (project, options, tell) = (self.project, self.options.clone(), self.events.clone());
-        self.scope.spawn(move || {
-            let say = |line: &str| drop(tell.send(Told::Building(line.to_owned())));
-            let built = programs(project, &[stage], &options, &say);
-            let _ = tell.send(Told::Built(built));
-        });
+        if self.programs[stage].is_none() && !self.is_building {
+            self.is_building = true;
+            let (project, options, tell) = (self.project, self.options.clone(), self.events.clone());
+            self.scope.spawn(move || {
+                let say = |line: &str| drop(tell.send(Told::Building(line.to_owned())));
+                let built = programs(project, &[stage], &options, &say);
+                let _ = tell.send(Told::Built(built));
+            });
+        }
+        Ok(self.programs[stage].is_some())
     }
 
     /// A build beside the run has ended.

@@ -32,6 +32,7 @@ pub fn prepare(name: &str, threads: usize) -> Result<Device, DeviceError> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         load_cuda();
+        compute_exactly();
         keep_memory();
         // One job computes one thing at a time; libtorch takes this setting only before its first parallel work.
         tch::set_num_interop_threads(1);
@@ -63,6 +64,16 @@ fn load_cuda() {
     }
 }
 
+/// Lets GPUs compute the same bits each time, in full f32 where f32 is asked for. It does not reach processors.
+fn compute_exactly() {
+    unsafe extern "C" {
+        /// Of `arithmetic.cpp`.
+        fn hyperribbon_compute_exactly();
+    }
+    // SAFETY: it takes nothing and sets flags of libtorch's context, which is there from the first use on.
+    unsafe { hyperribbon_compute_exactly() }
+}
+
 /// Lets the allocator keep what libtorch frees. Each operation allocates its result; by default glibc maps a large one
 /// anew and gives it back after use, and the kernel's clearing of pages then costs a third of a small network's time.
 #[cfg(target_env = "gnu")]
@@ -86,6 +97,26 @@ mod tests {
     fn the_cpu_is_always_there_and_threads_are_as_asked() {
         assert_eq!(prepare("cpu", 1).unwrap(), Device::Cpu);
         assert_eq!(tch::get_num_threads(), 1);
+    }
+
+    #[test]
+    fn cudnn_is_to_give_the_same_bits_each_time() {
+        use std::ffi::c_void;
+        // What tch has no call for either, by its C++ names: a member function takes its object first.
+        let asked = || {
+            let program = Library::this();
+            // SAFETY: both are functions of libtorch_cpu, declared so in ATen/Context.h.
+            unsafe {
+                let context =
+                    program.get::<unsafe extern "C" fn() -> *const c_void>(b"_ZN2at13globalContextEv\0");
+                let is_set = program.get::<unsafe extern "C" fn(*const c_void) -> bool>(
+                    b"_ZNK2at7Context18deterministicCuDNNEv\0",
+                );
+                is_set.unwrap()(context.unwrap()())
+            }
+        };
+        prepare("cpu", 1).unwrap();
+        assert!(asked());
     }
 
     #[test]

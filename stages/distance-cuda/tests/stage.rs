@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use kit::{Job, TensorFile, Tensors};
+use kit::{Job, Layout, TensorFile, Tensors};
 use serde_json::{Value, json};
 
 const CHECKPOINTS: usize = 40;
@@ -12,12 +12,14 @@ const CLASSES: usize = 5;
 
 fn predictions(path: &Path, seed: usize) -> Value {
     let shape = [CHECKPOINTS, SAMPLES, CLASSES];
-    let file = TensorFile::create(path, "test", &shape, &json!({"network": {"seed": seed}})).unwrap();
+    let file =
+        TensorFile::create(path, Layout::new().f32s("test", &shape), &json!({"network": {"seed": seed}}))
+            .unwrap();
     for sample in 0..CHECKPOINTS * SAMPLES {
         let wave = |class: usize| ((seed + sample * sample + 7 * class) as f32).sin().exp();
         let sum: f32 = (0..CLASSES).map(wave).sum();
         let values: Vec<f32> = (0..CLASSES).map(|class| wave(class) / sum).collect();
-        file.write(sample * CLASSES, &values).unwrap();
+        file.f32s("test", sample * CLASSES, &values).unwrap();
     }
     json!({"path": path, "hash": seed.to_string()})
 }

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use kit::TensorFile;
+use kit::{Layout, TensorFile};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde_json::json;
@@ -75,11 +75,12 @@ fn checked(output: &Output) -> Result<&str> {
 fn write(folder: &Path, [models, samples, classes]: [usize; 3]) -> Result<std::path::PathBuf> {
     let predictions = folder.join("predictions");
     let metadata = json!({"network": {"seed": 1}});
-    let file = TensorFile::create(&predictions, "test", &[models, samples, classes], &metadata)?;
+    let file =
+        TensorFile::create(&predictions, Layout::new().f32s("test", &[models, samples, classes]), &metadata)?;
     for model in 0..models {
         let value = |i: usize| (0.5 + ((model * 31 + i * 17) % 1_009) as f32 / 1_009.0) / classes as f32;
         let values: Vec<f32> = (0..samples * classes).map(value).collect();
-        file.write(model * samples * classes, &values)?;
+        file.f32s("test", model * samples * classes, &values)?;
     }
     let input = json!([{"path": predictions, "hash": "one"}]);
     let job = json!({

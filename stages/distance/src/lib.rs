@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use anyhow::{Context, Result};
 use geometry::{Distances, GeometryError, Measure, Model};
-use kit::{Artifact, Job, Memory, TensorFile};
+use kit::{Artifact, Job, Layout, Memory, TensorFile};
 use ndarray::{Array2, Array3, ArrayView2};
 use serde::Deserialize;
 use serde_json::json;
@@ -103,7 +103,11 @@ pub fn run<S: Sums>(job: &Job, start: impl Fn(Measure, Pairs, Memory) -> Result<
     let metadata = json!({
         "rows": row_side.members, "cols": col_side.members, "samples": samples, "measure": measure
     });
-    let file = TensorFile::create(job.output("tile")?, "distances", &[height, width], &metadata)?;
+    let file = TensorFile::create(
+        job.output("tile")?,
+        Layout::new().f32s("distances", &[height, width]),
+        &metadata,
+    )?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build()?;
     let budget = Budget::new(memory, S::PAIR, [height, width], (samples, classes));
     let start = |pairs| start(measure, pairs, memory);
@@ -189,7 +193,7 @@ impl Tile<'_> {
             for (row, line) in (first..).zip(distances.rows()) {
                 values.clear();
                 values.extend(line.iter().map(|distance| *distance as f32));
-                file.write(row * width + start, &values)?;
+                file.f32s("distances", row * width + start, &values)?;
             }
             Ok(())
         };

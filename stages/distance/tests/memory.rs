@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use kit::TensorFile;
+use kit::{Layout, TensorFile};
 use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::json;
 
@@ -19,12 +19,12 @@ fn predictions_larger_than_the_memory_are_compared_within_it() {
     let predictions = folder.path().join("predictions");
     let shape = [CHECKPOINTS, SAMPLES, CLASSES];
     let metadata = json!({"network": {"seed": 1}});
-    let file = TensorFile::create(&predictions, "test", &shape, &metadata).unwrap();
+    let file = TensorFile::create(&predictions, Layout::new().f32s("test", &shape), &metadata).unwrap();
     for checkpoint in 0..CHECKPOINTS {
         let certain = 0.1 + 0.8 * checkpoint as f32 / CHECKPOINTS as f32;
         let sample = (0..CLASSES).map(|class| if class == 0 { certain } else { (1.0 - certain) / 9.0 });
         let values: Vec<f32> = sample.cycle().take(SAMPLES * CLASSES).collect();
-        file.write(checkpoint * values.len(), &values).unwrap();
+        file.f32s("test", checkpoint * values.len(), &values).unwrap();
     }
     let input = json!([{"path": predictions, "hash": "one"}]);
     let job = json!({

@@ -87,6 +87,7 @@ pub struct Job {
     pub device: String,
     /// Threads the job may use; a declared parameter, so that arithmetic does not follow scheduling.
     pub threads: usize,
+    resume: Option<PathBuf>,
     #[serde(skip)]
     reported: Cell<Option<Instant>>,
 }
@@ -148,6 +149,12 @@ impl Job {
         }
     }
 
+    /// A folder, not always empty, that outlives the job: what the job left there before it was interrupted, it finds
+    /// there. None when the stage does not say `resume: true`, or the job is run only to see what it makes.
+    pub fn resume(&self) -> Option<&Path> {
+        self.resume.as_deref()
+    }
+
     /// Says how far the job is, at most ten times a second; `note` is a few words ("loss 0.31").
     pub fn progress(&self, done: u64, of: u64, note: &str) {
         let now = Instant::now();
@@ -201,6 +208,7 @@ mod tests {
         assert_eq!(job.inputs("data").unwrap().len(), 1);
         assert_eq!(job.inputs("tiles").unwrap()[0].labels["seed"], "42");
         assert!(job.input("tiles").is_err());
+        assert_eq!(job.resume(), None);
     }
 
     #[test]

@@ -29,5 +29,5 @@ pub use memo::Memo;
 pub use memory::Memory;
 pub use run::run_name;
 pub use serve::serve;
-pub use tensor_file::TensorFile;
+pub use tensor_file::{Layout, TensorFile};
 pub use tensors::{Tensor, Tensors, TensorsError, TensorsWriter};

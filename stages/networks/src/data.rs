@@ -2,7 +2,11 @@
 
 use kit::{Tensors, TensorsError};
 use serde::Deserialize;
+use tch::kind::Element;
 use tch::{Device, Kind, Tensor};
+
+/// Samples that are brought into another order at once, so that no second copy of all of them is needed.
+const CHUNK: usize = 256;
 
 /// A data set that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -18,34 +22,42 @@ pub enum DataError {
 #[derive(Deserialize)]
 struct Metadata {
     classes: Vec<String>,
+}
+
+/// Of the channels of images.
+#[derive(Deserialize)]
+struct Colours {
     mean: Vec<f32>,
     std: Vec<f32>,
 }
 
-/// Images and labels of one split.
+/// Samples and labels of one split.
 #[derive(Debug)]
 pub struct Split {
-    /// u8 [N, H, W, C]: channels last, as convolutions like them.
+    /// [N, H, W, C], channels last, as convolutions like them: u8, the pixels of images, or f32, inputs of any other kind.
     pub pixels: Tensor,
     /// i64 `[N]`, each in 0..classes.
     pub labels: Tensor,
 }
 
 impl Split {
-    fn read(file: &Tensors, split: &str, classes: usize) -> Result<Split, DataError> {
-        let images = file.u8s(&format!("{split}_images"))?;
+    fn read(file: &Tensors, split: &str, classes: usize, are_images: bool) -> Result<Split, DataError> {
         let labels = file.i64s(&format!("{split}_labels"))?;
         let wrong = |what: String| DataError::Content(format!("{split}: {what}"));
-        let shape: Vec<i64> = images.shape.iter().map(|&length| length as i64).collect();
-        if shape.len() != 4 || labels.shape != [images.shape[0]] || labels.values.is_empty() {
-            let shapes = format!("images {:?}, labels {:?}", images.shape, labels.shape);
-            return Err(wrong(format!("{shapes}; expected [N, C, H, W] and [N], with N at least 1")));
+        let (name, samples) = if are_images {
+            ("images", Samples::Images(file.u8s(&format!("{split}_images"))?))
+        } else {
+            ("inputs", Samples::Inputs(file.f32s(&format!("{split}_inputs"))?))
+        };
+        let shape = samples.shape();
+        if shape.len() != 4 || shape.contains(&0) || labels.shape != [shape[0]] {
+            let shapes = format!("{name} {shape:?}, labels {:?}", labels.shape);
+            return Err(wrong(format!("{shapes}; expected [N, C, H, W] and [N], all at least 1")));
         }
         if let Some(at) = labels.values.iter().position(|&label| label < 0 || label >= classes as i64) {
             return Err(wrong(format!("sample {at} has label {}, of {classes} classes", labels.values[at])));
         }
-        let pixels = Tensor::from_slice(images.values).view(&shape[..]).permute([0, 2, 3, 1]).contiguous();
-        Ok(Split { pixels, labels: Tensor::from_slice(labels.values) })
+        Ok(Split { pixels: samples.channels_last(), labels: Tensor::from_slice(labels.values) })
     }
 
     /// How many samples.
@@ -58,6 +70,66 @@ impl Split {
     }
 }
 
+/// Samples as they lie in a file, [N, C, H, W].
+enum Samples<'a> {
+    Images(kit::Tensor<'a, u8>),
+    Inputs(kit::Tensor<'a, f32>),
+}
+
+impl Samples<'_> {
+    fn shape(&self) -> &[usize] {
+        match self {
+            Samples::Images(tensor) => &tensor.shape,
+            Samples::Inputs(tensor) => &tensor.shape,
+        }
+    }
+
+    fn channels_last(&self) -> Tensor {
+        match self {
+            Samples::Images(tensor) => channels_last(tensor),
+            Samples::Inputs(tensor) => channels_last(tensor),
+        }
+    }
+}
+
+/// [N, C, H, W] of a file, mapped, as [N, H, W, C] in memory.
+fn channels_last<T: Element>(tensor: &kit::Tensor<T>) -> Tensor {
+    let shape: Vec<i64> = tensor.shape.iter().map(|&length| length as i64).collect();
+    let [count, channels, height, width] = shape[..] else {
+        unreachable!("Split::read checks that there are four axes");
+    };
+    let pixels = Tensor::empty([count, height, width, channels], (T::KIND, Device::Cpu));
+    let chunk = CHUNK * (channels * height * width) as usize;
+    for (index, values) in tensor.values.chunks(chunk).enumerate() {
+        let part = Tensor::from_slice(values).view([-1, channels, height, width]).permute([0, 2, 3, 1]);
+        pixels.narrow(0, (index * CHUNK) as i64, part.size()[0]).copy_(&part);
+    }
+    pixels
+}
+
+/// How pixels become what networks take: a pixel x of 0..=255 becomes x scale + shift, each f32 `[C]`.
+#[derive(Debug)]
+struct Normalisation {
+    scale: Tensor,
+    shift: Tensor,
+}
+
+impl Normalisation {
+    /// (x / 255 - mean) / std.
+    fn new(Colours { mean, std }: &Colours, channels: i64) -> Result<Normalisation, DataError> {
+        if [mean.len(), std.len()].iter().any(|&count| count as i64 != channels) {
+            return Err(DataError::Content(format!("mean {mean:?}, std {std:?} for {channels} channels")));
+        }
+        let scale: Vec<f32> = std.iter().map(|std| 1.0 / (255.0 * std)).collect();
+        let shift: Vec<f32> = mean.iter().zip(std).map(|(mean, std)| -mean / std).collect();
+        Ok(Normalisation { scale: Tensor::from_slice(&scale), shift: Tensor::from_slice(&shift) })
+    }
+
+    fn to(&self, device: Device) -> Normalisation {
+        Normalisation { scale: self.scale.to_device(device), shift: self.shift.to_device(device) }
+    }
+}
+
 /// A data set on a device.
 #[derive(Debug)]
 pub struct Dataset {
@@ -67,32 +139,27 @@ pub struct Dataset {
     pub test: Split,
     /// How many classes.
     pub classes: i64,
-    /// f32 `[C]`: a pixel x of 0..=255 becomes x scale + shift.
-    scale: Tensor,
-    shift: Tensor,
+    /// Of images.
+    normalisation: Option<Normalisation>,
 }
 
 impl Dataset {
-    /// Reads and checks a `data` artifact, into main memory.
+    /// Reads and checks a `data` artifact, into main memory, once: images (`train_images`, ..) or inputs (`train_inputs`).
     ///
     /// # Errors
     /// When a tensor is absent, or shapes, labels and metadata do not fit together.
     pub fn read(file: &Tensors) -> Result<Dataset, DataError> {
-        let Metadata { classes, mean, std } = file.metadata()?;
-        let (train, test) =
-            (Split::read(file, "train", classes.len())?, Split::read(file, "test", classes.len())?);
-        let (image, other) = (&train.pixels.size()[1..], &test.pixels.size()[1..]);
-        if image != other {
-            return Err(DataError::Content(format!("train images are {image:?}, test images {other:?}")));
+        let Metadata { classes } = file.metadata()?;
+        let are_images = !file.names().iter().any(|name| name == "train_inputs");
+        let read = |split| Split::read(file, split, classes.len(), are_images);
+        let (train, test) = (read("train")?, read("test")?);
+        let (sample, other) = (&train.pixels.size()[1..], &test.pixels.size()[1..]);
+        if sample != other {
+            return Err(DataError::Content(format!("train samples are {sample:?}, test samples {other:?}")));
         }
-        if [mean.len(), std.len()].iter().any(|&count| count as i64 != image[2]) {
-            return Err(DataError::Content(format!("mean {mean:?}, std {std:?} for {} channels", image[2])));
-        }
-        // (x / 255 - mean) / std
-        let scale: Vec<f32> = std.iter().map(|std| 1.0 / (255.0 * std)).collect();
-        let shift: Vec<f32> = mean.iter().zip(&std).map(|(mean, std)| -mean / std).collect();
-        let (scale, shift) = (Tensor::from_slice(&scale), Tensor::from_slice(&shift));
-        Ok(Dataset { train, test, classes: classes.len() as i64, scale, shift })
+        let normalisation =
+            if are_images { Some(Normalisation::new(&file.metadata()?, sample[2])?) } else { None };
+        Ok(Dataset { train, test, classes: classes.len() as i64, normalisation })
     }
 
     /// The data set on a device; on the same device nothing is copied.
@@ -101,29 +168,37 @@ impl Dataset {
             train: self.train.to(device),
             test: self.test.to(device),
             classes: self.classes,
-            scale: self.scale.to_device(device),
-            shift: self.shift.to_device(device),
+            normalisation: self.normalisation.as_ref().map(|normalisation| normalisation.to(device)),
         }
     }
 
-    /// Channels, height and width of an image.
+    /// Whether samples are images: u8 pixels, which a crop or a mirror leaves an image of the same thing.
+    pub fn has_images(&self) -> bool {
+        self.normalisation.is_some()
+    }
+
+    /// Channels, height and width of a sample.
     pub fn shape(&self) -> [i64; 3] {
         let [_, height, width, channels] = self.train.pixels.size()[..] else {
-            unreachable!("Split::read checks that images have four axes");
+            unreachable!("Split::read checks that samples have three axes");
         };
         [channels, height, width]
     }
 
-    /// What a network takes, f32 [N, C, H, W] with the channels last in memory, of pixels u8 [N, H, W, C].
+    /// What a network takes, f32 [N, C, H, W] with the channels last in memory, of pixels [N, H, W, C]: images are
+    /// normalised, other inputs taken as they are.
     pub fn normalise(&self, pixels: &Tensor) -> Tensor {
-        let mut images = pixels.to_kind(Kind::Float);
-        images.g_mul_(&self.scale).g_add_(&self.shift).permute([0, 3, 1, 2])
+        let inputs = match &self.normalisation {
+            Some(Normalisation { scale, shift }) => pixels.to_kind(Kind::Float).g_mul_(scale).g_add_(shift),
+            None => pixels.shallow_clone(),
+        };
+        inputs.permute([0, 3, 1, 2])
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     use kit::TensorsWriter;
     use serde_json::json;
@@ -162,6 +237,40 @@ mod tests {
             found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-6),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn samples_keep_their_pixels_when_they_are_read_in_chunks() {
+        let count = CHUNK + 3;
+        let pixels: Vec<u8> = (0..count * 6).map(|place| (place * 7 % 251) as u8).collect();
+        let tensor = kit::Tensor { shape: vec![count, 3, 1, 2], values: &pixels[..] };
+        let expected = Tensor::from_slice(&pixels).view([count as i64, 3, 1, 2]).permute([0, 2, 3, 1]);
+        assert_eq!(channels_last(&tensor), expected);
+    }
+
+    /// Two train samples and one test sample of three numbers.
+    fn write_inputs(path: &Path) {
+        TensorsWriter::new()
+            .f32s("train_inputs", &[2, 1, 1, 3], &[0.5, -1.5, 2.0, 1e-9, 3.0, 4.0])
+            .f32s("test_inputs", &[1, 1, 1, 3], &[7.0, 8.0, 9.0])
+            .i64s("train_labels", &[2], &[0, 1])
+            .i64s("test_labels", &[1], &[1])
+            .write(path, &json!({"classes": ["a", "b"]}))
+            .unwrap();
+    }
+
+    #[test]
+    fn inputs_that_are_no_images_are_taken_as_they_are() {
+        let path = scratch("inputs");
+        write_inputs(&path);
+        let data = Dataset::read(&Tensors::open(&path).unwrap()).unwrap();
+        std::fs::remove_file(path).unwrap();
+        assert!(!data.has_images() && read("images", &[0, 1, 1]).unwrap().has_images());
+        assert_eq!((data.shape(), data.train.count(), data.test.count()), ([1, 1, 3], 2, 1));
+        let inputs = data.normalise(&data.train.pixels);
+        assert_eq!((inputs.size(), inputs.kind()), (vec![2, 1, 1, 3], Kind::Float));
+        let found: Vec<f32> = Vec::try_from(inputs.reshape([-1])).unwrap();
+        assert_eq!(found, [0.5, -1.5, 2.0, 1e-9, 3.0, 4.0]);
     }
 
     #[test]

@@ -105,6 +105,15 @@ impl Conv {
         Conv { weight, bias: None, window, groups: 1 }
     }
 
+    /// Without bias, and with the start of He et al. 2015 for layers that lead to ReLUs, which keeps the size of gradients:
+    /// normal with variance 2 / (outputs size²).
+    pub fn he(plan: &mut Plan, name: &str, inputs: i64, outputs: i64, window: Window) -> Conv {
+        let shape = [outputs, inputs, window.size, window.size];
+        let deviation = (2.0 / (outputs * window.size.pow(2)) as f64).sqrt() as f32;
+        let weight = plan.trained(format!("{name}.weight"), &shape, Init::Normal(deviation));
+        Conv { weight, bias: None, window, groups: 1 }
+    }
+
     /// Each channel by itself.
     pub fn depthwise(plan: &mut Plan, name: &str, channels: i64, window: Window) -> Conv {
         Conv { groups: channels, ..Conv::new(plan, name, 1, channels, window) }

@@ -21,6 +21,7 @@ mod layers;
 mod model;
 mod network;
 mod random;
+mod resnet;
 mod vit;
 mod weights;
 mod wr;

@@ -6,6 +6,7 @@ use crate::allcnn::AllCnn;
 use crate::convmixer::{self, ConvMixer};
 use crate::fc::Fc;
 use crate::network::Architecture;
+use crate::resnet::{self, ResNet};
 use crate::vit::{Sizes, Vit};
 use crate::weights::Plan;
 use crate::wr::WideResidual;
@@ -62,6 +63,9 @@ pub enum Model {
         head_dim: i64,
         /// Hidden width of a block's perceptron.
         mlp: i64,
+        /// Whether query, key and value have a bias: those of the ImageNet networks do, the paper's for CIFAR-10 does not.
+        #[serde(default)]
+        qkv_bias: bool,
     },
     /// Wide residual network.
     Wr {
@@ -69,6 +73,13 @@ pub enum Model {
         depth: i64,
         /// Factor on the width of all but the first convolution.
         widen: i64,
+        /// Channels of the first convolution.
+        planes: i64,
+    },
+    /// Residual network of ImageNet.
+    ResNet {
+        /// Layers with weights on the longest way.
+        depth: i64,
         /// Channels of the first convolution.
         planes: i64,
     },
@@ -83,10 +94,9 @@ impl Model {
         classes: i64,
     ) -> Result<Box<dyn Architecture>, ModelError> {
         let kind = self.kind();
-        let check = |ok: bool, what, value, must: &str| match ok {
-            true => Ok(()),
-            false => Err(ModelError::Size { kind, what, value, must: must.to_owned() }),
-        };
+        let refusal = |what, value, must: &str| ModelError::Size { kind, what, value, must: must.to_owned() };
+        let check =
+            |ok: bool, what, value, must: &str| if ok { Ok(()) } else { Err(refusal(what, value, must)) };
         let positive = |what, value| check(value > 0, what, value, "at least 1");
         let [channels, height, width] = input;
         for (what, value) in
@@ -113,7 +123,7 @@ impl Model {
                 divides(convmixer::PATCH)?;
                 Box::new(ConvMixer::new(plan, channels, classes, dim, depth))
             }
-            Model::Vit { patch, dim, depth, heads, head_dim, mlp } => {
+            Model::Vit { patch, dim, depth, heads, head_dim, mlp, qkv_bias } => {
                 for (what, value) in [("patch", patch), ("dim", dim), ("depth", depth)] {
                     positive(what, value)?;
                 }
@@ -121,7 +131,7 @@ impl Model {
                     positive(what, value)?;
                 }
                 divides(patch)?;
-                let sizes = Sizes { patch, dim, depth, heads, head_dim, mlp };
+                let sizes = Sizes { patch, dim, depth, heads, head_dim, mlp, qkv_bias };
                 Box::new(Vit::new(plan, input, classes, sizes))
             }
             Model::Wr { depth, widen, planes } => {
@@ -129,6 +139,12 @@ impl Model {
                 positive("planes", planes)?;
                 check(depth >= 10 && depth % 6 == 4, "depth", depth, "one of 10, 16, 22, ..")?;
                 Box::new(WideResidual::new(plan, channels, classes, depth, widen, planes))
+            }
+            Model::ResNet { depth, planes } => {
+                positive("planes", planes)?;
+                let shape = resnet::Shape::of_depth(depth);
+                let shape = shape.ok_or_else(|| refusal("depth", depth, resnet::DEPTHS))?;
+                Box::new(ResNet::new(plan, channels, classes, shape, planes))
             }
         })
     }
@@ -140,6 +156,7 @@ impl Model {
             Model::ConvMixer { .. } => "convmixer",
             Model::Vit { .. } => "vit",
             Model::Wr { .. } => "wr",
+            Model::ResNet { .. } => "resnet",
         }
     }
 }
@@ -168,6 +185,17 @@ mod tests {
     }
 
     #[test]
+    fn the_networks_of_imagenet_are_models() {
+        let resnet = Model::ResNet { depth: 50, planes: 64 };
+        assert_eq!(parse(r#"{"kind": "resnet", "depth": 50, "planes": 64}"#).unwrap(), resnet);
+        let sizes = r#""patch": 16, "dim": 384, "depth": 12, "heads": 6, "head_dim": 64, "mlp": 1536"#;
+        for (rest, biased) in [("", false), (r#", "qkv_bias": true"#, true)] {
+            let model = parse(&format!(r#"{{"kind": "vit", {sizes}{rest}}}"#)).unwrap();
+            assert!(matches!(model, Model::Vit { qkv_bias, .. } if qkv_bias == biased), "{model:?}");
+        }
+    }
+
+    #[test]
     fn a_misspelt_size_is_refused() {
         let message = parse(r#"{"kind": "fc", "width": [8]}"#).unwrap_err().to_string();
         assert!(message.contains("unknown field `width`"), "{message}");
@@ -184,6 +212,10 @@ mod tests {
                 r#"{"kind": "vit", "patch": 5, "dim": 8, "depth": 1, "heads": 1, "head_dim": 8, "mlp": 8}"#
             ),
             "model `vit`: patch is 5, must be a divisor of the images' height and width, 32 and 32"
+        );
+        assert_eq!(
+            refusal(r#"{"kind": "resnet", "depth": 20, "planes": 64}"#),
+            "model `resnet`: depth is 20, must be 18, 34, 50, 101 or 152"
         );
         assert_eq!(
             refusal(r#"{"kind": "fc", "widths": [8, 0]}"#),

@@ -56,24 +56,85 @@ mod tests {
     use crate::WeightsError;
     use crate::random::{Stream, generator};
 
-    const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/networks.safetensors");
     const CIFAR: [i64; 3] = [3, 32, 32];
 
     fn build(model: &Model) -> Network {
-        device::prepare("cpu", 1).unwrap();
-        Network::new(model, CIFAR, 10, &mut generator(42, Stream::Weights), Device::Cpu).unwrap()
+        build_for(model, CIFAR, 10)
     }
 
-    fn small() -> [(&'static str, Model); 6] {
-        let vit = Model::Vit { patch: 4, dim: 16, depth: 2, heads: 2, head_dim: 8, mlp: 24 };
-        [
+    fn build_for(model: &Model, input: [i64; 3], classes: i64) -> Network {
+        device::prepare("cpu", 1).unwrap();
+        Network::new(model, input, classes, &mut generator(42, Stream::Weights), Device::Cpu).unwrap()
+    }
+
+    /// A file of small networks with their weights, and what PyTorch computes with them.
+    struct Golden {
+        file: Tensors,
+        models: Vec<(&'static str, Model)>,
+    }
+
+    fn goldens() -> [Golden; 2] {
+        let open = |name: &str| {
+            let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden"));
+            Tensors::open(&folder.join(name)).unwrap()
+        };
+        let vit = |patch, qkv_bias| Model::Vit {
+            patch,
+            dim: 16,
+            depth: 2,
+            heads: 2,
+            head_dim: 8,
+            mlp: 24,
+            qkv_bias,
+        };
+        let cifar = vec![
             ("allcnn", Model::AllCnn { planes: [6, 8] }),
             ("convmixer", Model::ConvMixer { dim: 12, depth: 2 }),
             ("fc", Model::Fc { widths: vec![12, 10] }),
-            ("vit", vit),
+            ("vit", vit(4, false)),
             ("wr-10-2-4", Model::Wr { depth: 10, widen: 2, planes: 4 }),
             ("wr-16-1-4", Model::Wr { depth: 16, widen: 1, planes: 4 }),
+        ];
+        let imagenet = vec![
+            ("resnet18", Model::ResNet { depth: 18, planes: 4 }),
+            ("resnet50", Model::ResNet { depth: 50, planes: 2 }),
+            ("vit-s", vit(16, true)),
+        ];
+        [
+            Golden { file: open("networks.safetensors"), models: cifar },
+            Golden { file: open("imagenet.safetensors"), models: imagenet },
         ]
+    }
+
+    impl Golden {
+        fn input(&self) -> Tensor {
+            self.tensor("input")
+        }
+
+        fn tensor(&self, name: &str) -> Tensor {
+            let tensor = self.file.f32s(name).unwrap();
+            let shape: Vec<i64> = tensor.shape.iter().map(|&length| length as i64).collect();
+            Tensor::from_slice(tensor.values).view(&shape[..])
+        }
+
+        /// The network with initial values, for such inputs.
+        fn new_network(&self, model: &Model) -> Network {
+            let [_, channels, height, width] = self.input().size()[..] else { panic!("four axes") };
+            build_for(model, [channels, height, width], 10)
+        }
+
+        /// The network with the file's weights, taken by PyTorch's names.
+        fn network(&self, name: &str, model: &Model) -> Network {
+            let network = self.new_network(model);
+            network
+                .weights
+                .import(|tensor| {
+                    let tensor = self.file.f32s(&format!("{name}/weights/{tensor}"))?;
+                    Ok::<_, Error>((tensor.shape, tensor.values))
+                })
+                .unwrap();
+            network
+        }
     }
 
     #[derive(Debug, thiserror::Error)]
@@ -84,25 +145,6 @@ mod tests {
         Weights(#[from] WeightsError),
     }
 
-    /// The network `name` of the golden file, its weights taken by PyTorch's names.
-    fn golden(file: &Tensors, name: &str, model: &Model) -> Network {
-        let network = build(model);
-        network
-            .weights
-            .import(|tensor| {
-                let tensor = file.f32s(&format!("{name}/weights/{tensor}"))?;
-                Ok::<_, Error>((tensor.shape, tensor.values))
-            })
-            .unwrap();
-        network
-    }
-
-    fn tensor(file: &Tensors, name: &str) -> Tensor {
-        let tensor = file.f32s(name).unwrap();
-        let shape: Vec<i64> = tensor.shape.iter().map(|&length| length as i64).collect();
-        Tensor::from_slice(tensor.values).view(&shape[..])
-    }
-
     /// Largest error, relative to the largest expected value.
     fn error(found: &Tensor, expected: &Tensor) -> f64 {
         ((found - expected).abs().max() / expected.abs().max()).double_value(&[])
@@ -110,87 +152,91 @@ mod tests {
 
     #[test]
     fn forward_values_are_those_of_pytorch() {
-        let file = Tensors::open(Path::new(GOLDEN)).unwrap();
-        let images = tensor(&file, "input");
-        for (name, model) in small() {
-            for (mode, output) in [(Mode::Evaluate, "output_eval"), (Mode::Train, "output_train")] {
-                let network = golden(&file, name, &model);
-                let logits = network.forward(&images, mode, Precision::F32);
-                let error = error(&logits, &tensor(&file, &format!("{name}/{output}")));
-                assert!(error <= 1e-5, "{name} {output}: {error:e}");
+        for golden in goldens() {
+            let images = golden.input();
+            for (name, model) in &golden.models {
+                for (mode, output) in [(Mode::Evaluate, "output_eval"), (Mode::Train, "output_train")] {
+                    let network = golden.network(name, model);
+                    let logits = network.forward(&images, mode, Precision::F32);
+                    let error = error(&logits, &golden.tensor(&format!("{name}/{output}")));
+                    assert!(error <= 1e-5, "{name} {output}: {error:e}");
+                }
             }
         }
     }
 
     #[test]
     fn tensors_are_named_as_in_pytorch_and_complete() {
-        let file = Tensors::open(Path::new(GOLDEN)).unwrap();
-        for (name, model) in small() {
-            let prefix = format!("{name}/weights/");
-            let expected: Vec<String> = file
-                .names()
-                .iter()
-                .filter_map(|name| name.strip_prefix(&prefix).map(str::to_owned))
-                .collect();
-            let network = build(&model);
-            let mut names: Vec<String> = network.weights.export().map(|(name, ..)| name.to_owned()).collect();
-            names.sort();
-            assert_eq!(names, expected, "{name}");
+        for golden in goldens() {
+            for (name, model) in &golden.models {
+                let prefix = format!("{name}/weights/");
+                let names = golden.file.names();
+                let expected: Vec<&str> =
+                    names.iter().filter_map(|name| name.strip_prefix(&prefix)).collect();
+                let network = golden.new_network(model);
+                let mut names: Vec<&str> = network.weights.export().map(|(name, ..)| name).collect();
+                names.sort_unstable();
+                assert_eq!(names, expected, "{name}");
+            }
         }
     }
 
     #[test]
     fn tensors_are_exported_as_they_were_imported() {
-        let file = Tensors::open(Path::new(GOLDEN)).unwrap();
-        for (name, model) in small() {
-            for (tensor, shape, values) in golden(&file, name, &model).weights.export() {
-                let expected = file.f32s(&format!("{name}/weights/{tensor}")).unwrap();
-                assert_eq!(shape, expected.shape, "{name} {tensor}");
-                assert_eq!(values, expected.values, "{name} {tensor}");
+        for golden in goldens() {
+            for (name, model) in &golden.models {
+                for (tensor, shape, values) in golden.network(name, model).weights.export() {
+                    let expected = golden.file.f32s(&format!("{name}/weights/{tensor}")).unwrap();
+                    assert_eq!(shape, expected.shape, "{name} {tensor}");
+                    assert_eq!(values, expected.values, "{name} {tensor}");
+                }
             }
         }
     }
 
     #[test]
     fn bfloat16_stays_near_f32_and_is_not_equal_to_it() {
-        let file = Tensors::open(Path::new(GOLDEN)).unwrap();
-        let images = tensor(&file, "input");
-        for (name, model) in small() {
-            let network = golden(&file, name, &model);
-            let mixed = network.forward(&images, Mode::Evaluate, Precision::Mixed);
-            let error = error(&mixed, &tensor(&file, &format!("{name}/output_eval")));
-            assert!(error > 1e-6 && error < 0.1, "{name}: {error:e}");
-            let loss = network.forward(&images, Mode::Train, Precision::Mixed).square().mean(Kind::Float);
-            let gradient = network.weights.gradient(&loss);
-            assert_eq!(gradient.size(), [network.weights.trained_count() as i64]);
-            assert_eq!(gradient.isfinite().all().int64_value(&[]), 1, "{name}");
+        for golden in goldens() {
+            let images = golden.input();
+            for (name, model) in &golden.models {
+                let network = golden.network(name, model);
+                let mixed = network.forward(&images, Mode::Evaluate, Precision::Mixed);
+                let error = error(&mixed, &golden.tensor(&format!("{name}/output_eval")));
+                assert!(error > 1e-6 && error < 0.1, "{name}: {error:e}");
+                let loss = network.forward(&images, Mode::Train, Precision::Mixed).square().mean(Kind::Float);
+                let gradient = network.weights.gradient(&loss);
+                assert_eq!(gradient.size(), [network.weights.trained_count() as i64]);
+                assert_eq!(gradient.isfinite().all().int64_value(&[]), 1, "{name}");
+            }
         }
     }
 
     #[test]
     fn gradients_follow_the_order_of_the_trained_numbers() {
-        let file = Tensors::open(Path::new(GOLDEN)).unwrap();
-        let images = tensor(&file, "input");
-        for (name, model) in small() {
-            // A step along the gradient raises the loss by the gradient's square, to first order.
-            let network = golden(&file, name, &model);
-            let loss = |network: &Network| {
-                network.forward(&images, Mode::Evaluate, Precision::F32).logsumexp(1, false)
-            };
-            let before = loss(&network).mean(Kind::Float);
-            let gradient = network.weights.gradient(&before);
-            let square = gradient.square().sum(Kind::Double).double_value(&[]);
-            let step = 1e-3 / square.sqrt();
-            let _ = tch::no_grad(|| network.weights.trained().g_add_(&(&gradient * step)));
-            let rise = (loss(&network).mean(Kind::Double) - before).double_value(&[]);
-            let ratio = rise / (step * square);
-            assert!((ratio - 1.0).abs() < 0.05, "{name}: {ratio}");
+        for golden in goldens() {
+            let images = golden.input();
+            for (name, model) in &golden.models {
+                // A step along the gradient raises the loss by the gradient's square, to first order.
+                let network = golden.network(name, model);
+                let loss = |network: &Network| {
+                    network.forward(&images, Mode::Evaluate, Precision::F32).logsumexp(1, false)
+                };
+                let before = loss(&network).mean(Kind::Float);
+                let gradient = network.weights.gradient(&before);
+                let square = gradient.square().sum(Kind::Double).double_value(&[]);
+                let step = 1e-3 / square.sqrt();
+                let _ = tch::no_grad(|| network.weights.trained().g_add_(&(&gradient * step)));
+                let rise = (loss(&network).mean(Kind::Double) - before).double_value(&[]);
+                let ratio = rise / (step * square);
+                assert!((ratio - 1.0).abs() < 0.05, "{name}: {ratio}");
+            }
         }
     }
 
     #[test]
     fn parameters_at_full_size_are_as_many_as_the_paper_says() {
-        let vit = Model::Vit { patch: 4, dim: 512, depth: 6, heads: 8, head_dim: 64, mlp: 512 };
+        let vit =
+            Model::Vit { patch: 4, dim: 512, depth: 6, heads: 8, head_dim: 64, mlp: 512, qkv_bias: false };
         let full = [
             (Model::AllCnn { planes: [96, 144] }, 399_486),
             (Model::ConvMixer { dim: 256, depth: 8 }, 594_186),
@@ -201,6 +247,25 @@ mod tests {
         ];
         for (model, count) in full {
             assert_eq!(build(&model).weights.trained_count(), count, "{model:?}");
+        }
+        let vit =
+            Model::Vit { patch: 16, dim: 384, depth: 12, heads: 6, head_dim: 64, mlp: 1536, qkv_bias: true };
+        let imagenet = [
+            (Model::ResNet { depth: 18, planes: 64 }, 11_689_512),
+            (Model::ResNet { depth: 34, planes: 64 }, 21_797_672),
+            (Model::ResNet { depth: 50, planes: 64 }, 25_557_032),
+            (Model::ResNet { depth: 101, planes: 64 }, 44_549_160),
+            (Model::ResNet { depth: 152, planes: 64 }, 60_192_808),
+            (vit, 22_050_664),
+        ];
+        for (model, count) in imagenet {
+            let network = build_for(&model, [3, 224, 224], 1000);
+            assert_eq!(network.weights.trained_count(), count, "{model:?}");
+        }
+        // The students of the sloppy data.
+        for (widths, count) in [(vec![512], 105_477), (vec![512, 512], 368_133)] {
+            let network = build_for(&Model::Fc { widths }, [1, 1, 200], 5);
+            assert_eq!(network.weights.trained_count(), count);
         }
     }
 
@@ -214,13 +279,15 @@ mod tests {
 
     #[test]
     fn every_tensor_starts_with_pytorchs_range_and_spread() {
-        let vit = Model::Vit { patch: 4, dim: 64, depth: 2, heads: 4, head_dim: 16, mlp: 96 };
+        let vit = Model::Vit { patch: 4, dim: 64, depth: 2, heads: 4, head_dim: 16, mlp: 96, qkv_bias: true };
         let models = [
             Model::AllCnn { planes: [24, 36] },
             Model::ConvMixer { dim: 64, depth: 2 },
             Model::Fc { widths: vec![128, 64] },
             vit,
             Model::Wr { depth: 16, widen: 2, planes: 8 },
+            Model::ResNet { depth: 18, planes: 8 },
+            Model::ResNet { depth: 50, planes: 8 },
         ];
         for model in models {
             let network = build(&model);
@@ -236,9 +303,15 @@ mod tests {
                     assert!(values.iter().all(|&value| value == expected), "{model:?} {name} {shape:?}");
                     continue;
                 }
-                let normal = name == "cls_token" || name == "pos_embedding";
-                let (spread, limit) = if normal {
+                let token = name == "cls_token" || name == "pos_embedding";
+                // torchvision's start of a residual network's convolutions.
+                let he = matches!(model, Model::ResNet { .. }) && shape.len() == 4;
+                let normal = token || he;
+                let (spread, limit) = if token {
                     (1.0, 5.5)
+                } else if he {
+                    let spread = (2.0 / (shape[0] * shape[2] * shape[3]) as f64).sqrt();
+                    (spread, 5.5 * spread)
                 } else {
                     let bound = bound(name, &shapes);
                     (bound / 3f64.sqrt(), bound * (1.0 + 1e-7))

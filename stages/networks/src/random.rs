@@ -16,6 +16,8 @@ pub enum Stream {
     Order = 1,
     /// Crops and flips.
     Augmentation = 2,
+    /// Samples, labels and their order where training starts from something else than initial weights.
+    Start = 3,
 }
 
 /// The generator of one use of a seed.

@@ -21,6 +21,8 @@ pub(crate) struct Sizes {
     pub head_dim: i64,
     /// Hidden width of a block's perceptron.
     pub mlp: i64,
+    /// Whether query, key and value have a bias.
+    pub qkv_bias: bool,
 }
 
 struct Block {
@@ -44,16 +46,17 @@ pub(crate) struct Vit {
 
 impl Vit {
     pub fn new(plan: &mut Plan, [channels, height, width]: [i64; 3], classes: i64, sizes: Sizes) -> Vit {
-        let Sizes { patch, dim, depth, heads, head_dim, mlp } = sizes;
+        let Sizes { patch, dim, depth, heads, head_dim, mlp, qkv_bias } = sizes;
         let tokens = (height / patch) * (width / patch) + 1;
-        let positions = plan.trained("pos_embedding".into(), &[1, tokens, dim], Init::Normal);
-        let class_token = plan.trained("cls_token".into(), &[1, 1, dim], Init::Normal);
+        let positions = plan.trained("pos_embedding".into(), &[1, tokens, dim], Init::Normal(1.0));
+        let class_token = plan.trained("cls_token".into(), &[1, 1, dim], Init::Normal(1.0));
         let embed = Linear::new(plan, "to_patch_embedding.1", patch * patch * channels, dim);
+        let linear = if qkv_bias { Linear::new } else { Linear::without_bias };
         let mut block = |index| {
             let at = format!("transformer.layers.{index}");
             Block {
                 attention_norm: LayerNorm::new(plan, &format!("{at}.0.norm"), dim),
-                qkv: Linear::without_bias(plan, &format!("{at}.0.fn.to_qkv"), dim, 3 * heads * head_dim),
+                qkv: linear(plan, &format!("{at}.0.fn.to_qkv"), dim, 3 * heads * head_dim),
                 out: Linear::new(plan, &format!("{at}.0.fn.to_out.0"), heads * head_dim, dim),
                 mlp_norm: LayerNorm::new(plan, &format!("{at}.1.norm"), dim),
                 up: Linear::new(plan, &format!("{at}.1.fn.net.0"), dim, mlp),

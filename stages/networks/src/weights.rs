@@ -35,8 +35,8 @@ pub(crate) enum Init {
     Constant(f32),
     /// Uniform in plus or minus the bound.
     Uniform(f64),
-    /// Normal with mean 0 and standard deviation 1.
-    Normal,
+    /// Normal with mean 0 and this standard deviation.
+    Normal(f32),
 }
 
 #[derive(Debug)]
@@ -169,7 +169,10 @@ fn draw(init: Init, random: &mut Random) -> f32 {
     match init {
         Init::Constant(value) => value,
         Init::Uniform(bound) => ((2.0 * random.random::<f64>() - 1.0) * bound) as f32,
-        Init::Normal => random.sample(StandardNormal),
+        Init::Normal(deviation) => {
+            let value: f32 = random.sample(StandardNormal);
+            value * deviation
+        }
     }
 }
 

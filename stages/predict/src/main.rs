@@ -6,7 +6,6 @@ mod softmax;
 use anyhow::Result;
 use kit::{Job, Memo, Tensors};
 use networks::Dataset;
-use serde_json::Value;
 
 fn main() {
     let mut held = Memo::new();
@@ -20,7 +19,5 @@ fn predict(job: &Job, held: &mut Memo<Dataset>) -> Result<()> {
     })?;
     let checkpoints = Tensors::open(&job.input("checkpoints")?.path)?;
     let progress = |done, of, note: &str| job.progress(done, of, note);
-    let predictions = prediction::predict(&checkpoints, &data.to(device), device, progress)?;
-    predictions.write(job.output("predictions")?, &checkpoints.metadata::<Value>()?)?;
-    Ok(())
+    prediction::predict(&checkpoints, &data.to(device), device, job.output("predictions")?, progress)
 }

@@ -1,16 +1,27 @@
 //! The predictions of a run: what each checkpoint says about each sample.
 
-use anyhow::{Context, Result};
-use kit::{Tensors, TensorsWriter};
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use kit::{Layout, TensorFile, Tensors};
 use networks::{Dataset, Mode, Model, Network, Precision, Split, Stream, generator};
 use serde::Deserialize;
+use serde_json::Value;
 use tch::{Device, Tensor};
 
 use crate::softmax::{Score, softmax};
 
-/// Samples at once: on a CPU as many as its caches like, on a GPU enough to keep it busy.
-const CPU_BATCH: i64 = 50;
-const GPU_BATCH: i64 = 1000;
+/// Samples at once, and numbers they have together: on a CPU as many as its caches like, on a GPU enough to keep it busy
+/// and to leave room for others. It follows from the samples' size alone, never from how much memory is free, because
+/// the bits follow from it.
+const CPU_BATCH: Batch = Batch { samples: 50, numbers: 50 * 3 * 32 * 32 };
+const GPU_BATCH: Batch = Batch { samples: 4096, numbers: 2048 * 3 * 32 * 32 };
+
+/// What a batch has at most, if it has more than one sample.
+struct Batch {
+    samples: i64,
+    numbers: i64,
+}
 
 /// What of a `network` matters here.
 #[derive(Debug, Deserialize)]
@@ -23,38 +34,53 @@ struct Metadata {
     network: Run,
 }
 
-/// One split, and what is known of it so far.
+/// One split, and how the checkpoints so far did.
 struct Half<'a> {
     name: &'static str,
     split: &'a Split,
     labels: Vec<i64>,
-    probabilities: Vec<f32>,
     scores: Vec<Score>,
 }
 
 impl<'a> Half<'a> {
     fn new(name: &'static str, split: &'a Split) -> Result<Half<'a>> {
         let labels = Vec::try_from(&split.labels).with_context(|| format!("{name} labels"))?;
-        Ok(Half { name, split, labels, probabilities: Vec::new(), scores: Vec::new() })
+        Ok(Half { name, split, labels, scores: Vec::new() })
     }
 }
 
-/// Predicts both splits at every checkpoint of a `checkpoints` file: the tensors of the `predictions` artifact.
+/// Predicts both splits at every checkpoint of a `checkpoints` file, and writes the `predictions` artifact.
 ///
 /// # Errors
 /// When checkpoints and data do not fit together, or probabilities do not sum to 1; names checkpoint, split and sample.
+/// When the file cannot be written.
 pub fn predict(
     file: &Tensors,
     data: &Dataset,
     device: Device,
+    output: &Path,
     mut progress: impl FnMut(u64, u64, &str),
-) -> Result<TensorsWriter> {
+) -> Result<()> {
     let Metadata { network: Run { model } } = file.metadata()?;
     // All initial values are replaced: the seed is of no consequence.
     let mut random = generator(0, Stream::Weights);
     let network = Network::new(&model, data.shape(), data.classes, &mut random, device)?;
     let (steps, epochs) = (file.i64s("step")?.values, file.f64s("epoch")?.values);
     let mut halves = [Half::new("train", &data.train)?, Half::new("test", &data.test)?];
+    ensure!(epochs.len() == steps.len(), "{} epochs for {} checkpoints", epochs.len(), steps.len());
+    let (count, classes) = (steps.len(), data.classes as usize);
+    let mut layout = Layout::new();
+    layout.i64s("step", &[count]).f64s("epoch", &[count]);
+    for Half { name, split, .. } in &halves {
+        layout
+            .f32s(name, &[count, split.count(), classes])
+            .f64s(&format!("{name}_loss"), &[count])
+            .f64s(&format!("{name}_error"), &[count]);
+    }
+    let predictions = TensorFile::create(output, &layout, &file.metadata::<Value>()?)?;
+    predictions.i64s("step", 0, steps)?;
+    predictions.f64s("epoch", 0, epochs)?;
+    let mut probabilities = Vec::new();
     for (checkpoint, step) in steps.iter().enumerate() {
         network
             .weights
@@ -63,36 +89,41 @@ pub fn predict(
                 Ok::<_, anyhow::Error>((tensor.shape, tensor.values))
             })
             .with_context(|| format!("checkpoint {checkpoint}"))?;
-        for Half { name, split, labels, probabilities, scores } in &mut halves {
-            let score = softmax(&logits(&network, data, split, device)?, labels, probabilities)
+        for Half { name, split, labels, scores } in &mut halves {
+            probabilities.clear();
+            let score = softmax(&logits(&network, data, split, device)?, labels, &mut probabilities)
                 .with_context(|| format!("checkpoint {checkpoint} (step {step}), {name}"))?;
+            predictions.f32s(name, checkpoint * probabilities.len(), &probabilities)?;
             scores.push(score);
         }
         let note = format!("train error {:.3}", halves[0].scores[checkpoint].error);
         progress(checkpoint as u64 + 1, steps.len() as u64, &note);
     }
-    let (count, classes) = (steps.len(), data.classes as usize);
-    let mut predictions = TensorsWriter::new();
-    predictions.i64s("step", &[count], steps).f64s("epoch", &[epochs.len()], epochs);
-    for Half { name, split, probabilities, scores, .. } in &halves {
+    for Half { name, scores, .. } in &halves {
         let losses: Vec<f64> = scores.iter().map(|score| score.loss).collect();
         let errors: Vec<f64> = scores.iter().map(|score| score.error).collect();
-        predictions
-            .f32s(name, &[count, split.count(), classes], probabilities)
-            .f64s(&format!("{name}_loss"), &[count], &losses)
-            .f64s(&format!("{name}_error"), &[count], &errors);
+        predictions.f64s(&format!("{name}_loss"), 0, &losses)?;
+        predictions.f64s(&format!("{name}_error"), 0, &errors)?;
     }
-    Ok(predictions)
+    Ok(())
+}
+
+impl Batch {
+    /// Samples of this shape at once.
+    fn size(&self, shape: [i64; 3]) -> i64 {
+        (self.numbers / shape.iter().product::<i64>()).clamp(1, self.samples)
+    }
 }
 
 /// Logits of all samples of a split, [N, C] row-major.
 fn logits(network: &Network, data: &Dataset, split: &Split, device: Device) -> Result<Vec<f32>> {
-    let (count, size) = (split.count() as i64, if device.is_cuda() { GPU_BATCH } else { CPU_BATCH });
-    let batch = |start: i64| {
+    let batch = if device.is_cuda() { GPU_BATCH } else { CPU_BATCH };
+    let (count, size) = (split.count() as i64, batch.size(data.shape()));
+    let logits = |start: i64| {
         let pixels = split.pixels.narrow(0, start, size.min(count - start));
         network.forward(&data.normalise(&pixels), Mode::Evaluate, Precision::F32)
     };
-    let batches: Vec<Tensor> = tch::no_grad(|| (0..count).step_by(size as usize).map(batch).collect());
+    let batches: Vec<Tensor> = tch::no_grad(|| (0..count).step_by(size as usize).map(logits).collect());
     Vec::try_from(Tensor::cat(&batches, 0).view([-1])).context("reading the logits")
 }
 
@@ -100,6 +131,7 @@ fn logits(network: &Network, data: &Dataset, split: &Split, device: Device) -> R
 mod tests {
     use std::path::PathBuf;
 
+    use kit::TensorsWriter;
     use serde_json::json;
 
     use super::*;
@@ -154,8 +186,11 @@ mod tests {
     }
 
     fn run(checkpoints: &Tensors) -> Result<Tensors> {
-        let predictions = predict(checkpoints, &data(), Device::Cpu, |_, _, _| ())?;
-        Ok(written(&predictions, json!({})))
+        let path = scratch("predictions");
+        let predicted = predict(checkpoints, &data(), Device::Cpu, &path, |_, _, _| ());
+        let predictions = predicted.and_then(|()| Ok(Tensors::open(&path)?));
+        let _ = std::fs::remove_file(path);
+        predictions
     }
 
     #[test]
@@ -172,6 +207,16 @@ mod tests {
         let expected: Vec<f32> = Vec::try_from(expected.view([-1])).unwrap();
         assert!(expected.iter().zip(train.values).all(|(e, found)| (e - found).abs() < 1e-6));
         assert_ne!(train.values[..309], train.values[309..], "the second checkpoint is another network");
+    }
+
+    #[test]
+    fn batches_of_larger_samples_have_fewer_and_at_least_one() {
+        let sizes = |shape| [CPU_BATCH.size(shape), GPU_BATCH.size(shape)];
+        assert_eq!(sizes([3, 32, 32]), [50, 2048]);
+        assert_eq!(sizes([3, 64, 64]), [12, 512]);
+        assert_eq!(sizes([3, 224, 224]), [1, 41]);
+        assert_eq!(sizes([200, 1, 1]), [50, 4096]);
+        assert_eq!(sizes([3, 4096, 4096]), [1, 1]);
     }
 
     #[test]

