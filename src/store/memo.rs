@@ -6,10 +6,12 @@
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rayon::prelude::*;
 
 use super::access::Access;
 use crate::hash::Hash;
@@ -17,8 +19,14 @@ use crate::hash::Hash;
 const MAGIC: &[u8; 8] = b"ribmemo1";
 const ENTRY: usize = 8 * 9 + 32;
 
-/// Files above this size are hashed through a memory map and on all threads.
+/// Files above this size are read and hashed on all threads.
 const LARGE: u64 = 1 << 20;
+
+/// Bytes of a large file that are read while as many are hashed.
+const PIECE: usize = 8 << 20;
+
+/// Bytes that one thread reads of a piece.
+const PART: usize = 1 << 20;
 
 /// How often a file is read whose ctime keeps changing.
 const READINGS: usize = 100;
@@ -184,15 +192,46 @@ impl Memo {
     }
 }
 
-/// Hashes a file; large ones through a memory map, on all threads.
+/// Hashes a file; large ones on all threads.
+///
+/// Not through a memory map: where a file is cut short meanwhile or a disk fails, that ends the process by a signal.
 pub(crate) fn hash_file(path: &Path, size: u64) -> io::Result<Hash> {
     let mut hasher = blake3::Hasher::new();
-    if size > LARGE {
-        hasher.update_mmap_rayon(path)?;
-    } else {
-        hasher.update_reader(File::open(path)?)?;
+    let file = File::open(path)?;
+    if size <= LARGE {
+        hasher.update_reader(file)?;
+        return Ok(hasher.finalize().into());
+    }
+    let (mut read, mut next) = (vec![0; PIECE], vec![0; PIECE]);
+    let (mut at, mut length) = (0, read_piece(&file, 0, &mut read)?);
+    while length > 0 {
+        at += length as u64;
+        let hash = || {
+            hasher.update_rayon(&read[..length]);
+        };
+        let ((), after) = rayon::join(hash, || read_piece(&file, at, &mut next));
+        length = after?;
+        std::mem::swap(&mut read, &mut next);
     }
     Ok(hasher.finalize().into())
+}
+
+/// Reads a piece of a file from a place on, on all threads; how many bytes there were.
+fn read_piece(file: &File, at: u64, piece: &mut [u8]) -> io::Result<usize> {
+    let parts = piece.par_chunks_mut(PART).enumerate();
+    let read = parts.map(|(number, part)| {
+        let mut read = 0;
+        while read < part.len() {
+            match file.read_at(&mut part[read..], at + (number * PART + read) as u64) {
+                Ok(0) => break,
+                Ok(bytes) => read += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    });
+    read.sum()
 }
 
 fn encode(entries: &HashMap<(u64, u64), Entry>) -> Vec<u8> {
@@ -331,6 +370,40 @@ mod tests {
             let hashes: Vec<_> = (0..2000).map(|_| memo.hash(&file)).collect();
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
             assert!(hashes.into_iter().all(|hash| hash.is_ok_and(|hash| hash == Hash::of(b"one"))));
+        });
+    }
+
+    #[test]
+    fn a_large_file_has_the_hash_of_its_bytes_however_long_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        let bytes: Vec<u8> = (0..2 * PIECE as u32 + 9).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
+        for length in [LARGE as usize + 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, bytes.len()] {
+            fs::write(&file, &bytes[..length]).unwrap();
+            assert_eq!(hash_file(&file, length as u64).unwrap(), Hash::of(&bytes[..length]), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_large_file_that_is_cut_short_while_it_is_read_is_an_error_and_no_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let memo = Memo::open(&folder.path().join("memo"), false);
+        let (whole, begun) = (64 << 20, std::time::Instant::now());
+        let file = File::create(&path).unwrap();
+        file.set_len(whole).unwrap();
+        std::thread::scope(|scope| {
+            let hashing = scope.spawn(|| {
+                while memo.hash(&path).is_ok() {
+                    assert!(begun.elapsed() < Duration::from_secs(60), "it is never seen to be cut");
+                }
+            });
+            while !hashing.is_finished() {
+                for length in [5, whole] {
+                    file.set_len(length).unwrap();
+                    std::thread::sleep(Duration::from_millis(9));
+                }
+            }
         });
     }
 
