@@ -16,7 +16,7 @@ use kit::{Tensors, TensorsWriter};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const SAMPLES: usize = 1_000;
+const SAMPLES: usize = 2_500;
 const BATCH: usize = 50;
 
 /// Seconds that a job of the stage takes, about: by its number of epochs.
