@@ -218,6 +218,52 @@ fn profiles_are_listed_with_what_they_are_about() {
 }
 
 #[test]
+fn a_stage_is_in_the_profiles_that_it_names() {
+    let two = RIGHT
+        .replace(
+            "  small:\n",
+            "  large:\n    params: {data: big}\n    sweeps: {extra: {matrix: {n: [1, 2]}}}\n  small:\n",
+        )
+        .replace("    each: network in networks\n", "    profiles: [small]\n    each: network in networks\n")
+        .replace("  distance:\n", "  distance:\n    profiles: [small]\n")
+        .replace("  embed:\n", "  embed:\n    profiles: [small]\n")
+        .replace("  draw:\n", "  draw:\n    profiles: [small]\n")
+        + "  more:\n    profiles: [large]\n    crate: stages/prepare\n    each: number in extra\n    \
+           inputs: {data: prepare.data}\n    outputs: {more: more.txt}\n";
+    let (_folder, path) = project(&two);
+    let names = |profile| {
+        let pipeline = Pipeline::load(&path, Some(profile), &[]).unwrap();
+        let names: Vec<String> = pipeline.stages.into_iter().map(|stage| stage.name).collect();
+        (names.join(" "), pipeline.elsewhere)
+    };
+    let (small, elsewhere) = names("small");
+    assert_eq!(small, "prepare train distance embed draw");
+    assert_eq!(elsewhere, BTreeMap::from([("more".to_owned(), vec!["large".to_owned()])]));
+    assert_eq!(names("large").0, "prepare more");
+}
+
+#[test]
+fn an_input_with_a_question_mark_is_left_out_where_its_stage_is_not() {
+    let two = RIGHT
+        .replace("  small:\n    params", "  large:\n    params: {data: big}\n  small:\n    params")
+        .replace("    each: network in networks\n", "    profiles: [small]\n    each: network in networks\n")
+        .replace("  distance:\n", "  distance:\n    profiles: [small]\n")
+        .replace("  embed:\n", "  embed:\n    profiles: [small]\n")
+        .replace("embed[split=train].points", "embed[split=train].points?");
+    let (_folder, path) = project(&two);
+    let inputs = |profile| {
+        let pipeline = Pipeline::load(&path, Some(profile), &[]).unwrap();
+        let draw = pipeline.stages.into_iter().find(|stage| stage.name == "draw").unwrap();
+        draw.inputs.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(inputs("small"), ["table"]);
+    assert!(inputs("large").is_empty());
+    let (_folder, path) = project(&two.replace("embed[split=train].points?", "embd[split=train].points?"));
+    let error = Pipeline::load(&path, Some("large"), &[]).unwrap_err().to_string();
+    assert!(error.contains("there is no stage `embd`"), "{error}");
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let error = Pipeline::load(Path::new("nowhere/pipeline.yaml"), None, &[]).unwrap_err().to_string();
     assert_eq!(error, "cannot read nowhere/pipeline.yaml: No such file or directory (os error 2)");
