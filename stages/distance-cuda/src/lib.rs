@@ -96,7 +96,7 @@ impl Sums for TensorSums {
     fn mean(&self) -> Result<Array2<f64>> {
         let size = self.sums.size2()?;
         let (rows, cols) = (size.0 as usize, size.1 as usize);
-        let mut totals = vec![0.0; rows * cols];
+        let mut totals = vec![0f64; rows * cols];
         self.sums
             .f_copy_data(&mut totals, rows * cols)
             .with_context(|| room(self.sums.device(), rows, cols))?;
@@ -125,7 +125,7 @@ mod tests {
     use std::path::Path;
 
     use geometry::reference;
-    use ndarray::Array3;
+    use ndarray::{Array3, s};
 
     use super::*;
 

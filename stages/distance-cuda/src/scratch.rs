@@ -46,10 +46,13 @@ pub(crate) struct Side {
     pub(crate) others: Tensor,
 }
 
-/// Samples at a time: pairs have half of the memory, predictions a quarter.
+/// Samples at a time. Pairs have half of the memory, in which those of the largest block have room for [`GROUP`] samples;
+/// blocks that are smaller take no more for theirs, so that they find the room that a larger one leaves. Predictions have
+/// a quarter.
 pub(crate) fn step(memory: usize, rows: usize, cols: usize, classes: usize) -> usize {
     let pairs = rows * cols;
-    let for_pairs = (memory / 2).saturating_sub(pairs * PAIR) / (pairs * PAIR_SAMPLE).max(1);
+    let of_group = GROUP * PAIR_SAMPLE;
+    let for_pairs = memory / 2 / (PAIR + of_group) * of_group / (pairs * PAIR_SAMPLE).max(1);
     let for_values = memory / 4 / ((rows + cols) * classes * VALUE).max(1);
     let step = for_pairs.min(for_values);
     // Whole groups, if there is room for one.

@@ -8,7 +8,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::json;
 
 /// What a process takes that computes next to nothing: libtorch, its threads, the buffers of its matrix products.
-const IDLE: usize = 175_000_000;
+const IDLE: usize = 140_000_000;
 
 fn predictions(path: &Path, [checkpoints, samples, classes]: [usize; 3]) {
     let metadata = json!({"network": {"seed": 1}});

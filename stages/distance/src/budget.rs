@@ -20,7 +20,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     /// Of a tile between `height` and `width` models with so many samples and classes: half of the memory for the pairs,
-    /// each of which takes `pair` bytes, a quarter for the predictions, of which the rest is for copies.
+    /// each of which takes `pair` bytes, a fifth for the predictions, of which the kernel makes up to half as much again.
     pub(crate) fn new(
         memory: Memory,
         pair: usize,
@@ -30,9 +30,9 @@ impl Budget {
         let memory = usize::try_from(memory.0).unwrap_or(usize::MAX);
         let step = Distances::step(classes);
         let fewest_values = 2 * step * classes * size_of::<f32>();
-        let models = (memory / 2 / pair).isqrt().min(memory / 4 / fewest_values.max(1)).max(FEWEST);
+        let models = (memory / 2 / pair).isqrt().min(memory / 5 / fewest_values.max(1)).max(FEWEST);
         let values = (height.min(models) + width.min(models)) * classes;
-        let fitting = READ.min(memory / 4) / (values * size_of::<f32>()).max(1);
+        let fitting = READ.min(memory / 5) / (values * size_of::<f32>()).max(1);
         let steps = (fitting / step).max(1) * step;
         Budget { models, samples: steps.min(samples.max(1)) }
     }
@@ -54,7 +54,7 @@ mod tests {
         let wide = Budget::new(gigabyte, 16, [8000, 8000], (50_000, 1000));
         assert_eq!(wide, Budget { models: 5590, samples: 1 });
         let little = Budget::new(Memory(10_000_000), 16, [8000, 8000], (50_000, 1000));
-        assert_eq!(little, Budget { models: 312, samples: 1 });
+        assert_eq!(little, Budget { models: 250, samples: 1 });
         // However little there is, it goes on.
         assert_eq!(Budget::new(Memory(1), 16, [300, 300], (1000, 10)), Budget { models: 64, samples: 16 });
         assert_eq!(Budget::new(Memory(u64::MAX), 16, [0, 0], (0, 0)).samples, 1);

@@ -15,8 +15,9 @@ const CHUNK_MODELS: usize = 52;
 /// Groups of a chunk at most.
 const CHUNK_GROUPS: usize = 4;
 
-/// Bytes of chunks that are packed at a time, and stay in the last cache.
-const PACKED: usize = 8 << 20;
+/// Bytes of chunks that are packed at a time, about as large as a last cache: pairs' products, of which there are more than
+/// that, are read and written once for all of them.
+const PACKED: usize = 32 << 20;
 
 /// Rows and columns of which the pairs' products, and a chunk of the models, stay in the second-level cache.
 const BLOCK_ROWS: usize = 128;
