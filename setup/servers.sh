@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the servers that tests of shares start for themselves: S3 (s3s-fs, from its crate, into the cache folder), WebDAV
-# (nginx) and SFTP (sshd), both from Debian's packages where this may install them. Does nothing, fast, when all is there.
-# A test whose server is missing says so and is left out.
+# (nginx) and SFTP (sshd), both from Debian's packages where this may install them; and Chromium, from there too, which
+# tests of pages start. Does nothing, fast, when all is there. A test whose server or browser is missing says so and is
+# left out.
 set -euo pipefail
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -28,6 +29,19 @@ install_packages() {
         say "could not install them: shares over WebDAV and SFTP will not be tested"
 }
 
+install_browser() {
+    if command -v chromium >/dev/null || command -v google-chrome >/dev/null; then return; fi
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        say "no chromium: pages will not be tested in a browser (Debian, Ubuntu: sudo apt-get install chromium)"
+        return
+    fi
+    say "installing chromium for tests of pages"
+    local install=(apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core)
+    export DEBIAN_FRONTEND=noninteractive
+    "${install[@]}" >&2 || { apt-get update -q >&2 && "${install[@]}" >&2; } ||
+        say "could not install it: pages will not be tested in a browser"
+}
+
 install_s3() {
     [ -x "$servers/bin/s3s-fs" ] && return
     mkdir -p "$servers"
@@ -44,4 +58,5 @@ install_s3() {
 }
 
 install_packages
+install_browser
 install_s3

@@ -368,6 +368,7 @@ fn run(
     let (wanted, forced) = (wanted(&project, targets)?, forced(&project, force, options.light)?);
     let interrupts = Interrupts::catch().context("cannot catch Ctrl-C")?;
     let ended = run::run(&mut project, &wanted, &forced, options, &interrupts, report.as_mut());
+    let completed = explain::complete(&project);
     // The process ends here; to take thousands of jobs apart takes longer than to find that none has to run.
     std::mem::forget(project);
     let summary = match ended {
@@ -378,6 +379,7 @@ fn run(
             return Ok(ExitCode::FAILURE);
         }
     };
+    completed?;
     Ok(match () {
         () if summary.interrupted => ExitCode::from(130),
         () if summary.failed > 0 => ExitCode::FAILURE,

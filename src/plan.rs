@@ -278,7 +278,8 @@ impl<'a> Plan<'a> {
         (0..artifacts.len() as u16).find(|place| {
             let path = published.iter().find(|(output, _)| output == place).map(|(_, path)| path);
             let artifact = &artifacts[*place as usize];
-            let is_placed = path.map_or(is_intermediate, |path| self.project.is_published(artifact, path));
+            let is_placed =
+                path.map_or(is_intermediate, |path| self.project.is_published(id, artifact, path));
             !is_placed && is_gone(place)
         })
     }

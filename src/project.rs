@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::code::{self, Code, Files, Workspace};
 use crate::graph::{Graph, GraphError, JobId, Origin};
+use crate::hash::Hash;
 use crate::key::StageFacts;
 use crate::lockfile::{Lock, LockError};
 use crate::pipeline::{Kind, Pipeline, PipelineError, Program, Stage, StageId};
@@ -269,9 +270,13 @@ impl Project {
         pin.map(|(_, path)| path.clone()).or_else(code)
     }
 
-    /// Whether a published file is what it should be.
-    pub fn is_published(&self, artifact: &Artifact, path: &str) -> bool {
+    /// Whether what a job has published is what it should be. A page that tells where it came from begins with the
+    /// artifact.
+    pub fn is_published(&self, id: JobId, artifact: &Artifact, path: &str) -> bool {
         let path = self.outputs().join(path);
+        if self.stage(id).provenance {
+            return begins_with(&path, artifact).unwrap_or(false);
+        }
         let is_kind = match artifact.kind {
             Kind::File => path.is_file(),
             Kind::Folder => path.is_dir(),
@@ -314,6 +319,13 @@ impl Project {
     pub fn stage_name(&self, id: StageId) -> &str {
         &self.pipeline.stages[id.0].name
     }
+}
+
+/// Whether a file's first bytes are an artifact.
+fn begins_with(path: &Path, artifact: &Artifact) -> io::Result<bool> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(artifact.size).read_to_end(&mut bytes)?;
+    Ok(artifact.kind == Kind::File && Hash::of(&bytes) == artifact.hash)
 }
 
 fn code_of_stages(pipeline: &Pipeline, state: &State, memo: &Memo) -> Result<Vec<Code>, ProjectError> {

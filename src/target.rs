@@ -20,6 +20,16 @@ pub enum TargetError {
         /// The stages there are.
         stages: String,
     },
+    /// Other profiles have this stage.
+    #[error("profile {profile} has no stage `{name}`; say --profile {}", others.join(" or "))]
+    Elsewhere {
+        /// What was typed.
+        name: String,
+        /// The profile.
+        profile: String,
+        /// Those that have it.
+        others: Vec<String>,
+    },
     /// The text in brackets is not labels.
     #[error("`{0}`: labels are written NAME=VALUE, separated by commas, in brackets after the stage")]
     Syntax(String),
@@ -63,6 +73,10 @@ pub fn select(project: &Project, target: &str) -> Result<BTreeSet<JobId>, Target
     };
     let stages = &project.pipeline.stages;
     let Some(stage) = stages.iter().position(|stage| stage.name == name) else {
+        if let Some(others) = project.pipeline.elsewhere.get(name) {
+            let profile = project.pipeline.profile.clone();
+            return Err(TargetError::Elsewhere { name: name.to_owned(), profile, others: others.clone() });
+        }
         let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
         return Err(TargetError::Stage {
             name: name.to_owned(),

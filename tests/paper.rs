@@ -31,6 +31,12 @@ const FIGURES: [&str; 17] = [
     "outliers-test",
 ];
 
+/// The figures of other starts, which not every pipeline has.
+const STARTS: [&str; 2] = ["starts-train", "starts-test"];
+
+/// Pages: the report, which is made of figures, tables and the other pages, and those.
+const PAGES: [&str; 3] = ["report", "embedding-train", "embedding-test"];
+
 /// What a run said.
 struct Ran {
     events: Vec<Value>,
@@ -97,6 +103,12 @@ impl Workspace {
 
     fn figure(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(&format!("outputs/tiny/figures/{name}"))).unwrap()
+    }
+
+    /// A page that a profile of the pipeline in a folder has published.
+    fn page(&self, folder: &str, profile: &str, name: &str) -> String {
+        let path = self.path(folder).join(format!("outputs/{profile}/{name}.html"));
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
     /// The programs that were built: CODE/OWN/NAME.
@@ -181,17 +193,23 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
 
     let first = workspace.run(&[]);
     assert!(first.has_built());
-    for figure in FIGURES {
+    for figure in FIGURES.into_iter().chain(STARTS) {
         assert!(workspace.figure(&format!("{figure}.svg")).starts_with(b"<svg"), "{figure}.svg");
         assert!(workspace.figure(&format!("{figure}.png")).starts_with(b"\x89PNG"), "{figure}.png");
     }
+    for page in PAGES {
+        assert!(workspace.page("", "tiny", page).starts_with("<!doctype html>"), "{page}.html");
+    }
+    let report = workspace.page("", "tiny", "report");
+    assert_eq!(report.matches("<img ").count(), FIGURES.len() + STARTS.len(), "each figure is in the report");
+    assert!(report.contains("id=\"pipeline-data\""), "the report tells where it came from");
     assert_eq!(workspace.run(&[]).count(), 0);
     touch(workspace.folder.path());
     assert_eq!(workspace.run(&[]).count(), 0);
 
     // No program holds both libraries, and those that are meant to hold one do.
     let programs = workspace.programs();
-    assert_eq!(programs.len(), 12, "{programs:?}");
+    assert_eq!(programs.len(), 15, "{programs:?}");
     for program in &programs {
         let name = program.file_name().unwrap().to_str().unwrap();
         let (torch, blas) = (names(program, "libtorch_cpu.so"), names(program, "libopenblas.so"));
@@ -220,19 +238,18 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
     workspace.edit(embed, "&rows[..points.embedded()]", "&found[..points.embedded()]");
     workspace.edit(embed, "table.rows(&rows)", "table.rows(&found)");
     let renamed = workspace.run(&[]);
-    assert_eq!(renamed.stages(), counts(&[("embed", 2), ("embed-joint", 1), ("embed-trajectories", 2)]));
+    let embeds = [("embed", 2), ("embed-joint", 1), ("embed-starts", 2), ("embed-trajectories", 2)];
+    assert_eq!(renamed.stages(), counts(&embeds));
 
-    // A changed colour: figures, and they look different.
+    // A changed colour: figures and pages, and they look different.
     let before = workspace.figure("speed.svg");
-    let fc = "(\"fc\", RGBColor(0xD5, 0x5E, 0x00))";
-    workspace.edit("stages/figures/src/style.rs", fc, "(\"fc\", RGBColor(1, 2, 3))");
+    let fc = "(\"fc\", Colour(0xD5, 0x5E, 0x00))";
+    workspace.edit("stages/palette/src/lib.rs", fc, "(\"fc\", Colour(1, 2, 3))");
     let coloured = workspace.run(&[]);
-    assert_eq!(coloured.count(), FIGURES.len() as u64);
-    assert!(
-        coloured.stages().iter().all(|(stage, _)| stage.starts_with("figure-")),
-        "{:?}",
-        coloured.stages()
-    );
+    assert_eq!(coloured.count(), (FIGURES.len() + STARTS.len() + PAGES.len()) as u64);
+    let is_drawn =
+        |stage: &str| stage.starts_with("figure-") || ["page-embedding", "report"].contains(&stage);
+    assert!(coloured.stages().iter().all(|(stage, _)| is_drawn(stage)), "{:?}", coloured.stages());
     assert_ne!(workspace.figure("speed.svg"), before);
 
     // One configuration more: its own jobs, the tiles of its group, and what takes all of them.
@@ -248,10 +265,15 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
         ("distance", 6),
         ("embed", 2),
         ("embed-joint", 1),
+        ("embed-starts", 2),
         ("embed-trajectories", 2),
         ("factors", 2),
         ("frechet", 2),
+        ("nearest", 2),
+        ("page-embedding", 2),
         ("predict", 1),
+        ("report", 1),
+        ("starts-to-networks", 4),
         ("tangents", 2),
         ("to-geodesic", 2),
         ("train", 1),

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 
 use super::{KeyAction, complain, jobs, open, print};
+use crate::explain;
 use crate::graph::JobId;
 use crate::project::{self, Project, Selection};
 use crate::share::{self, Exchange, OwnKey, ShareError};
@@ -52,6 +53,7 @@ pub fn pull(selection: &Selection, targets: &[String]) -> Result<ExitCode> {
     let bar = ProgressBar::new(outputs as u64);
     let pulled = share::pull(&project, &exchange, &wanted, || bar.inc(1))?;
     bar.finish_and_clear();
+    explain::complete(&project)?;
     project.store.sync_new()?;
     // Only speed is lost when this cannot be written.
     let _ = project.memo.save();

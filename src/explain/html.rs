@@ -1,8 +1,10 @@
-//! The graph of stages as one HTML page that needs nothing else: a drawing, and of each stage its jobs and settings.
+//! The graph of stages as HTML that needs nothing else: a drawing, and of each stage its jobs and settings. A page of its
+//! own, or a section of a page that the pipeline made, which tells where that page came from.
 
 mod layout;
 mod settings;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -18,8 +20,9 @@ use crate::plan::{Plan, State};
 use crate::project::Project;
 
 const PAGE: &str = include_str!("html/page.html");
-const STYLE: &str = include_str!("html/page.css");
-const SCRIPT: &str = include_str!("html/page.js");
+const SECTION: &str = include_str!("html/section.html");
+const STYLE: &str = include_str!("html/section.css");
+const SCRIPT: &str = include_str!("html/section.js");
 
 /// A box, and the room of one with what is around it, in pixels.
 const BOX: (f64, f64) = (184.0, 64.0);
@@ -35,8 +38,6 @@ struct Told<'a> {
     about: &'a str,
     settings: Vec<(String, String)>,
     why: Vec<String>,
-    /// Published paths, relative to the project's folder.
-    files: Vec<String>,
     jobs: Vec<Job>,
 }
 
@@ -49,11 +50,41 @@ struct Job {
     seconds: Option<f64>,
     /// When and on what it ran.
     note: String,
+    /// Its key, when it is up to date.
+    key: Option<String>,
+    /// Of a job that publishes: its parameters, by which a reader tells what was drawn.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    params: Vec<(String, String)>,
+    /// Of a job that publishes: the hashes of all it made, by which a page finds the job of what it shows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    made: Vec<String>,
+    /// Published paths, relative to the project's folder.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<String>,
 }
 
-/// Draws the graph with what a plan knows of all jobs. Links to published files are relative to the project's folder.
+/// The graph with what a plan knows of all jobs, as a page. Links to published files are relative to the project's folder.
 pub fn page(project: &Project, plan: &Plan) -> String {
-    let stages = stages(project, plan);
+    let title = format!("Pipeline, profile {}", project.pipeline.profile);
+    let all = project.graph.ids().collect();
+    PAGE.replace("{{title}}", &title).replace("{{section}}", &filled("h1", &title, "", project, plan, &all))
+}
+
+/// The part of the graph that these jobs are, as a section of a page whose links to the project's folder begin with
+/// `base`.
+pub fn section(project: &Project, plan: &Plan, jobs: &BTreeSet<JobId>, base: &str) -> String {
+    filled("h2", "How all was made", base, project, plan, jobs)
+}
+
+fn filled(
+    heading: &str,
+    title: &str,
+    base: &str,
+    project: &Project,
+    plan: &Plan,
+    jobs: &BTreeSet<JobId>,
+) -> String {
+    let (stages, edges) = stages(project, plan, jobs);
     let jobs: Vec<&Job> = stages.iter().flat_map(|stage| &stage.jobs).collect();
     let current = jobs.iter().filter(|job| job.state == "current").count();
     let summary = format!(
@@ -64,34 +95,44 @@ pub fn page(project: &Project, plan: &Plan) -> String {
     );
     // A script ends at the first `</`, whatever it is part of.
     let data = serde_json::to_string(&stages).expect("text and numbers").replace('<', "\\u003c");
-    let title = format!("Pipeline, profile {}", project.pipeline.profile);
     // What may hold braces of its own comes last.
-    PAGE.replace("{{title}}", &title)
+    SECTION
+        .replace("{{heading}}", heading)
+        .replace("{{title}}", title)
         .replace("{{summary}}", &summary)
+        .replace("{{base}}", base)
         .replace("{{style}}", STYLE)
         .replace("{{script}}", SCRIPT)
-        .replace("{{drawing}}", &drawing(project, &stages))
+        .replace("{{drawing}}", &drawing(&stages, &edges))
         .replace("{{data}}", &data)
 }
 
-fn stages<'a>(project: &'a Project, plan: &Plan) -> Vec<Told<'a>> {
+/// The stages that have some of these jobs, and which takes outputs of which.
+fn stages<'a>(
+    project: &'a Project,
+    plan: &Plan,
+    jobs: &BTreeSet<JobId>,
+) -> (Vec<Told<'a>>, Vec<(usize, usize)>) {
     let why = why(project, plan);
-    let stages = project.pipeline.stages.iter().enumerate();
-    let told = stages.map(|(index, stage)| {
-        let jobs: Vec<JobId> = project.graph.jobs_of(StageId(index)).collect();
-        let published = jobs.iter().flat_map(|id| project.graph.published(&project.pipeline, *id));
-        Told {
+    let mut places = BTreeMap::new();
+    let mut told = Vec::new();
+    for (index, stage) in project.pipeline.stages.iter().enumerate() {
+        let of_stage = project.graph.jobs_of(StageId(index)).filter(|id| jobs.contains(id));
+        let of_stage: Vec<Job> = of_stage.map(|id| job(project, plan, id)).collect();
+        if of_stage.is_empty() {
+            continue;
+        }
+        places.insert(index, told.len());
+        told.push(Told {
             name: &stage.name,
             about: &stage.about,
             settings: settings::settings(project, stage, &project.code[index]),
             why: why.iter().filter(|group| group.stage == stage.name).map(ToString::to_string).collect(),
-            files: published
-                .map(|(_, path)| format!("outputs/{}/{path}", project.pipeline.profile))
-                .collect(),
-            jobs: jobs.iter().map(|id| job(project, plan, *id)).collect(),
-        }
-    });
-    told.collect()
+            jobs: of_stage,
+        });
+    }
+    let edge = |(from, to): (usize, usize)| Some((*places.get(&from)?, *places.get(&to)?));
+    (told, edges(project).into_iter().filter_map(edge).collect())
 }
 
 fn job(project: &Project, plan: &Plan, id: JobId) -> Job {
@@ -108,12 +149,31 @@ fn job(project: &Project, plan: &Plan, id: JobId) -> Job {
         format!("{} on {}{accepted}", time(record.ended), record.machine.device)
     });
     let name = if labels.is_empty() { project.stage(id).name.clone() } else { labels };
-    Job { name, state, seconds: record.map(|record| record.seconds), note }
+    let mut told = Job {
+        name,
+        state,
+        seconds: record.map(|record| record.seconds),
+        note,
+        key: plan.current_key(id).map(|key| key.to_string()),
+        params: Vec::new(),
+        made: Vec::new(),
+        files: Vec::new(),
+    };
+    let published = project.graph.published(&project.pipeline, id);
+    if !published.is_empty() {
+        let param = |(name, value): (String, String)| Some((name.strip_prefix("params.")?.to_owned(), value));
+        told.params = plan.ingredients(id).into_iter().filter_map(param).collect();
+        if let State::Current(_, artifacts) = plan.state(id) {
+            told.made = artifacts.iter().map(|artifact| artifact.hash.to_string()).collect();
+        }
+        let path = |(_, path)| format!("outputs/{}/{path}", project.pipeline.profile);
+        told.files = published.into_iter().map(path).collect();
+    }
+    told
 }
 
-fn drawing(project: &Project, stages: &[Told]) -> String {
-    let edges: Vec<(usize, usize)> = edges(project).into_iter().collect();
-    let Layout { nodes, routes, layers, lowest } = layout(stages.len(), &edges);
+fn drawing(stages: &[Told], edges: &[(usize, usize)]) -> String {
+    let Layout { nodes, routes, layers, lowest } = layout(stages.len(), edges);
     let (width, height) = (layers as f64 * ROOM.0, (lowest + 1.0) * ROOM.1);
     let at = |(layer, row): (f64, f64)| ((layer + 0.5) * ROOM.0, (row + 0.5) * ROOM.1);
     let mut svg = format!("<svg viewBox=\"0 0 {width:.0} {height:.0}\" style=\"max-width: {width:.0}px\">\n");

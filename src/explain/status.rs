@@ -38,7 +38,7 @@ pub fn status(project: &Project, plan: &Plan) -> Status {
             State::Current(_, artifacts) => {
                 row.current += 1;
                 for (place, path) in project.graph.published(&project.pipeline, id) {
-                    if !project.is_published(&artifacts[place as usize], &path) {
+                    if !project.is_published(id, &artifacts[place as usize], &path) {
                         unpublished.push(path);
                     }
                 }

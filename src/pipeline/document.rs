@@ -162,6 +162,9 @@ pub(super) struct Stage {
     /// A line for people.
     #[serde(default)]
     pub about: String,
+    /// The profiles that have the stage; all, if not told. Not in the key.
+    #[schemars(length(min = 1))]
+    pub profiles: Option<Vec<String>>,
     /// The folder of the crate whose program does the jobs, from `workspace`; or say `run`.
     #[serde(rename = "crate")]
     pub krate: Option<String>,
@@ -187,6 +190,10 @@ pub(super) struct Stage {
     /// Outputs to place under outputs/PROFILE/, as output: path, with `{label}` in it.
     #[serde(default)]
     pub publish: IndexMap<String, String>,
+    /// Whether the published copies of its outputs, HTML pages, get a section after them that tells where they came from:
+    /// the graph with keys, parameters and run times. Not in the key.
+    #[serde(default)]
+    pub provenance: bool,
     /// Whether the content of outputs stays when all that takes it is up to date. What is published always stays; the rest
     /// is made again if something needs it.
     #[serde(default = "yes")]

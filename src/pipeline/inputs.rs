@@ -3,25 +3,26 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::document::{Document, OneOrMany};
+use super::document::{self, OneOrMany};
 use super::error::{Problems, hint};
 use super::fanout::{self, Label, StageLabels};
 use super::positions::Place;
 use super::reference::{Pick, Reference, braces, is_name, name_rule, project_path, reference};
 use super::{Each, Input, Labels, Select, Source, Stage, StageId, Sweep, stage, sweep};
 
-/// Fills in the inputs of stages that are otherwise right. Their ids are places in `stages` as given, which [`sort`]
-/// changes.
+/// Fills in the inputs of stages that are otherwise right, from how each was given. Their ids are places in `stages` as
+/// given, which [`sort`] changes. `elsewhere` are the stages of other profiles: what may be left out comes from them.
 pub(super) fn resolve(
-    document: &Document,
+    given: &[&document::Stage],
+    elsewhere: &BTreeMap<String, Vec<String>>,
     stages: &mut [Stage],
     sweeps: &[Sweep],
     root: &Path,
     problems: &mut Problems,
 ) {
-    let resolver = Resolver { stages: &*stages, sweeps, root };
+    let resolver = Resolver { stages: &*stages, elsewhere, sweeps, root };
     let mut all = Vec::new();
-    for (consumer, given) in stages.iter().zip(document.stages.values()) {
+    for (consumer, given) in stages.iter().zip(given) {
         let place = Place::of(&["stages", &consumer.name, "inputs"]);
         all.push(resolver.inputs(consumer, &given.inputs, &place, problems));
     }
@@ -32,6 +33,7 @@ pub(super) fn resolve(
 
 struct Resolver<'a> {
     stages: &'a [Stage],
+    elsewhere: &'a BTreeMap<String, Vec<String>>,
     sweeps: &'a [Sweep],
     root: &'a Path,
 }
@@ -57,8 +59,12 @@ impl Resolver<'_> {
                 if text.starts_with("./") {
                     found.extend(self.file(consumer, text, &place, problems));
                 } else {
-                    match reference(text).and_then(|reference| self.jobs(consumer, &labels, &reference)) {
-                        Ok(source) => found.push(source),
+                    let taken = reference(text).and_then(|reference| {
+                        let is_left_out = reference.optional && self.elsewhere.contains_key(reference.stage);
+                        (!is_left_out).then(|| self.jobs(consumer, &labels, &reference)).transpose()
+                    });
+                    match taken {
+                        Ok(source) => found.extend(source),
                         Err(what) => problems.value(&place, what),
                     }
                 }

@@ -9,7 +9,7 @@ use super::params::Params;
 use super::positions::{Place, Position, Positions};
 use super::reference::{is_name, name_rule};
 use super::stage::Scope;
-use super::{Pipeline, Sweep, inputs, shape, share, stage, sweep};
+use super::{Pipeline, Sweep, inputs, presence, shape, share, stage, sweep};
 
 /// The only format of pipeline.yaml there is yet.
 const VERSION: u32 = 1;
@@ -88,6 +88,7 @@ fn checked(
         problems.so_far()?;
     }
     let profile = chosen(document, profile, problems)?;
+    presence::check(document, problems);
     let mut params = Params::of(document, profile, problems);
     for (path, text) in sets {
         params.set(path, text).unwrap_or_else(|what| problems.argument(what));
@@ -99,14 +100,18 @@ fn checked(
     problems.so_far()?;
 
     let scope = Scope { root, workspace: &workspace, params: &params, sweeps: &sweeps };
-    let stage = |(name, given): (&String, _)| {
+    let (given, others): (Vec<_>, Vec<_>) =
+        document.stages.iter().partition(|(_, stage)| presence::is_in(stage, profile));
+    let stage = |&(name, given): &(&String, _)| {
         stage::check(name, given, &Place::of(&["stages", name]), &scope, problems)
     };
-    let mut stages = document.stages.iter().map(stage).collect::<Vec<_>>();
+    let mut stages = given.iter().map(stage).collect::<Vec<_>>();
     inputs::check_published(&stages, problems);
     problems.so_far()?;
 
-    inputs::resolve(document, &mut stages, &sweeps, root, problems);
+    let given: Vec<_> = given.into_iter().map(|(_, stage)| stage).collect();
+    let elsewhere = others.into_iter().map(presence::profiles_of).collect();
+    inputs::resolve(&given, &elsewhere, &mut stages, &sweeps, root, problems);
     problems.so_far()?;
 
     let stages = inputs::sort(stages, problems);
@@ -119,6 +124,7 @@ fn checked(
         profile: profile.to_owned(),
         sweeps,
         stages,
+        elsewhere,
         share,
         trust,
     })

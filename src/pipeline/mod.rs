@@ -11,6 +11,7 @@ mod load;
 mod params;
 mod parquet;
 mod positions;
+mod presence;
 mod reference;
 mod shape;
 mod share;
@@ -54,6 +55,8 @@ pub struct Pipeline {
     pub sweeps: Vec<Sweep>,
     /// Stages, each after those it takes inputs from.
     pub stages: Vec<Stage>,
+    /// The stages that this profile does not have, each with the profiles that do.
+    pub elsewhere: BTreeMap<String, Vec<String>>,
     /// Where finished work is exchanged with others, if anywhere.
     pub share: Option<Share>,
     /// Whose work counts beside one's own.
@@ -112,6 +115,8 @@ pub struct Stage {
     pub outputs: BTreeMap<String, Output>,
     /// Outputs that are placed under outputs/PROFILE/: output name to path, with `{label}` in it.
     pub publish: BTreeMap<String, String>,
+    /// Whether published pages tell where they came from.
+    pub provenance: bool,
     /// Outputs that are not published are there for their consumers only, and go when these have records.
     pub intermediate: bool,
     /// What a job needs to run.

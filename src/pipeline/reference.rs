@@ -35,7 +35,7 @@ pub(super) fn dollar(text: &str) -> Option<Result<Dollar<'_>, String>> {
     Some(right.then_some(Dollar { name, value }).ok_or_else(|| "write $name or $name.value".to_owned()))
 }
 
-/// `stage[picks].output`, as written.
+/// `stage[picks].output`, or `stage[picks].output?`, as written.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Reference<'a> {
     /// The stage.
@@ -44,6 +44,8 @@ pub(super) struct Reference<'a> {
     pub picks: Vec<Pick<'a>>,
     /// The output.
     pub output: &'a str,
+    /// Whether it is left out where the profile does not have the stage.
+    pub optional: bool,
 }
 
 /// One of the things in brackets.
@@ -65,7 +67,8 @@ pub(super) fn reference(text: &str) -> Result<Reference<'_>, String> {
              stage[group].output, or ./path for a file of the project"
         )
     };
-    let (producer, output) = text.rsplit_once('.').ok_or_else(wrong)?;
+    let (taken, optional) = text.strip_suffix('?').map_or((text, false), |taken| (taken, true));
+    let (producer, output) = taken.rsplit_once('.').ok_or_else(wrong)?;
     let (stage, inside) = match producer.split_once('[') {
         Some((stage, rest)) => (stage, Some(rest.strip_suffix(']').ok_or_else(wrong)?)),
         None => (producer, None),
@@ -83,7 +86,7 @@ pub(super) fn reference(text: &str) -> Result<Reference<'_>, String> {
     if !is_name(stage) || !is_name(output) || lists > 1 {
         return Err(wrong());
     }
-    Ok(Reference { stage, picks, output })
+    Ok(Reference { stage, picks, output, optional })
 }
 
 /// A fan-out clause, as written.
@@ -212,7 +215,9 @@ mod tests {
     #[test]
     fn references_are_read_with_what_stands_in_brackets() {
         let read = |text| reference(text).unwrap();
-        assert_eq!(read("prepare.data"), Reference { stage: "prepare", picks: vec![], output: "data" });
+        let data = Reference { stage: "prepare", picks: vec![], output: "data", optional: false };
+        assert_eq!(read("prepare.data"), data);
+        assert_eq!(read("prepare.data?"), Reference { optional: true, ..data });
         assert_eq!(read("to-geodesic[*].tile").picks, [Pick::All]);
         assert_eq!(read("predict[rows].out").picks, [Pick::Group("rows")]);
         assert_eq!(
@@ -220,14 +225,17 @@ mod tests {
             Reference {
                 stage: "a",
                 picks: vec![Pick::All, Pick::Label("split", "test"), Pick::Label("rate", "0.1")],
-                output: "b"
+                output: "b",
+                optional: false
             }
         );
     }
 
     #[test]
     fn broken_references_are_refused() {
-        for text in ["data", "a[].b", "a[*.b", "a[*,rows].b", "a[=x].b", "a[x=].b", "../a.txt", "a b.c", ""] {
+        for text in
+            ["data", "a[].b", "a[*.b", "a[*,rows].b", "a[=x].b", "a[x=].b", "../a.txt", "a b.c", "a.b??", ""]
+        {
             assert!(reference(text).is_err(), "{text}");
         }
     }

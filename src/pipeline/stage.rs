@@ -62,6 +62,7 @@ pub(super) fn check(
         inputs: BTreeMap::new(),
         outputs,
         publish,
+        provenance: given.provenance,
         intermediate: !given.keep,
         needs: needs(&given.needs, &place.key("needs"), problems),
         heavy: given.heavy,

@@ -124,12 +124,13 @@ fn stages_stand_after_those_they_take_inputs_from() {
 
 #[test]
 fn folders_to_read_are_of_the_project_of_the_home_or_anywhere() {
-    let settings = "reads: [./lib, ../tools, /srv/data, ~/envs, '~']\n    timeout: 1h 30m\n    retries: 2";
+    let settings = "reads: [./lib, ../tools, /srv/data, ~/envs, '~']\n    timeout: 1h 30m\n    retries: 2\n    resume: true";
     let pipeline = load(&RIGHT.replace("env: [CUBLAS_WORKSPACE_CONFIG]", settings));
     let (train, home) = (stage(&pipeline, "train"), std::env::home_dir().unwrap());
     let own = |path: &str| pipeline.root.join(path);
     assert_eq!(train.reads, [own("lib"), own("../tools"), "/srv/data".into(), home.join("envs"), home]);
     assert_eq!((train.timeout.unwrap().as_secs(), train.retries, train.network), (5400, 2, false));
+    assert_eq!((train.resume, stage(&pipeline, "prepare").resume), (true, false));
     assert_eq!(stage(&pipeline, "prepare").timeout, None);
 }
 
@@ -214,6 +215,52 @@ fn profiles_are_listed_with_what_they_are_about() {
     let (_folder, path) = project(&RIGHT.replace("  small:\n", "  large: {about: all of it}\n  small:\n"));
     let listed = profiles(&path).unwrap();
     assert_eq!(listed, [("large".into(), "all of it".into()), ("small".to_owned(), String::new())]);
+}
+
+#[test]
+fn a_stage_is_in_the_profiles_that_it_names() {
+    let two = RIGHT
+        .replace(
+            "  small:\n",
+            "  large:\n    params: {data: big}\n    sweeps: {extra: {matrix: {n: [1, 2]}}}\n  small:\n",
+        )
+        .replace("    each: network in networks\n", "    profiles: [small]\n    each: network in networks\n")
+        .replace("  distance:\n", "  distance:\n    profiles: [small]\n")
+        .replace("  embed:\n", "  embed:\n    profiles: [small]\n")
+        .replace("  draw:\n", "  draw:\n    profiles: [small]\n")
+        + "  more:\n    profiles: [large]\n    crate: stages/prepare\n    each: number in extra\n    \
+           inputs: {data: prepare.data}\n    outputs: {more: more.txt}\n";
+    let (_folder, path) = project(&two);
+    let names = |profile| {
+        let pipeline = Pipeline::load(&path, Some(profile), &[]).unwrap();
+        let names: Vec<String> = pipeline.stages.into_iter().map(|stage| stage.name).collect();
+        (names.join(" "), pipeline.elsewhere)
+    };
+    let (small, elsewhere) = names("small");
+    assert_eq!(small, "prepare train distance embed draw");
+    assert_eq!(elsewhere, BTreeMap::from([("more".to_owned(), vec!["large".to_owned()])]));
+    assert_eq!(names("large").0, "prepare more");
+}
+
+#[test]
+fn an_input_with_a_question_mark_is_left_out_where_its_stage_is_not() {
+    let two = RIGHT
+        .replace("  small:\n    params", "  large:\n    params: {data: big}\n  small:\n    params")
+        .replace("    each: network in networks\n", "    profiles: [small]\n    each: network in networks\n")
+        .replace("  distance:\n", "  distance:\n    profiles: [small]\n")
+        .replace("  embed:\n", "  embed:\n    profiles: [small]\n")
+        .replace("embed[split=train].points", "embed[split=train].points?");
+    let (_folder, path) = project(&two);
+    let inputs = |profile| {
+        let pipeline = Pipeline::load(&path, Some(profile), &[]).unwrap();
+        let draw = pipeline.stages.into_iter().find(|stage| stage.name == "draw").unwrap();
+        draw.inputs.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(inputs("small"), ["table"]);
+    assert!(inputs("large").is_empty());
+    let (_folder, path) = project(&two.replace("embed[split=train].points?", "embd[split=train].points?"));
+    let error = Pipeline::load(&path, Some("large"), &[]).unwrap_err().to_string();
+    assert!(error.contains("there is no stage `embd`"), "{error}");
 }
 
 #[test]

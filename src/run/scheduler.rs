@@ -547,7 +547,7 @@ impl<'env> Run<'_, '_, 'env> {
         let State::Current(_, artifacts) = self.plan.state(id) else { return };
         for (place, path) in project.graph.published(&project.pipeline, id) {
             let artifact = &artifacts[place as usize];
-            if !project.is_published(artifact, &path)
+            if !project.is_published(id, artifact, &path)
                 && project.store.holds(artifact, &project.memo)
                 && let Err(error) = project.store.copy(artifact, &project.outputs().join(path), &project.memo)
             {

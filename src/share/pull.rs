@@ -165,7 +165,7 @@ fn learn<'a>(
 fn publish(project: &Project, item: &Item) -> Result<(), ShareError> {
     let published = project.graph.published(&project.pipeline, item.id);
     for (_, path) in published.iter().filter(|(place, _)| usize::from(*place) == item.place) {
-        if !project.is_published(&item.wanted.artifact, path) {
+        if !project.is_published(item.id, &item.wanted.artifact, path) {
             let to = project.outputs().join(path);
             project.store.copy(&item.wanted.artifact, &to, &project.memo)?;
         }

@@ -146,12 +146,12 @@ fn the_graph_is_a_page_with_states_that_needs_nothing_else() {
     let page = paper.ribbon("graph --format html").out;
     assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"), "{page}");
     assert!(page.contains("6 stages, 14 jobs, 13 up to date, "), "{page}");
-    for outside in ["http:", "https:", "src=", "@import", "{{style}}", "{{drawing}}"] {
+    for outside in ["http:", "https:", "src=", "@import", "{{style}}", "{{drawing}}", "{{section}}"] {
         assert!(!page.contains(outside), "{outside} in\n{page}");
     }
     assert_eq!(page.matches("class=\"stage\"").count(), 6);
     assert_eq!(page.matches("class=\"edge\"").count(), 5);
-    let data = page.split("id=\"data\">").nth(1).unwrap().split("</script>").next().unwrap();
+    let data = page.split("id=\"pipeline-data\">").nth(1).unwrap().split("</script>").next().unwrap();
     let stages: Value = serde_json::from_str(data).unwrap();
     let (train, figure) = (&stages[1], &stages[5]);
     assert_eq!((&train["name"], &train["jobs"][0]["name"]), (&"train".into(), &"arch=fc,seed=1".into()));
@@ -161,7 +161,7 @@ fn the_graph_is_a_page_with_states_that_needs_nothing_else() {
         train["settings"].as_array().unwrap().contains(&serde_json::json!(["inputs.data", "prepare.data"]))
     );
     assert_eq!(figure["jobs"][0]["state"], "stale");
-    assert_eq!(figure["files"], serde_json::json!(["outputs/quick/figures/figure.svg"]));
+    assert_eq!(figure["jobs"][0]["files"], serde_json::json!(["outputs/quick/figures/figure.svg"]));
     assert_eq!(
         figure["why"],
         serde_json::json!(["figure: params.title \"Networks\" -> \"</script>{{data}}\""])

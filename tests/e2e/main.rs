@@ -14,6 +14,7 @@ mod lab;
 mod light;
 mod lock;
 mod misbehave;
+mod provenance;
 mod publish;
 mod python;
 mod resume;

@@ -63,6 +63,18 @@ fn a_wrong_target_is_told_with_what_is_near() {
 }
 
 #[test]
+fn a_stage_of_some_profiles_is_run_there_and_its_jobs_are_the_same() {
+    let paper = tiny::paper();
+    paper.edit("pipeline.yaml", "  figure:\n", "  figure:\n    profiles: [quick]\n");
+    assert_eq!(paper.run("--profile paper").made(), "prepare 1, train 4, predict 4, distance 3, embed 1");
+    let elsewhere = paper.run("--profile paper figure");
+    assert_eq!(elsewhere.code, Some(2));
+    let message = "profile paper has no stage `figure`; say --profile quick";
+    assert!(elsewhere.err.contains(message), "{}", elsewhere.err);
+    assert_eq!(paper.run("").made(), "figure 1");
+}
+
+#[test]
 fn wrong_use_exits_with_2() {
     let paper = tiny::paper();
     for words in ["", "run --nonsense", "fly", "run --set rate", "run --profile none", "run --set nothing=1"]

@@ -51,6 +51,9 @@ pub fn networks_trained_elsewhere_get_the_same_figures(workspace: &Workspace) {
         let figure = workspace.path(&format!("{EXAMPLE}/outputs/own/figures/{figure}.png"));
         assert!(fs::read(&figure).unwrap().starts_with(b"\x89PNG"), "{}", figure.display());
     }
+    let report = workspace.page(EXAMPLE, "own", "report");
+    assert_eq!(report.matches("<img ").count(), FIGURES.len());
+    assert!(report.contains("\"name\":\"import\""), "the report tells where the predictions came from");
     assert_eq!(workspace.run_in(EXAMPLE, &[]).0.count(), 0);
 
     // One network more: its file, and the tiles of its group.

@@ -116,6 +116,34 @@ fn a_profile_must_be_there() {
 }
 
 #[test]
+fn profiles_of_stages_are_there_and_have_what_the_stage_names() {
+    let first = |large: &str, train: &str| {
+        let text = RIGHT.replace("  small:\n", &format!("  large: {large}\n  small:\n"));
+        let said = said(&text.replace("  train:\n", &format!("  train:\n{train}")), Some("small"));
+        said.lines().next().unwrap().to_owned()
+    };
+    let networks = "{sweeps: {networks: {matrix: {arch: [fc], optimizer: [adam], seed: [1]}}}}";
+    assert_eq!(
+        first(networks, "    profiles: [small, lorge]\n"),
+        "pipeline.yaml:35:23: there is no profile `lorge`; did you mean `large`? (there are `large`, `small`)"
+    );
+    assert_eq!(
+        first(networks, "    profiles: [small, small]\n"),
+        "pipeline.yaml:35:23: `small` is here twice"
+    );
+    assert_eq!(first(networks, "    profiles: []\n"), "pipeline.yaml:35:15: the list is empty");
+    // These are told of `large` while `small`, which is right, is loaded.
+    assert_eq!(
+        first(networks, "    profiles: [small]\n"),
+        "pipeline.yaml:48:20: profile large has `distance` but not `train`; `profiles: [small]` keeps it where both are"
+    );
+    assert_eq!(
+        first("{}", ""),
+        "pipeline.yaml:36:11: profile large has `train` but not `networks`; `profiles: [small]` keeps it where both are"
+    );
+}
+
+#[test]
 fn names_keep_to_letters_digits_and_dashes() {
     refused(
         "  prepare:\n",

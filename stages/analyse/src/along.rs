@@ -2,17 +2,18 @@
 //! configuration, the tube.
 //!
 //! Held at a time are the points of all configurations at one progress, of as many samples as fit in a bound; so memory
-//! does not follow the number of samples. What was read of the predictions is let go of after each progress.
+//! does not follow the number of samples.
 
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use geometry::{Distances, Measure, Model, Trajectory, reference};
+use geometry::{Distances, Measure, Model, reference};
 use ndarray::{Array2, ArrayView1};
 use rayon::ThreadPool;
 use rayon::prelude::*;
-use runs::{Run, columns};
-use tables::{Column, Table};
+use runs::Run;
+use tables::{Column, Table, json_columns};
 
 use crate::configurations::Configuration;
 
@@ -52,21 +53,20 @@ pub(crate) fn along(
     for (done, start) in (0..samples).step_by(block).enumerate() {
         let range = start..samples.min(start + block);
         let weight = range.len() as f64 / samples as f64;
-        let parts: Vec<Vec<Trajectory<f32>>> = configurations
-            .iter()
-            .map(|each| each.members.iter().map(|(_, all)| all.samples(range.clone())).collect())
-            .collect();
         for index in 0..grid {
             let progress = (index + 1) as f64 / grid as f64;
             let points: Vec<Points> = pool.install(|| {
-                let points: Vec<Points> = parts.par_iter().map(|runs| Points::at(progress, runs)).collect();
+                let points: Vec<Points> = configurations
+                    .par_iter()
+                    .map(|each| Points::at(progress, each, &range))
+                    .collect::<Result<_>>()?;
                 let means: Vec<Model> = points.iter().map(|points| points.mean.view()).collect();
-                distances.add(&means, &[]).map(|()| points)
+                distances.add(&means, &[])?;
+                anyhow::Ok(points)
             })?;
             for (sum, points) in deviations.iter_mut().zip(&points) {
                 sum.row_mut(index).scaled_add(weight, &ArrayView1::from(&points.deviations));
             }
-            configurations.iter().flat_map(|each| &each.members).for_each(|(run, _)| run.release());
             report((done * grid + index + 1) as u64, (blocks * grid) as u64);
         }
     }
@@ -74,17 +74,20 @@ pub(crate) fn along(
 }
 
 /// How many samples to take at a time: each takes, of every configuration, its mean in f32, and in each thread the
-/// points of one configuration's runs in f64. As many threads are reckoned with as configurations can use, up to 16,
+/// points of one configuration's runs in f64, and what one of them is made of. As many threads are reckoned with as configurations can use, up to 16,
 /// rather than those there are, on which results must not depend.
 fn block(count: usize, most: usize, classes: usize, bytes: usize) -> Result<usize> {
-    let each = classes * (4 * count + 8 * (most + 2) * count.min(16));
+    let each = classes * (4 * count + 8 * (most + 3) * count.min(16));
     ensure!(bytes >= each, "memory: {bytes} bytes; a sample of {count} configurations alone takes {each}");
     Ok(bytes / each.max(1))
 }
 
 impl Points {
-    fn at(progress: f64, runs: &[Trajectory<f32>]) -> Points {
-        let points: Vec<Array2<f64>> = runs.iter().map(|run| run.at(progress)).collect();
+    fn at(progress: f64, configuration: &Configuration, samples: &Range<usize>) -> Result<Points> {
+        let members = configuration.members.iter();
+        let points: Vec<Array2<f64>> = members
+            .map(|(run, trajectory)| run.point(trajectory, progress, samples))
+            .collect::<Result<_>>()?;
         let mut mean = points.iter().skip(1).fold(points[0].clone(), |sum, point| sum + point);
         mean /= points.len() as f64;
         // The mean of one run is that run.
@@ -92,7 +95,7 @@ impl Points {
             [_] => vec![0.0],
             _ => points.iter().map(|point| reference::bhattacharyya(point.view(), mean.view())).collect(),
         };
-        Points { mean: mean.mapv(|p| p as f32), deviations }
+        Ok(Points { mean: mean.mapv(|p| p as f32), deviations })
     }
 }
 
@@ -112,7 +115,7 @@ impl Along {
         }
         let names: Vec<&str> = runs.iter().map(|run| &*run.name).collect();
         let mut all = vec![Column::new("run".into(), names)];
-        all.extend(columns(&runs.iter().map(|run| &run.scalars).collect::<Vec<_>>())?);
+        all.extend(json_columns(&runs.iter().map(|run| &run.scalars).collect::<Vec<_>>())?);
         all.push(Column::new("progress".into(), progress));
         all.push(Column::new("distance".into(), distance));
         Ok(Table::new(all)?.write(path)?)

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use geometry::{Place, Trajectory, Tree};
-use runs::{Run, Scalars, columns};
-use tables::{Column, Table};
+use runs::{Run, Scalars};
+use tables::{Column, Table, json_columns};
 
 /// What is left of a network without its seed.
 pub(crate) struct Configuration<'a> {
@@ -14,7 +14,7 @@ pub(crate) struct Configuration<'a> {
     scalars: &'a Scalars,
     parameters: i64,
     /// Its runs, and the trajectory of each.
-    pub(crate) members: Vec<(&'a Run<'a>, Trajectory<'a, f32>)>,
+    pub(crate) members: Vec<(&'a Run<'a>, Trajectory)>,
 }
 
 impl<'a> Configuration<'a> {
@@ -30,7 +30,7 @@ impl<'a> Configuration<'a> {
                 members: Vec::new(),
             });
             let progress: Vec<f64> = places.iter().map(|place| place.progress).collect();
-            configuration.members.push((run, Trajectory::new(run.models, &progress)));
+            configuration.members.push((run, Trajectory::new(&progress)));
         }
         groups.into_values().collect()
     }
@@ -51,7 +51,7 @@ pub(crate) fn write(path: &Path, configurations: &[Configuration], tree: &Tree) 
     let each = configurations.iter();
     let names: Vec<&str> = each.clone().map(|configuration| configuration.name).collect();
     let mut all = vec![Column::new("run".into(), names)];
-    all.extend(columns(&each.clone().map(|configuration| configuration.scalars).collect::<Vec<_>>())?);
+    all.extend(json_columns(&each.clone().map(|configuration| configuration.scalars).collect::<Vec<_>>())?);
     let parameters: Vec<i64> = each.clone().map(|configuration| configuration.parameters).collect();
     let runs: Vec<i64> = each.clone().map(|configuration| configuration.members.len() as i64).collect();
     let errors: Vec<f64> = each.map(Configuration::error).collect();

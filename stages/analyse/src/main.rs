@@ -14,7 +14,7 @@ use kit::{Job, Memory, Tensors, TensorsWriter};
 use ndarray::Array2;
 use runs::Run;
 use serde::Deserialize;
-use serde_json::json;
+use tiles::{About, Member};
 
 use configurations::Configuration;
 
@@ -42,7 +42,7 @@ fn run(job: &Job) -> Result<()> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build()?;
     let truth = runs::truth(job, &split)?;
     let geodesic = Tensors::open(&job.input("geodesic")?.path)?;
-    let files = runs::open(job)?;
+    let files = runs::open(job.inputs("predictions")?)?;
     let runs = runs::read(&files, &split, &truth)?;
 
     let mut places = Vec::with_capacity(runs.len());
@@ -82,10 +82,9 @@ fn write_distances(
     distances: &Array2<f64>,
     samples: usize,
 ) -> Result<()> {
-    let members: Vec<_> =
-        configurations.iter().map(|each| json!({"run": each.name, "checkpoints": 1})).collect();
-    let metadata =
-        json!({"rows": members, "cols": members, "samples": samples, "measure": Measure::Bhattacharyya});
+    let member = |each: &Configuration| Member { run: each.name.to_owned(), checkpoints: 1 };
+    let members: Vec<Member> = configurations.iter().map(member).collect();
+    let about = About { rows: members.clone(), cols: members, samples, measure: Measure::Bhattacharyya };
     let values = distances.as_slice().context("a new array is contiguous")?;
-    Ok(TensorsWriter::new().f64s("distances", distances.shape(), values).write(path, &metadata)?)
+    Ok(TensorsWriter::new().f64s("distances", distances.shape(), values).write(path, &about)?)
 }

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use tables::Table;
 
 const LABELS: [i64; 4] = [0, 1, 2, 1];
-const CLASSES: usize = 3;
 
 /// A run that goes along the geodesic, a little to the side of it, to `end`, in `checkpoints` steps.
 struct Made {
@@ -19,16 +18,18 @@ struct Made {
     end: f64,
     train_error: f64,
     samples: usize,
+    classes: usize,
 }
 
-const MADE: Made = Made { arch: "fc", seed: 42, rate: Value::Null, end: 0.9, train_error: 0.05, samples: 4 };
+const MADE: Made =
+    Made { arch: "fc", seed: 42, rate: Value::Null, end: 0.9, train_error: 0.05, samples: 4, classes: 3 };
 const CHECKPOINTS: usize = 5;
 
 impl Made {
     fn write(&self, folder: &Path) -> PathBuf {
         let path = folder.join(format!("{}-{}-{}", self.arch, self.seed, self.rate));
         let t: Vec<f64> = (0..CHECKPOINTS).map(|i| self.end * i as f64 / (CHECKPOINTS - 1) as f64).collect();
-        let truth = Truth::new(&LABELS[..self.samples], CLASSES).unwrap();
+        let truth = Truth::new(&LABELS[..self.samples], self.classes).unwrap();
         let aside = 0.02 * self.seed as f32 / 42.0 + if self.arch == "vit" { 0.1 } else { 0.0 };
         let mut models: Array3<f32> = geometry::geodesic(&truth, &t);
         for mut sample in models.rows_mut() {
@@ -62,7 +63,7 @@ fn job_on(threads: usize, folder: &Path, runs: &[Made]) -> Job {
     let (data, geodesic) = (folder.join("data"), folder.join("geodesic"));
     TensorsWriter::new()
         .i64s("test_labels", &[4], &LABELS)
-        .write(&data, &json!({"classes": ["a", "b", "c"]}))
+        .write(&data, &json!({"classes": vec!["a class"; runs[0].classes]}))
         .unwrap();
     TensorsWriter::new().f64s("progress", &[3], &[0.0, 0.5, 1.0]).write(&geodesic, &json!({})).unwrap();
     let predictions: Vec<Value> =
@@ -195,14 +196,14 @@ fn blocks_of_samples_give_what_all_samples_give() {
     let folder = tempfile::tempdir().unwrap();
     let job = job(folder.path(), &several());
     let truth = runs::truth(&job, "test").unwrap();
-    let files = runs::open(&job).unwrap();
+    let files = runs::open(job.inputs("predictions").unwrap()).unwrap();
     let runs = runs::read(&files, "test", &truth).unwrap();
     let places: Vec<_> = runs.iter().map(|run| crate::models::places(run, &truth).unwrap()).collect();
     let configurations = crate::Configuration::group(runs.iter().zip(&places));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let with =
         |bytes| crate::along::along(&configurations, 10, (4, 3), bytes, &pool, |_, _| ()).unwrap().distances;
-    let (whole, one) = (with(1_000_000), with(450));
+    let (whole, one) = (with(1_000_000), with(600));
     assert!((&whole - &one).iter().all(|error: &f64| error.abs() < 1e-7), "{whole} {one}");
     let error = crate::along::along(&configurations, 10, (4, 3), 100, &pool, |_, _| ()).err().unwrap();
     assert!(
@@ -257,4 +258,20 @@ fn a_prediction_that_is_no_distribution_is_told_with_its_place() {
     let error = crate::run(&job(folder.path(), &[Made { end: f64::NAN, ..MADE }])).unwrap_err();
     let message = error.to_string();
     assert!(message.ends_with("checkpoint 0, sample 0: [NaN, NaN, NaN] are not probabilities"), "{message}");
+}
+
+#[test]
+fn a_thousand_classes_are_analysed_as_few_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs: Vec<Made> = several().into_iter().map(|run| Made { classes: 1_000, ..run }).collect();
+    crate::run(&job(folder.path(), &runs)).unwrap();
+    let models = Table::read(&folder.path().join("models")).unwrap();
+    let progress: Vec<f64> = models.values("progress").unwrap();
+    // The first run of the table goes to 0.7, two hundredths to the side of it.
+    assert!(progress[3..8].is_sorted() && (progress[7] - 0.7).abs() < 0.05, "{progress:?}");
+    let tile = Tensors::open(&folder.path().join("trajectories")).unwrap();
+    let distances = tile.f64s("distances").unwrap();
+    let all = distances.values.iter().enumerate();
+    let mut others = all.filter(|(place, _)| place % (distances.shape[0] + 1) != 0);
+    assert!(others.all(|(_, distance)| (1e-4..1.0).contains(distance)), "{:?}", distances.values);
 }

@@ -5,11 +5,11 @@ mod centres;
 mod tests;
 
 use anyhow::{Result, ensure};
-use geometry::{Alignment, Centroid, Measure, Model, Trajectory};
+use geometry::{Centroid, Trajectory};
 use kit::Job;
-use runs::{Placed, Run, Scalars, columns};
+use runs::{Placed, Run, Scalars};
 use serde::Deserialize;
-use tables::{Column, Table};
+use tables::{Column, Table, json_columns};
 
 use centres::Centres;
 
@@ -46,9 +46,9 @@ fn run(job: &Job) -> Result<()> {
     ensure!(grid > 0, "grid: 0; averages are taken at one value of progress or more");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build()?;
     let truth = runs::truth(job, &split)?;
-    let files = runs::open(job)?;
+    let files = runs::open(job.inputs("predictions")?)?;
     let all = runs::read(&files, &split, &truth)?;
-    let placed = Placed::new(&Table::read(&job.input("models")?.path)?)?;
+    let placed = placed(&Table::read(&job.input("models")?.path)?)?;
     let trained: Vec<&Run> = trained(&all, &placed)?;
 
     let mut groups = runs::groups(trained.iter().copied(), &by)?;
@@ -62,32 +62,32 @@ fn run(job: &Job) -> Result<()> {
     let mut rows = Vec::with_capacity(groups.len() * grid * Centroid::ALL.len());
     for group in &groups {
         let members: Vec<&Run> = group.runs.iter().map(|&index| trained[index]).collect();
-        let trajectories: Vec<Trajectory<f32>> =
-            members.iter().map(|run| placed.trajectory(run)).collect::<Result<_>>()?;
+        let trajectories: Vec<(&Run, Trajectory)> =
+            members.iter().map(|&run| Ok((run, placed.trajectory(run)?))).collect::<Result<_>>()?;
         for index in 1..=grid {
             let progress = index as f64 / grid as f64;
-            let Centres { models, spreads } = pool.install(|| Centres::at(progress, &trajectories, &truth));
-            let views: Vec<Model> = models.outer_iter().collect();
-            let between = pool.install(|| geometry::within(Measure::Bhattacharyya, &views))?;
-            for (place, centroid) in Centroid::ALL.into_iter().enumerate() {
-                let alignment = Alignment::new(views[place], &truth);
-                let own_progress = alignment.progress();
+            let centres = pool.install(|| Centres::at(progress, &trajectories, &truth))?;
+            for (number, centroid) in Centroid::ALL.into_iter().enumerate() {
                 rows.push(Row {
                     labels: &group.labels,
                     runs: members.len(),
                     progress,
                     centroid,
-                    to: std::array::from_fn(|other| between[[place, other]]),
-                    spread: spreads[place],
-                    own_progress,
-                    geodesic_distance: alignment.distance(own_progress),
+                    to: std::array::from_fn(|other| centres.between[[number, other]]),
+                    spread: centres.spreads[number],
+                    own_progress: centres.places[number].progress,
+                    geodesic_distance: centres.places[number].distance,
                 });
             }
-            members.iter().for_each(|run| run.release());
             job.progress(rows.len() as u64 / Centroid::ALL.len() as u64, steps, "averages");
         }
     }
     Ok(table(&rows)?.write(job.output("centroids")?)?)
+}
+
+fn placed(models: &Table) -> Result<Placed> {
+    let (names, checkpoints): (Vec<&str>, Vec<i64>) = (models.values("run")?, models.values("checkpoint")?);
+    Placed::new(&names, &checkpoints, &models.values::<f64>("progress")?, &models.optional("trained")?)
 }
 
 fn trained<'a, 'f>(runs: &'a [Run<'f>], placed: &Placed) -> Result<Vec<&'a Run<'f>>> {
@@ -101,7 +101,7 @@ fn trained<'a, 'f>(runs: &'a [Run<'f>], placed: &Placed) -> Result<Vec<&'a Run<'
 }
 
 fn table(rows: &[Row]) -> Result<Table> {
-    let mut all = columns(&rows.iter().map(|row| row.labels).collect::<Vec<_>>())?;
+    let mut all = json_columns(&rows.iter().map(|row| row.labels).collect::<Vec<_>>())?;
     let floats = |name: &str, value: &dyn Fn(&Row) -> f64| {
         Column::new(name.into(), rows.iter().map(value).collect::<Vec<_>>())
     };

@@ -12,7 +12,11 @@ const PROGRESS: [f64; 3] = [0.0, 0.5, 0.9];
 
 /// Runs of an architecture each, which go along the geodesic so far aside of it; and a job on them, by architecture.
 fn job(folder: &Path, made: &[(&str, f32)]) -> Job {
-    let truth = Truth::new(&LABELS, 3).unwrap();
+    job_of(3, folder, made)
+}
+
+fn job_of(classes: usize, folder: &Path, made: &[(&str, f32)]) -> Job {
+    let truth = Truth::new(&LABELS, classes).unwrap();
     let (mut runs, mut checkpoints, mut progress) = (Vec::new(), Vec::new(), Vec::new());
     let mut predictions: Vec<Value> = Vec::new();
     for (seed, (arch, aside)) in made.iter().enumerate() {
@@ -40,7 +44,7 @@ fn job(folder: &Path, made: &[(&str, f32)]) -> Job {
     }
     TensorsWriter::new()
         .i64s("test_labels", &[4], &LABELS)
-        .write(&folder.join("data"), &json!({"classes": ["a", "b", "c"]}))
+        .write(&folder.join("data"), &json!({"classes": vec!["a class"; classes]}))
         .unwrap();
     let trained: Vec<Option<bool>> = vec![Some(true); runs.len()];
     Table::new(vec![
@@ -95,6 +99,17 @@ fn each_group_of_several_runs_has_six_averages_at_each_progress() {
 fn runs_on_the_geodesic_have_their_averages_on_it_at_their_progress() {
     let folder = tempfile::tempdir().unwrap();
     crate::run(&job(folder.path(), &[("fc", 0.0), ("fc", 0.0)])).unwrap();
+    let table = Table::read(&folder.path().join("centroids")).unwrap();
+    let progress: Vec<f64> = table.values("own_progress").unwrap();
+    assert!(progress[..6].iter().all(|progress| (progress - 0.5).abs() < 1e-6), "{progress:?}");
+    let distance: Vec<f64> = table.values("geodesic_distance").unwrap();
+    assert!(distance.iter().all(|distance| *distance < 1e-9), "{distance:?}");
+}
+
+#[test]
+fn a_thousand_classes_are_averaged_as_few_are() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::run(&job_of(1_000, folder.path(), &[("fc", 0.0), ("fc", 0.0)])).unwrap();
     let table = Table::read(&folder.path().join("centroids")).unwrap();
     let progress: Vec<f64> = table.values("own_progress").unwrap();
     assert!(progress[..6].iter().all(|progress| (progress - 0.5).abs() < 1e-6), "{progress:?}");

@@ -22,7 +22,7 @@ const SAMPLES: usize = 2_000;
 /// Samples at a time of the plain formula.
 const CHUNK: i64 = 50;
 /// Each figure is the best of the runs that begin within this time: the machine may be shared.
-const TIME: Duration = Duration::from_secs(8);
+const TIME: Duration = Duration::from_secs(3);
 /// What the stage's sums get by default.
 const MEMORY: Memory = Memory(1_000_000_000);
 

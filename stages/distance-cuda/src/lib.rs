@@ -8,26 +8,16 @@
 //! The other measures are plain formulas, in f64 throughout.
 
 mod measures;
+mod scratch;
 
 use anyhow::{Context, Result};
 use distance::{Pairs, Sums};
 use geometry::{Measure, Model};
 use kit::Memory;
-use ndarray::{Array2, s};
+use ndarray::Array2;
 use tch::{Device, Kind, TchError, Tensor};
 
-/// Bytes that a pair takes of the device at most while samples are added, beside a number per sample: the sums, those of the
-/// samples at hand, and what the last step leaves and takes. On a processor the means are there as well.
-const PAIR: usize = 40 + measures::GROUP * size_of::<f64>();
-
-/// Bytes of a pair and a sample: an f64, or an f32 and a mark of empty overlaps.
-const PAIR_SAMPLE: usize = size_of::<f64>();
-
-/// Samples at a time that a block of the largest size has room for.
-const FEWEST: usize = 2 * measures::GROUP;
-
-/// Bytes of a probability while samples are added: it, its square root, both as f64, and a copy in another order.
-const VALUE: usize = 32;
+use scratch::Scratch;
 
 /// Distances in the making, on a device.
 #[derive(Debug)]
@@ -39,11 +29,12 @@ pub struct TensorSums {
     sums: Tensor,
     /// So far.
     samples: usize,
+    /// Once there are samples.
+    scratch: Option<Scratch>,
 }
 
 impl TensorSums {
-    /// Begins a block's sums on a device, where tensors take no more than the memory while samples are added. What libtorch's
-    /// allocator keeps of freed memory is not counted.
+    /// Begins a block's sums on a device, which with the samples at hand take no more than three quarters of the memory.
     ///
     /// # Errors
     /// When the device has no room for them.
@@ -55,55 +46,38 @@ impl TensorSums {
         let sums = Tensor::f_zeros([rows as i64, cols as i64], (Kind::Double, device))
             .with_context(|| room(device, rows, cols))?;
         let memory = usize::try_from(memory.0).unwrap_or(usize::MAX);
-        Ok(TensorSums { measure, is_half: matches!(pairs, Pairs::Within(_)), memory, sums, samples: 0 })
-    }
-
-    /// How many samples are computed at a time: pairs have half of the memory, predictions a quarter.
-    fn step(&self, rows: usize, cols: usize, classes: usize) -> usize {
-        let pairs = rows * cols;
-        let for_pairs = (self.memory / 2).saturating_sub(pairs * PAIR) / (pairs * PAIR_SAMPLE).max(1);
-        let for_values = self.memory / 4 / ((rows + cols) * classes * VALUE).max(1);
-        let step = for_pairs.min(for_values);
-        // Whole groups, if there is room for one.
-        if step < measures::GROUP { step.max(1) } else { step - step % measures::GROUP }
+        Ok(TensorSums {
+            measure,
+            is_half: matches!(pairs, Pairs::Within(_)),
+            memory,
+            sums,
+            samples: 0,
+            scratch: None,
+        })
     }
 
     fn add_samples(&mut self, rows: &[Model], cols: &[Model]) -> Result<(), TchError> {
         let (samples, classes) = rows[0].dim();
-        let step = self.step(rows.len(), cols.len(), classes);
-        let device = self.sums.device();
-        let take = |models: &[Model], start: usize| {
-            let range = start..samples.min(start + step);
-            let size = [models.len() as i64, range.len() as i64, classes as i64];
-            let mut values: Vec<f32> = Vec::with_capacity(models.len() * range.len() * classes);
-            for model in models {
-                values.extend(model.slice(s![range.clone(), ..]));
+        let TensorSums { measure, is_half, memory, sums, scratch, .. } = self;
+        let scratch = match scratch {
+            Some(scratch) => scratch,
+            None => {
+                let step = scratch::step(*memory, rows.len(), cols.len(), classes).min(samples);
+                let size = (rows.len(), (!*is_half).then_some(cols.len()));
+                scratch.insert(Scratch::new(sums.device(), *measure, step, size, classes)?)
             }
-            Tensor::f_from_slice(&values)?.f_to(device)?.f_view(size)
         };
-        for start in (0..samples).step_by(step) {
-            let rows = take(rows, start)?;
-            let cols = if self.is_half { rows.shallow_clone() } else { take(cols, start)? };
-            let _ = self.sums.f_add_(&measures::sums(self.measure, &rows, &cols)?)?;
+        for start in (0..samples).step_by(scratch.step) {
+            let count = scratch.step.min(samples - start);
+            scratch.fill(rows, cols, start, count)?;
+            measures::add(*measure, scratch, count, sums)?;
         }
         Ok(())
-    }
-
-    fn totals(&self) -> Result<Vec<f64>, TchError> {
-        // Not `max(0)` in each step: a sum of few samples may be below by what the others are above.
-        let mut totals = self.sums.f_clamp_min(0.0)?;
-        if self.is_half {
-            totals = totals.f_triu_(1)?;
-            totals = totals.f_add(&totals.f_tr()?)?;
-        }
-        let mut values = vec![0.0; totals.numel()];
-        totals.f_copy_data(&mut values, totals.numel())?;
-        Ok(values)
     }
 }
 
 impl Sums for TensorSums {
-    const PAIR: usize = PAIR + FEWEST * PAIR_SAMPLE;
+    const PAIR: usize = scratch::PAIR + measures::GROUP * scratch::PAIR_SAMPLE;
 
     fn add(&mut self, rows: &[Model], cols: &[Model]) -> Result<()> {
         let cols = if self.is_half { rows } else { cols };
@@ -122,8 +96,19 @@ impl Sums for TensorSums {
     fn mean(&self) -> Result<Array2<f64>> {
         let size = self.sums.size2()?;
         let (rows, cols) = (size.0 as usize, size.1 as usize);
-        let totals = self.totals().with_context(|| room(self.sums.device(), rows, cols))?;
-        Ok(Array2::from_shape_vec((rows, cols), totals)? / self.samples.max(1) as f64)
+        let mut totals = vec![0f64; rows * cols];
+        self.sums
+            .f_copy_data(&mut totals, rows * cols)
+            .with_context(|| room(self.sums.device(), rows, cols))?;
+        // Not in each step: a sum of few samples may be below 0 by what the others are above.
+        let samples = self.samples.max(1) as f64;
+        totals.iter_mut().for_each(|total| *total = total.max(0.0) / samples);
+        let mut means = Array2::from_shape_vec((rows, cols), totals)?;
+        if self.is_half {
+            means.diag_mut().fill(0.0);
+            geometry::mirror(&mut means);
+        }
+        Ok(means)
     }
 }
 
@@ -140,7 +125,7 @@ mod tests {
     use std::path::Path;
 
     use geometry::reference;
-    use ndarray::Array3;
+    use ndarray::{Array3, s};
 
     use super::*;
 
@@ -287,16 +272,16 @@ mod tests {
     }
 
     #[test]
-    fn a_step_takes_no_more_than_the_memory() {
+    fn as_many_samples_are_taken_at_a_time_as_find_room() {
         let memory = 1_000_000_000;
-        let sums = sums(Measure::Bhattacharyya, Pairs::Within(0), memory);
-        for (models, classes) in [(100, 10), (1000, 1000), (1400, 10), (1400, 1000)] {
-            let step = sums.step(models, models, classes);
-            let pairs = models * models * (PAIR + step * PAIR_SAMPLE);
-            let values = 2 * models * step * classes * VALUE;
+        for (models, classes) in [(100, 10), (1000, 1000), (2000, 10), (1400, 1000)] {
+            let step = scratch::step(memory, models, models, classes);
+            let pairs = models * models * (scratch::PAIR + step * scratch::PAIR_SAMPLE);
+            let values = 2 * models * step * classes * 32;
             assert!(step > 0 && pairs <= 500_000_000 && values <= 250_000_000, "{models} {classes}: {step}");
         }
-        assert_eq!((sums.step(1400, 1400, 10) % measures::GROUP, sums.step(9000, 9000, 10)), (0, 1));
+        assert_eq!(scratch::step(memory, 1400, 1400, 10) % measures::GROUP, 0);
+        assert_eq!(scratch::step(memory, 9000, 9000, 10), 1);
     }
 
     #[test]

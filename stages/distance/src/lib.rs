@@ -3,19 +3,19 @@
 //! that it takes no more than a given memory.
 
 mod budget;
-mod runs;
+mod side;
 
 use std::ops::Range;
 
 use anyhow::{Context, Result};
 use geometry::{Distances, GeometryError, Measure, Model};
 use kit::{Artifact, Job, Layout, Memory, TensorFile};
-use ndarray::{Array2, Array3, ArrayView2};
+use ndarray::{Array2, ArrayView2};
 use serde::Deserialize;
-use serde_json::json;
+use tiles::About;
 
 use budget::Budget;
-use runs::Side;
+use side::Side;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,19 +95,14 @@ pub fn run<S: Sums>(job: &Job, start: impl Fn(Measure, Pairs, Memory) -> Result<
         (runs::open(rows).context("input rows")?, runs::open(cols).context("input cols")?);
     let row_side = Side::new(&row_files, &split).context("input rows")?;
     let col_side = Side::new(&col_files, &split).context("input cols")?;
-    let (samples, classes) = row_side.models.first().context("input rows: no models to compare")?.dim();
+    let (samples, classes) = row_side.shape();
     let tile = Tile { is_symmetric: same(rows, cols), rows: &row_side, cols: &col_side };
     tile.check()?;
 
-    let (height, width) = (row_side.models.len(), col_side.models.len());
-    let metadata = json!({
-        "rows": row_side.members, "cols": col_side.members, "samples": samples, "measure": measure
-    });
-    let file = TensorFile::create(
-        job.output("tile")?,
-        Layout::new().f32s("distances", &[height, width]),
-        &metadata,
-    )?;
+    let (height, width) = (row_side.len(), col_side.len());
+    let about = About { rows: row_side.members(), cols: col_side.members(), samples, measure };
+    let file =
+        TensorFile::create(job.output("tile")?, Layout::new().f32s("distances", &[height, width]), &about)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build()?;
     let budget = Budget::new(memory, S::PAIR, [height, width], (samples, classes));
     let start = |pairs| start(measure, pairs, memory);
@@ -142,8 +137,7 @@ struct Block {
 impl Tile<'_> {
     /// Blocks of at most so many rows and columns; of a symmetric tile, those on the diagonal and above.
     fn blocks(&self, side: usize) -> impl Iterator<Item = Block> {
-        let (height, width, is_symmetric) =
-            (self.rows.models.len(), self.cols.models.len(), self.is_symmetric);
+        let (height, width, is_symmetric) = (self.rows.len(), self.cols.len(), self.is_symmetric);
         (0..height).step_by(side).flat_map(move |row| {
             let first = if is_symmetric { row } else { 0 };
             (first..width)
@@ -152,34 +146,28 @@ impl Tile<'_> {
         })
     }
 
-    /// Computes a block: from the files' mappings when all samples find room, else from copies of so many at a time.
+    /// Computes a block, so many samples at a time.
     fn distances<S: Sums>(
         &self,
         block: &Block,
         step: usize,
         start: impl Fn(Pairs) -> Result<S>,
     ) -> Result<Array2<f64>> {
-        let (rows, cols) = (&self.rows.models[block.rows.clone()], &self.cols.models[block.cols.clone()]);
         let is_half = self.is_symmetric && block.rows == block.cols;
         let mut sums = start(match is_half {
-            true => Pairs::Within(rows.len()),
-            false => Pairs::Between(rows.len(), cols.len()),
+            true => Pairs::Within(block.rows.len()),
+            false => Pairs::Between(block.rows.len(), block.cols.len()),
         })?;
-        let samples = self.rows.models[0].nrows();
-        if step >= samples {
-            sums.add(rows, cols).map_err(|error| self.explain(error, block))?;
-            return sums.mean();
-        }
+        let (samples, _) = self.rows.shape();
+        let (mut row_values, mut col_values) = (Vec::new(), Vec::new());
         for start in (0..samples).step_by(step) {
             let range = start..samples.min(start + step);
-            let rows = self.rows.read(block.rows.clone(), range.clone())?;
+            let rows = self.rows.read(block.rows.clone(), range.clone(), &mut row_values)?;
             // Those of a half are its rows.
-            let cols = if is_half {
-                Array3::default((0, 0, 0))
-            } else {
-                self.cols.read(block.cols.clone(), range)?
+            let cols = match is_half {
+                true => Vec::new(),
+                false => self.cols.read(block.cols.clone(), range, &mut col_values)?,
             };
-            let [rows, cols] = [&rows, &cols].map(|models| models.outer_iter().collect::<Vec<Model>>());
             sums.add(&rows, &cols).map_err(|error| self.explain(error, block))?;
         }
         sums.mean()
@@ -187,7 +175,7 @@ impl Tile<'_> {
 
     /// Writes a block to where it belongs, and what is on the other side of the diagonal.
     fn write(&self, block: &Block, distances: &Array2<f64>, file: &TensorFile) -> Result<()> {
-        let width = self.cols.models.len();
+        let width = self.cols.len();
         let lines = |first: usize, start: usize, distances: ArrayView2<f64>| -> Result<()> {
             let mut values = Vec::new();
             for (row, line) in (first..).zip(distances.rows()) {
@@ -206,13 +194,11 @@ impl Tile<'_> {
 
     /// Whether both sides have predictions of the same data.
     fn check(&self) -> Result<()> {
-        let (Some(row), Some(col)) = (self.rows.models.first(), self.cols.models.first()) else {
-            return Ok(());
-        };
-        if row.dim() == col.dim() {
+        let (expected, found) = (self.rows.shape(), self.cols.shape());
+        if found == expected {
             return Ok(());
         }
-        let error = GeometryError::Shape { side: "column", index: 0, found: col.dim(), expected: row.dim() };
+        let error = GeometryError::Shape { side: "column", index: 0, found, expected };
         Err(self.explain(error.into(), &Block { rows: 0..0, cols: 0..0 }))
     }
 
@@ -236,7 +222,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use kit::{Tensors, TensorsWriter};
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -315,25 +301,32 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         // More models than a block has rows, more samples than a step, neither a multiple of it.
-        let write = |seed: u64, checkpoints: usize| {
-            let wave = |i: usize| 0.5 + 0.4 * ((seed as usize + i * i) as f32 * 0.37).sin();
-            let values: Vec<f32> = (0..checkpoints * 37).flat_map(|i| [wave(i), 1.0 - wave(i)]).collect();
+        let write = |seed: u64, checkpoints: usize, [samples, classes]: [usize; 2]| {
+            let wave =
+                |i: usize| (0.5 + 0.4 * ((seed as usize + i * i) as f32 * 0.37).sin()) / classes as f32;
+            let values: Vec<f32> = (0..checkpoints * samples * classes).map(wave).collect();
             let path = folder.join(format!("predictions-{seed}"));
             TensorsWriter::new()
-                .f32s("test", &[checkpoints, 37, 2], &values)
+                .f32s("test", &[checkpoints, samples, classes], &values)
                 .write(&path, &json!({"network": {"seed": seed}}))
                 .unwrap();
             path
         };
-        let (one, other) = (write(1, 150), write(2, 7));
-        for measure in ["bhattacharyya", "kl", "euclidean"] {
+        for (measure, shape) in [
+            ("bhattacharyya", [150, 2]),
+            ("bhattacharyya", [37, 10]),
+            ("bhattacharyya", [3, 1_000]),
+            ("kl", [150, 2]),
+            ("euclidean", [37, 10]),
+        ] {
+            let (one, other) = (write(1, 150, shape), write(2, 7, shape));
             for (rows, cols) in [([&*one, &other], [&*one, &other]), ([&one, &other], [&other, &one])] {
                 let [much, little] = ["1G", "1K"].map(|memory| {
                     let params = json!({"split": "test", "measure": measure, "memory": memory});
                     run(&job(folder, &rows, &cols, params)).unwrap();
                     std::fs::read(folder.join("tile")).unwrap()
                 });
-                assert!(much == little, "{measure}");
+                assert!(much == little, "{measure} {shape:?}");
             }
         }
     }
@@ -365,6 +358,6 @@ mod tests {
     fn no_runs_are_no_tile() {
         let folder = tempfile::tempdir().unwrap();
         let error = run(&job(folder.path(), &[], &[], json!({"split": "test"}))).unwrap_err();
-        assert_eq!(error.to_string(), "input rows: no models to compare");
+        assert_eq!(format!("{error:#}"), "input rows: no models to compare");
     }
 }

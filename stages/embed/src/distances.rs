@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use anyhow::{Context, Result};
 use ndarray::Array2;
+use tiles::Tile;
 
 use crate::points::Points;
 use crate::sheet::Sheet;
-use crate::tile::Tile;
 
 /// Distances that are read from tiles where they are needed. With a second sheet a distance is the mean over the samples of
 /// both, (N d + N' d') / (N + N').
@@ -37,7 +37,7 @@ impl Distances {
     }
 
     /// How many samples the distances are means over.
-    pub fn samples(&self) -> i64 {
+    pub fn samples(&self) -> usize {
         self.sheet.samples + self.joint.as_ref().map_or(0, |joint| joint.samples)
     }
 

@@ -3,7 +3,6 @@
 mod distances;
 mod points;
 mod sheet;
-mod tile;
 mod weights;
 
 use std::collections::HashMap;
@@ -14,10 +13,10 @@ use ndarray::{Array2, Axis, concatenate};
 use serde::Deserialize;
 use spectral::{Inpca, Settings};
 use tables::{Column, Table};
+use tiles::Tile;
 
 use distances::Distances;
 use points::{Point, Points};
-use tile::Tile;
 
 /// Coordinates in the table of points: `pc1` to `pc10`.
 const COORDINATES: usize = 10;
@@ -136,9 +135,9 @@ fn coordinate_columns(coordinates: &Array2<f64>) -> impl Iterator<Item = Column>
 }
 
 /// A row a dimension.
-fn spectrum(embedding: &Inpca, points: usize, samples: i64) -> Result<Table> {
+fn spectrum(embedding: &Inpca, points: usize, samples: usize) -> Result<Table> {
     let dimensions = embedding.eigenvalues.len();
-    let count = i64::try_from(points)?;
+    let (count, samples) = (i64::try_from(points)?, i64::try_from(samples)?);
     Ok(Table::new(vec![
         Column::new("dimension".into(), (1_i64..).take(dimensions).collect::<Vec<_>>()),
         Column::new("eigenvalue".into(), embedding.eigenvalues.to_vec()),

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use anyhow::{Result, ensure};
 
-use crate::tile::{Member, Tile};
+use tiles::{Member, Tile};
 
 /// A model, or a trajectory as its run's only "checkpoint".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,8 +7,9 @@ use std::ops::Range;
 use anyhow::{Context, Result, bail, ensure};
 use ndarray::{Array2, ArrayViewMut2, s};
 
+use tiles::{Member, Tile};
+
 use crate::points::Points;
-use crate::tile::{Member, Tile};
 
 /// Tiles, and which of them has the distances between which runs.
 pub struct Sheet {
@@ -16,7 +17,7 @@ pub struct Sheet {
     /// The tile with run a in its rows and run b in its columns, if there is one \[a, b\].
     sources: Array2<Option<Number>>,
     /// How many samples the distances are means over.
-    pub samples: i64,
+    pub samples: usize,
 }
 
 /// A tile's number, of which there are many.
@@ -181,19 +182,17 @@ impl Sheet {
 impl Laid {
     fn new(tile: Tile, points: &Points) -> Result<Laid> {
         let starts = |side: &[Member]| -> Result<HashMap<usize, usize>> {
-            let mut start = 0;
-            side.iter()
-                .map(|Member { run, checkpoints }| {
+            tiles::places(side)
+                .map(|(run, place)| {
                     let number = points
                         .rank(run)
                         .with_context(|| format!("run {run} of tile {tile} is in none of the other tiles"))?;
-                    let length = points.runs()[number].points.len();
+                    let (checkpoints, length) = (place.len(), points.runs()[number].points.len());
                     ensure!(
-                        length == *checkpoints,
+                        length == checkpoints,
                         "run {run} has {checkpoints} checkpoints in tile {tile} and {length} in others"
                     );
-                    start += checkpoints;
-                    Ok((number, start - checkpoints))
+                    Ok((number, place.start))
                 })
                 .collect()
         };

@@ -9,10 +9,11 @@ mod tests;
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail, ensure};
-use kit::{Job, Tensors};
-use ndarray::{Array2, ArrayView2};
+use kit::Job;
+use ndarray::Array2;
 use serde::Deserialize;
 use tables::{Column, Table};
+use tiles::Tile;
 
 use design::Factor;
 use permanova::Explained;
@@ -31,30 +32,19 @@ struct Params {
     seed: u64,
 }
 
-/// What this stage reads of the metadata of distances.
-#[derive(Deserialize)]
-struct Tile {
-    rows: Vec<Member>,
-}
-
-#[derive(Deserialize)]
-struct Member {
-    run: String,
-}
-
 fn main() {
     kit::serve(run)
 }
 
 fn run(job: &Job) -> Result<()> {
     let Params { factors, square, permutations, dimensions, seed } = job.params()?;
-    let file = Tensors::open(&job.input("distances")?.path)?;
-    let members: Vec<String> = file.metadata::<Tile>()?.rows.into_iter().map(|member| member.run).collect();
-    let tensor = file.f64s("distances")?;
-    let distances =
-        ArrayView2::from_shape((members.len(), members.len()), tensor.values).with_context(|| {
-            format!("`distances` has the shape {:?} for {} configurations", tensor.shape, members.len())
-        })?;
+    let tile = Tile::new(job.input("distances")?)?;
+    ensure!(
+        tile.is_symmetric() && tile.about.rows.iter().all(|member| member.checkpoints == 1),
+        "tile {tile}: distances of whole trajectories among themselves are wanted"
+    );
+    let members: Vec<&str> = tile.about.rows.iter().map(|member| &*member.run).collect();
+    let distances = tile.distances()?;
     // The embedding's table has the columns of the configurations too.
     let table = Table::read(&job.input("points")?.path)?;
     let table = table.rows(&find(&table, &members)?)?;
@@ -72,7 +62,7 @@ fn run(job: &Job) -> Result<()> {
         factors.join(", "),
         members.len()
     );
-    let squared = if square { distances.mapv(|distance| distance * distance) } else { distances.to_owned() };
+    let squared = if square { distances.mapv_into(|distance| distance * distance) } else { distances };
     let mut random = fastrand::Rng::with_seed(seed);
     job.progress(0, 2, "analysis of variance");
     let analysis = permanova::permanova(squared.view(), &varying, permutations, &mut random);
@@ -112,11 +102,11 @@ fn run(job: &Job) -> Result<()> {
 }
 
 /// The row of each configuration.
-fn find(table: &Table, members: &[String]) -> Result<Vec<usize>> {
+fn find(table: &Table, members: &[&str]) -> Result<Vec<usize>> {
     let rows: HashMap<&str, usize> =
         table.values::<&str>("run")?.into_iter().enumerate().map(|(row, run)| (run, row)).collect();
-    let row = |member: &String| {
-        rows.get(&**member).copied().with_context(|| format!("the table of points has no run {member}"))
+    let row = |member: &&str| {
+        rows.get(member).copied().with_context(|| format!("the table of points has no run {member}"))
     };
     members.iter().map(row).collect()
 }

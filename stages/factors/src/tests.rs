@@ -17,7 +17,10 @@ fn job(folder: &Path, factors: Value) -> Job {
     let members: Vec<Value> = runs.iter().map(|run| json!({"run": run, "checkpoints": 1})).collect();
     TensorsWriter::new()
         .f64s("distances", &[12, 12], &distances)
-        .write(&folder.join("distances"), &json!({"rows": members, "cols": members}))
+        .write(
+            &folder.join("distances"),
+            &json!({"rows": members, "cols": members, "samples": 4, "measure": "bhattacharyya"}),
+        )
         .unwrap();
     // The table has them the other way round.
     let reversed = |values: Vec<f64>| values.into_iter().rev().collect::<Vec<_>>();

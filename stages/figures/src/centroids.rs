@@ -6,6 +6,7 @@ use anyhow::Result;
 use tables::Table;
 
 use crate::ink::{Ink, Mark, Spot};
+use crate::inpca::Spectrum;
 use crate::legend::{Entry, ROW, Sample, legend, rows};
 use crate::page::{HEAD, MARGIN, nothing, page, several};
 use crate::panel::{Axis, Panel, padded};
@@ -24,10 +25,10 @@ const CENTROIDS: [(&str, &str); 6] = [
 ];
 /// The panels: column of the table, name of the axis, whether it is logarithmic.
 const PANELS: [(&str, &str, bool); 4] = [
-    ("to_arithmetic", "distance to the arithmetic mean", true),
-    ("spread", "mean distance of the runs to the average", false),
+    ("to_arithmetic", "distance to the arithmetic mean (nats)", true),
+    ("spread", "mean distance of the runs to the average (nats)", false),
     ("own_progress", "progress of the average itself", false),
-    ("geodesic_distance", "distance of the average to the geodesic", false),
+    ("geodesic_distance", "distance of the average to the geodesic (nats)", false),
 ];
 const ACROSS: usize = 2;
 const PANEL: (f64, f64) = (540.0, 360.0);
@@ -37,11 +38,12 @@ const MARKED: usize = 3;
 /// Values of one average along progress.
 type Curve = Vec<(f64, f64)>;
 
-/// Draws the figure from a table of averages.
+/// Draws the figure from a table of averages and the spectrum of the InPCA, which has the number of samples.
 ///
 /// # Errors
 /// When the table lacks columns.
-pub fn draw(centroids: &Table, split: &str) -> Result<String> {
+pub fn draw(centroids: &Table, spectrum: &Table, split: &str) -> Result<String> {
+    let samples = Spectrum::of(spectrum)?.samples();
     let title = format!("Six averages of runs along progress{}", split_name(split));
     if centroids.height() == 0 {
         return nothing(&title, "No group has two trained runs: there is nothing to average.");
@@ -67,7 +69,7 @@ pub fn draw(centroids: &Table, split: &str) -> Result<String> {
     let height = below + ROW * rows(width - 2.0 * MARGIN, &entries)? as f64 + MARGIN;
     let caption = format!(
         "{} in {} of one architecture and optimizer, averaged within groups; curves: means over groups; a run is \
-         held where it ended",
+         held where it ended; {samples}",
         several(averaged as usize, "trained run"),
         several(groups.len(), "group")
     );
@@ -147,17 +149,17 @@ mod tests {
     #[test]
     fn the_figure_says_what_it_shows() {
         let centroids = sample::centroids(&["fc", "vit"]);
-        let svg = draw(&centroids, "train").unwrap();
+        let svg = draw(&centroids, &sample::spectrum(&[1.0]), "train").unwrap();
         let mut texts = vec![
             "Six averages of runs along progress, train set",
             "24 trained runs in 6 groups of one architecture and optimizer, averaged within groups; curves: means over \
-             groups; a run is held where it ended",
+             groups; a run is held where it ended; N = 1,000 samples",
             "progress of the runs",
         ];
         texts.extend(PANELS.map(|(_, name, _)| name));
         texts.extend(CENTROIDS.map(|(_, name)| name));
         sample::check(&svg, &texts);
-        assert_eq!(svg, draw(&centroids, "train").unwrap());
+        assert_eq!(svg, draw(&centroids, &sample::spectrum(&[1.0]), "train").unwrap());
     }
 
     #[test]
@@ -170,13 +172,14 @@ mod tests {
     fn averages_that_coincide_can_be_drawn() {
         let centroids = sample::centroids(&["fc"]);
         let arithmetic: Vec<usize> = (0..centroids.height()).step_by(CENTROIDS.len()).collect();
-        let svg = draw(&centroids.rows(&arithmetic).unwrap(), "train").unwrap();
+        let svg = draw(&centroids.rows(&arithmetic).unwrap(), &sample::spectrum(&[1.0]), "train").unwrap();
         assert!(!svg.contains("NaN") && !svg.contains("\ngeometric mean\n"));
     }
 
     #[test]
     fn single_runs_make_a_page_that_says_so() {
-        let svg = draw(&sample::centroids(&["fc"]).rows(&[]).unwrap(), "train").unwrap();
+        let svg =
+            draw(&sample::centroids(&["fc"]).rows(&[]).unwrap(), &sample::spectrum(&[1.0]), "train").unwrap();
         assert!(svg.contains("No group has two trained runs: there is nothing to average."));
     }
 }

@@ -19,8 +19,8 @@ const BELOW: f64 = 42.0;
 const STRIP: f64 = 8.0;
 /// Shades between cosines of 0 and 1.
 const SHADES: usize = 100;
-/// Rows this high, in pixels, have names.
-const READABLE: f64 = 10.0;
+/// Rows this high, in pixels, have names; of lower ones each architecture has one.
+const READABLE: f64 = 13.0;
 
 /// The groups whose tangents at one end are compared.
 #[derive(Debug, Default, PartialEq)]
@@ -52,7 +52,11 @@ impl Cosines {
         let rows: Vec<usize> = (0..ends.len()).filter(|&row| ends[row] == end).collect();
         let of_group: BTreeMap<&(String, String), usize> =
             rows.iter().map(|&row| (&group[row], row)).collect();
-        let places: BTreeMap<_, usize> = of_group.keys().enumerate().map(|(i, name)| (*name, i)).collect();
+        let mut of_group: Vec<(&(String, String), usize)> = of_group.into_iter().collect();
+        // Stable: optimizers stay in their order.
+        of_group.sort_by(|((one, _), _), ((other, _), _)| palette::compare(one, other));
+        let places: BTreeMap<_, usize> =
+            of_group.iter().enumerate().map(|(i, (name, _))| (*name, i)).collect();
         let mut between = vec![vec![None; places.len()]; places.len()];
         for &row in &rows {
             if let Some(&place) = places.get(&other[row]) {
@@ -60,10 +64,10 @@ impl Cosines {
             }
         }
         Ok(Cosines {
-            groups: of_group.keys().map(|name| (*name).clone()).collect(),
+            groups: of_group.iter().map(|(name, _)| (*name).clone()).collect(),
             between,
-            geodesic: of_group.values().map(|&row| along[row]).collect(),
-            runs: of_group.values().map(|&row| runs[row] as usize).sum(),
+            geodesic: of_group.iter().map(|&(_, row)| along[row]).collect(),
+            runs: of_group.iter().map(|&(_, row)| runs[row] as usize).sum(),
         })
     }
 
@@ -96,9 +100,12 @@ impl Cosines {
             let colour = palette.colour(arch);
             ink.block((left, y), (left + strip, y + down - 0.8), colour)?;
             ink.block((x, foot + 2.0), (x + across - 0.8, foot + 2.0 + strip), colour)?;
+            let letters = Letters::new(style::TICK, style::INK);
+            let own = self.groups.iter().filter(|(other, _)| other == arch).count();
             if down >= READABLE {
-                let letters = Letters::new(style::TICK, style::INK);
                 ink.text(&format!("{arch}, {optimizer}"), (from.0, y + down / 2.0), letters)?;
+            } else if down * own as f64 >= READABLE && (i == 0 || self.groups[i - 1].0 != *arch) {
+                ink.text(arch, (from.0, y + down * own as f64 / 2.0), letters)?;
             }
             for (column, value) in self.between[i].iter().enumerate() {
                 cell(column as f64, i, *value)?;

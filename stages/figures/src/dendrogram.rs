@@ -5,6 +5,7 @@ use plotters::prelude::RGBColor;
 use tables::Table;
 
 use crate::ink::{Ink, Letters, Spot};
+use crate::inpca::Spectrum;
 use crate::legend::{Entry, ROW, Sample, legend, rows};
 use crate::page::{HEAD, MARGIN, page, several};
 use crate::panel::{Axis, BELOW, LEFT, Panel};
@@ -49,16 +50,30 @@ impl Column {
     }
 }
 
-/// Draws the figure from a table of configurations and their merges.
+/// What the figure is drawn from.
+pub struct Tables {
+    /// Configurations.
+    pub configurations: Table,
+    /// Their merges.
+    pub linkage: Table,
+    /// The spectrum of the InPCA, which has the number of samples.
+    pub spectrum: Table,
+    /// How each run ended: all architectures, trained or not, decide their colours.
+    pub runs: Table,
+}
+
+/// Draws the figure.
 ///
 /// # Errors
 /// When a table lacks columns, has no configuration, or the merges make no tree.
-pub fn draw(configurations: &Table, linkage: &Table, split: &str) -> Result<String> {
+pub fn draw(tables: &Tables, split: &str) -> Result<String> {
+    let Tables { configurations, linkage, spectrum, runs } = tables;
+    let samples = Spectrum::of(spectrum)?.samples();
     ensure!(
         configurations.height() > 0,
         "no configuration was trained: the table of configurations has no row"
     );
-    let columns = columns(configurations)?;
+    let columns = columns(configurations, runs)?;
     let arch = &columns[0];
     let tree = Tree::of(linkage, &configurations.values::<i64>("leaf")?, &arch.cells)?;
     let leaves = tree.leaves.len();
@@ -74,7 +89,7 @@ pub fn draw(configurations: &Table, linkage: &Table, split: &str) -> Result<Stri
     let runs: f64 = numbers(configurations, "runs")?.iter().sum();
     let title = format!("Tree of the distances between trajectories{}", split_name(split));
     let caption = format!(
-        "{}, each the mean of its trained runs ({} in all); complete linkage; a branch has the colour of its \
+        "{}, each the mean of its trained runs ({} in all); {samples}; complete linkage; a branch has the colour of its \
          architecture while it holds one only",
         several(leaves, "configuration"),
         several(runs as usize, "run")
@@ -88,7 +103,7 @@ pub fn draw(configurations: &Table, linkage: &Table, split: &str) -> Result<Stri
         // The panel's room for labels at its left is not needed.
         let (from, to) = ((x - LEFT + 8.0, top), (WIDTH - MARGIN, bottom + BELOW));
         let high = if tree.height() > 0.0 { 1.03 * tree.height() } else { 1.0 };
-        let x = Axis::new("distance between trajectories at which branches merge", 0.0..high);
+        let x = Axis::new("distance between trajectories at which branches merge (nats)", 0.0..high);
         let panel = Panel::new(ink, from, to, &x, &Axis::new("", 0.0..leaves as f64).bare())?;
         branches(ink, &panel, &tree, arch)?;
         legend(ink, (MARGIN, bottom + BELOW + ROW / 2.0), WIDTH - 2.0 * MARGIN, &entries)
@@ -96,12 +111,13 @@ pub fn draw(configurations: &Table, linkage: &Table, split: &str) -> Result<Stri
 }
 
 /// The columns that there are: networks of others may lack some, but not the first.
-fn columns(configurations: &Table) -> Result<Vec<Column>> {
+fn columns(configurations: &Table, runs: &Table) -> Result<Vec<Column>> {
+    let archs = texts(runs, "arch")?;
+    let palette = Palette::of(archs.iter().map(String::as_str));
     let is_there = |name: &str| configurations.columns().iter().any(|column| column.name() == name);
     let column = |(name, words, width): (&str, &'static str, f64)| {
         let cells = texts(configurations, name)?;
         let values = distinct(&cells);
-        let palette = Palette::of(values.iter().copied());
         let ordered = values.iter().all(|value| value.parse::<f64>().is_ok());
         let colours = values
             .iter()
@@ -169,17 +185,22 @@ mod tests {
     use super::*;
     use crate::sample;
 
+    fn tables(configurations: Table, leaves: i64) -> Tables {
+        let runs = Table::new(vec![configurations.columns()[0].clone()]).unwrap();
+        Tables { configurations, linkage: sample::linkage(leaves), spectrum: sample::spectrum(&[1.0]), runs }
+    }
+
     #[test]
     fn the_figure_says_what_it_shows() {
-        let (configurations, linkage) = (sample::configurations(&["fc", "vit"]), sample::linkage(6));
-        let svg = draw(&configurations, &linkage, "train").unwrap();
+        let tables = tables(sample::configurations(&["fc", "vit"]), 6);
+        let svg = draw(&tables, "train").unwrap();
         sample::check(
             &svg,
             &[
                 "Tree of the distances between trajectories, train set",
-                "6 configurations, each the mean of its trained runs (12 runs in all); complete linkage; a branch \
+                "6 configurations, each the mean of its trained runs (12 runs in all); N = 1,000 samples; complete linkage; a branch \
                  has the colour of its architecture while it holds one only",
-                "distance between trajectories at which branches merge",
+                "distance between trajectories at which branches merge (nats)",
                 "architecture",
                 "fc",
                 "vit",
@@ -195,14 +216,14 @@ mod tests {
                 "no",
             ],
         );
-        assert_eq!(svg, draw(&configurations, &linkage, "train").unwrap());
+        assert_eq!(svg, draw(&tables, "train").unwrap());
     }
 
     #[test]
     fn a_column_that_networks_do_not_have_is_left_out() {
         let all = sample::configurations(&["fc", "vit"]);
         let some = all.columns().iter().filter(|column| column.name() != "augment").cloned().collect();
-        let svg = draw(&Table::new(some).unwrap(), &sample::linkage(6), "train").unwrap();
+        let svg = draw(&tables(Table::new(some).unwrap(), 6), "train").unwrap();
         assert!(svg.contains("decay") && !svg.contains("augmented"));
     }
 
@@ -210,7 +231,7 @@ mod tests {
     fn many_leaves_have_a_legend_in_place_of_text() {
         let names: Vec<String> = (0..134).map(|i| format!("net-{i:03}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let svg = draw(&sample::configurations(&names), &sample::linkage(402), "train").unwrap();
+        let svg = draw(&tables(sample::configurations(&names), 402), "train").unwrap();
         for name in ["net-000", "net-133", "adam", "0.1"] {
             assert_eq!(svg.matches(&format!(">\n{name}\n</text>")).count(), 1, "{name}");
         }
@@ -219,13 +240,13 @@ mod tests {
     #[test]
     fn a_single_configuration_can_be_drawn() {
         let configurations = sample::configurations(&["fc"]).rows(&[2]).unwrap();
-        assert!(draw(&configurations, &sample::linkage(1), "train").is_ok());
+        assert!(draw(&tables(configurations, 1), "train").is_ok());
     }
 
     #[test]
     fn a_table_without_configurations_is_told() {
         let none = sample::configurations(&["fc"]).rows(&[]).unwrap();
-        let message = draw(&none, &sample::linkage(1), "train").unwrap_err().to_string();
+        let message = draw(&tables(none, 1), "train").unwrap_err().to_string();
         assert_eq!(message, "no configuration was trained: the table of configurations has no row");
     }
 }

@@ -61,6 +61,13 @@ pub fn draw(points: &Table, spectrum: &Table, split: &str) -> Result<String> {
 pub fn entries(runs: &Runs, spectra: &[&Spectrum], dimensions: usize) -> Vec<Entry> {
     let mut entries = vec![(Sample::Heading, "Architecture".to_owned())];
     entries.extend(runs.palette.entries().map(|(name, colour)| (Sample::Trace(colour), name.to_owned())));
+    entries.extend(frame_entries(runs, spectra, dimensions));
+    entries
+}
+
+/// The part of the legend that is not of trajectories: the geodesic and its ends, time-like dimensions.
+pub fn frame_entries(runs: &Runs, spectra: &[&Spectrum], dimensions: usize) -> Vec<Entry> {
+    let mut entries = Vec::new();
     if !runs.geodesic.is_empty() {
         entries.push((Sample::Line(style::GEODESIC, 2.0), "geodesic".to_owned()));
         for ((mark, radius, fill, outline), words) in [(IGNORANCE, "P0, ignorance"), (TRUTH, "P*, truth")] {

@@ -5,6 +5,7 @@ use plotters::prelude::RGBColor;
 use tables::Table;
 
 use crate::ink::{Ink, Letters, Spot};
+use crate::inpca::Spectrum;
 use crate::legend::{Entry, ROW, Sample, legend};
 use crate::page::{HEAD, MARGIN, page, several};
 use crate::panel::{Axis, BELOW, LEFT, Panel};
@@ -33,10 +34,12 @@ struct Split {
     forest_r2: Option<f64>,
     /// How many configurations there were: all degrees of freedom and one.
     configurations: Option<usize>,
+    /// `N = 1,000 samples`.
+    samples: String,
 }
 
 impl Split {
-    fn of(table: &Table, name: &'static str, colour: RGBColor) -> Result<Split> {
+    fn of((table, spectrum): (&Table, &Table), name: &'static str, colour: RGBColor) -> Result<Split> {
         let numbers = |column| table.optional::<f64>(column);
         let factors = table.values::<&str>("factor")?;
         let freedom = numbers("freedom")?;
@@ -54,6 +57,7 @@ impl Split {
             importance_p: numbers("importance_p")?,
             forest_r2: numbers("forest_r2")?.first().copied().flatten(),
             configurations,
+            samples: Spectrum::of(spectrum)?.samples(),
         })
     }
 
@@ -76,11 +80,12 @@ enum Measure {
     Importance,
 }
 
-/// Draws the figure from the factors of train and test trajectories.
+/// Draws the figure from the factors of train and test trajectories, each with the spectrum of the InPCA, which has the number
+/// of samples.
 ///
 /// # Errors
 /// When a table lacks columns, or has no row.
-pub fn draw(train: &Table, test: &Table) -> Result<String> {
+pub fn draw(train: (&Table, &Table), test: (&Table, &Table)) -> Result<String> {
     let splits = [Split::of(train, "train", style::SPLITS[0])?, Split::of(test, "test", style::SPLITS[1])?];
     let mut names: Vec<&str> = splits[0].factors.iter().map(String::as_str).collect();
     let further = splits[1].factors.iter().map(String::as_str);
@@ -96,7 +101,8 @@ pub fn draw(train: &Table, test: &Table) -> Result<String> {
     let splits_say = splits.iter().map(|split| {
         let configurations = split.configurations.map(|number| several(number, "configuration"));
         let forests = split.forest_r2.map(|r2| format!("R\u{b2} of the forests {r2:.2}"));
-        let both: Vec<String> = configurations.into_iter().chain(forests).collect();
+        let both: Vec<String> =
+            configurations.into_iter().chain([split.samples.clone()]).chain(forests).collect();
         format!("{}: {}", split.name, both.join(", "))
     });
     let caption = format!(
@@ -188,13 +194,14 @@ mod tests {
     #[test]
     fn the_figure_says_what_it_shows() {
         let (train, test) = (sample::factors(&["arch", "batch"]), sample::factors(&["arch", "optimizer"]));
-        let svg = draw(&train, &test).unwrap();
+        let spectrum = sample::spectrum(&[1.0]);
+        let svg = draw((&train, &spectrum), (&test, &spectrum)).unwrap();
         sample::check(
             &svg,
             &[
                 "How much each factor explains of the distances between trajectories",
-                "train: 30 configurations, R\u{b2} of the forests 0.80; test: 30 configurations, R\u{b2} of the forests \
-                 0.80; p by permutation; importance: growth of the forests' error, \u{b1} standard deviation",
+                "train: 30 configurations, N = 1,000 samples, R\u{b2} of the forests 0.80; test: 30 configurations, N = 1,000 \
+                 samples, R\u{b2} of the forests 0.80; p by permutation; importance: growth of the forests' error, \u{b1} standard deviation",
                 "architecture",
                 "batch size",
                 "optimizer",
@@ -209,13 +216,14 @@ mod tests {
             ],
         );
         assert_eq!(svg.matches("\noptimizer\n").count(), 1);
-        assert_eq!(svg, draw(&train, &test).unwrap());
+        assert_eq!(svg, draw((&train, &spectrum), (&test, &spectrum)).unwrap());
     }
 
     #[test]
     fn an_empty_table_is_told() {
         let factors = sample::factors(&["arch"]);
-        let message = draw(&factors, &factors.rows(&[]).unwrap()).unwrap_err().to_string();
+        let (none, spectrum) = (factors.rows(&[]).unwrap(), sample::spectrum(&[1.0]));
+        let message = draw((&factors, &spectrum), (&none, &spectrum)).unwrap_err().to_string();
         assert_eq!(message, "the table of factors (test) has no row");
     }
 }

@@ -5,6 +5,7 @@ use tables::Table;
 
 use crate::curves::{Point, mean, rising};
 use crate::ink::{Ink, Spot};
+use crate::inpca::Spectrum;
 use crate::legend::{Entry, ROW, Sample, legend, rows};
 use crate::page::{HEAD, MARGIN, page};
 use crate::panel::{Axis, Panel, padded};
@@ -19,11 +20,12 @@ const ACROSS: usize = 3;
 /// Places between progress 0 and 1 at which the runs of an architecture are averaged.
 const STEPS: usize = 100;
 
-/// Draws the figure from a table of models.
+/// Draws the figure from a table of models and the spectrum of their InPCA, which has the number of samples.
 ///
 /// # Errors
 /// When the table lacks columns, or has no run.
-pub fn draw(models: &Table, split: &str) -> Result<String> {
+pub fn draw(models: &Table, spectrum: &Table, split: &str) -> Result<String> {
+    let samples = Spectrum::of(spectrum)?.samples();
     let runs = Runs::of(models)?;
     let (progress, distance) =
         (runs.numbers(models, "progress")?, runs.numbers(models, "geodesic_distance")?);
@@ -41,12 +43,13 @@ pub fn draw(models: &Table, split: &str) -> Result<String> {
     let height = below + ROW * rows(width - 2.0 * MARGIN, &entries)? as f64 + MARGIN;
     let title = format!("Distance to the geodesic from ignorance to truth{}", split_name(split));
     let caption = format!(
-        "{}; thin: a run; bold: mean of an architecture, as far as half of its runs get",
+        "{}; {samples}; thin: a run; bold: mean of an architecture, as far as half of its runs get",
         runs.summary(models)?
     );
     page((width, height), &title, &caption, |ink| {
         let x = Axis::new("progress along the geodesic", padded([0.0, 1.0]));
-        let y = Axis::new("distance to the geodesic", 0.0..padded(all.iter().map(|point| point.1)).end);
+        let y =
+            Axis::new("distance to the geodesic (nats)", 0.0..padded(all.iter().map(|point| point.1)).end);
         for (i, optimizer) in optimizers.iter().enumerate() {
             let from = (MARGIN + (i % ACROSS) as f64 * PANEL.0, top + (i / ACROSS) as f64 * PANEL.1);
             let to = (from.0 + PANEL.0 - 14.0, from.1 + PANEL.1 - 20.0);
@@ -97,23 +100,23 @@ mod tests {
     #[test]
     fn the_figure_says_what_it_shows() {
         let models = sample::models(&["fc", "vit"]);
-        let svg = draw(&models, "test").unwrap();
+        let svg = draw(&models, &sample::spectrum(&[1.0]), "test").unwrap();
         sample::check(
             &svg,
             &[
                 "Distance to the geodesic from ignorance to truth, test set",
-                "12 runs of 2 architectures, 1 of them untrained, 132 checkpoints; thin: a run; bold: mean of an \
+                "12 runs of 2 architectures, 1 of them untrained, 132 checkpoints; N = 1,000 samples; thin: a run; bold: mean of an \
                  architecture, as far as half of its runs get",
                 "adam",
                 "nesterov",
                 "sgd",
-                "distance to the geodesic",
+                "distance to the geodesic (nats)",
                 "progress along the geodesic",
                 "Architecture",
                 "fc",
                 "vit",
             ],
         );
-        assert_eq!(svg, draw(&models, "test").unwrap());
+        assert_eq!(svg, draw(&models, &sample::spectrum(&[1.0]), "test").unwrap());
     }
 }

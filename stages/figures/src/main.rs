@@ -17,8 +17,10 @@ mod panel;
 mod runs;
 #[cfg(test)]
 mod sample;
+mod sloppy;
 mod spectrum;
 mod speed;
+mod starts;
 mod style;
 mod tangents;
 mod trajectories;
@@ -76,10 +78,24 @@ enum Figure {
         #[serde(default)]
         split: String,
     },
-    /// Where and when models leave the manifold.
+    /// Eigenvalues of sloppy and other data, and explained stress of their networks.
+    Sloppy {
+        #[serde(default)]
+        split: String,
+    },
+    /// Trajectories from other starts, and how near they come to the ordinary ones.
+    Starts {
+        #[serde(default)]
+        split: String,
+    },
+    /// Where and when models leave the manifold, and which runs are left out.
     Outliers {
         #[serde(default)]
         split: String,
+        /// The distance to truth over which a model has left the manifold.
+        far: f64,
+        /// The largest final train error of a run that counts as trained.
+        untrained: f64,
     },
 }
 
@@ -102,15 +118,28 @@ fn draw(figure: &Figure, job: &Job) -> Result<String> {
     match figure {
         Figure::Embedding { split } => embedding::draw(&table("points")?, &table("spectrum")?, split),
         Figure::Spectrum {} => spectrum::draw(&table("train")?, &table("test")?),
-        Figure::Trajectories { split } => trajectories::draw(&table("points")?, &table("spectrum")?, split),
-        Figure::Dendrogram { split } => {
-            dendrogram::draw(&table("configurations")?, &table("linkage")?, split)
+        Figure::Trajectories { split } => {
+            trajectories::draw(&table("points")?, &table("spectrum")?, &table("runs")?, split)
         }
-        Figure::Speed { split } => speed::draw(&table("models")?, split),
-        Figure::GeodesicDistance { split } => geodesic_distance::draw(&table("models")?, split),
-        Figure::Tube { split } => tube::draw(&table("tube")?, split),
-        Figure::Factors {} => factors::draw(&table("train")?, &table("test")?),
-        Figure::Centroids { split } => centroids::draw(&table("centroids")?, split),
+        Figure::Dendrogram { split } => {
+            let tables = dendrogram::Tables {
+                configurations: table("configurations")?,
+                linkage: table("linkage")?,
+                spectrum: table("spectrum")?,
+                runs: table("runs")?,
+            };
+            dendrogram::draw(&tables, split)
+        }
+        Figure::Speed { split } => speed::draw(&table("models")?, &table("spectrum")?, split),
+        Figure::GeodesicDistance { split } => {
+            geodesic_distance::draw(&table("models")?, &table("spectrum")?, split)
+        }
+        Figure::Tube { split } => tube::draw(&table("tube")?, &table("spectrum")?, &table("runs")?, split),
+        Figure::Factors {} => factors::draw(
+            (&table("train")?, &table("train-spectrum")?),
+            (&table("test")?, &table("test-spectrum")?),
+        ),
+        Figure::Centroids { split } => centroids::draw(&table("centroids")?, &table("spectrum")?, split),
         Figure::Tangents { split } => {
             let tables = tangents::Tables {
                 four: table("four")?,
@@ -121,7 +150,18 @@ fn draw(figure: &Figure, job: &Job) -> Result<String> {
             };
             tangents::draw(&tables, split)
         }
-        Figure::Outliers { split } => outliers::draw(&table("points")?, &table("spectrum")?, split),
+        Figure::Sloppy { split } => {
+            sloppy::draw(&sloppy::read(job.inputs("data")?, job.inputs("spectra")?)?, split)
+        }
+        Figure::Starts { split } => starts::draw(&table("points")?, &table("spectrum")?, split),
+        Figure::Outliers { split, far, untrained } => {
+            let tables = outliers::Tables {
+                points: table("points")?,
+                spectrum: table("spectrum")?,
+                runs: table("runs")?,
+            };
+            outliers::draw(&tables, *far, *untrained, split)
+        }
     }
 }
 
@@ -142,11 +182,14 @@ mod tests {
             "tube",
             "centroids",
             "tangents",
-            "outliers",
+            "sloppy",
+            "starts",
         ] {
             assert!(figure(json!({"figure": name, "split": "train"})).is_ok(), "{name}");
             assert!(figure(json!({"figure": name})).is_ok(), "{name} without a split");
         }
+        let outliers = json!({"figure": "outliers", "split": "train", "far": 2, "untrained": 0.1});
+        assert!(figure(outliers).is_ok());
         assert!(figure(json!({"figure": "spectrum"})).is_ok());
         assert!(figure(json!({"figure": "factors"})).is_ok());
         assert!(figure(json!({"figure": "embedding", "split": "test"})).is_ok());

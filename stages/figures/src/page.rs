@@ -37,13 +37,30 @@ pub fn page(
         area.fill(&style::PAPER)?;
         let ink = Ink::new(area.clone());
         ink.text(title, (MARGIN, 30.0), Letters::new(style::TITLE, style::INK).bold())?;
-        ink.text(caption, (MARGIN, 56.0), Letters::new(style::CAPTION, style::MUTED))?;
+        let letters = Letters::new(style::CAPTION, style::MUTED);
+        for (i, line) in wrapped(caption, width - 2.0 * MARGIN, letters)?.into_iter().enumerate() {
+            ink.text(&line, (MARGIN, 53.0 + 17.0 * i as f64), letters)?;
+        }
         draw(&ink)?;
         area.present()?;
     }
     // plotters' own first line knows neither the scale nor the fonts.
     let (_, elements) = drawn.split_once('\n').context("plotters drew nothing")?;
     Ok(format!("{}{elements}", opening(width, height, title)))
+}
+
+/// A caption in lines of so many pixels, broken after semicolons.
+fn wrapped(caption: &str, width: f64, letters: Letters) -> Result<Vec<String>> {
+    let mut lines: Vec<String> = Vec::new();
+    for piece in caption.split_inclusive("; ") {
+        match lines.last_mut() {
+            Some(line) if letters.width(&format!("{line}{}", piece.trim_end()))? <= width => {
+                line.push_str(piece)
+            }
+            _ => lines.push(piece.to_owned()),
+        }
+    }
+    Ok(lines.iter().map(|line| line.trim_end().to_owned()).collect())
 }
 
 /// A page that says why there is nothing to draw.
@@ -155,6 +172,17 @@ mod tests {
         let svg = plain(|_| Ok(()));
         assert!(svg.contains("<title>Title &amp; &lt;all></title>"));
         assert_eq!(svg.matches("@font-face").count(), 2);
+    }
+
+    #[test]
+    fn long_captions_are_broken_after_semicolons() {
+        let lines = |width| {
+            wrapped("two runs; N = 5; a line is a run", width, Letters::new(13.0, style::INK)).unwrap()
+        };
+        assert_eq!(lines(500.0), ["two runs; N = 5; a line is a run"]);
+        assert_eq!(lines(130.0), ["two runs; N = 5;", "a line is a run"]);
+        assert_eq!(lines(1.0).len(), 3);
+        assert!(wrapped("", 1.0, Letters::new(13.0, style::INK)).unwrap().is_empty());
     }
 
     #[test]

@@ -76,12 +76,7 @@ fn stress(ink: &Ink, from: Spot, to: Spot, spectra: &[(&str, Spectrum)], dimensi
         ink.line(&[(at.0, panel.to.1), at], style::MUTED, 0.8, 0.8)?;
     }
     for ((_, spectrum), colour) in spectra.iter().zip(style::SPLITS) {
-        let values = std::iter::once(0.0).chain(spectrum.stress.iter().copied());
-        let spots: Vec<Spot> = values.enumerate().map(|(i, stress)| panel.at(i as f64, stress)).collect();
-        ink.line(&spots, colour, 0.8, 1.4)?;
-        for &spot in &spots[1..] {
-            ink.dot(spot, 2.4, colour, 1.0)?;
-        }
+        curve(ink, &panel, spectrum, colour)?;
     }
     for (dimension, stress) in PUBLISHED {
         ink.mark(Mark::Diamond, panel.at(dimension as f64, stress), 4.0, style::PAPER, style::INK)?;
@@ -90,6 +85,17 @@ fn stress(ink: &Ink, from: Spot, to: Spot, spectra: &[(&str, Spectrum)], dimensi
     let at = panel.at(dimensions.max(50) as f64 * 0.26, 0.08);
     ink.mark(Mark::Diamond, at, 4.0, style::PAPER, style::INK)?;
     ink.text(words, (at.0 + 12.0, at.1), small)
+}
+
+/// Draws the stress that the first dimensions explain, from none on.
+///
+/// # Errors
+/// When plotters cannot draw.
+pub fn curve(ink: &Ink, panel: &Panel, spectrum: &Spectrum, colour: RGBColor) -> Result<()> {
+    let values = std::iter::once(0.0).chain(spectrum.stress.iter().copied());
+    let spots: Vec<Spot> = values.enumerate().map(|(i, stress)| panel.at(i as f64, stress)).collect();
+    ink.line(&spots, colour, 0.8, 1.4)?;
+    spots[1..].iter().try_for_each(|&spot| ink.dot(spot, 2.4, colour, 1.0))
 }
 
 fn eigenvalues(
@@ -106,7 +112,7 @@ fn eigenvalues(
     // Numerical zeros far below the rest would leave it no room.
     let low = low.max(high * 1e-9).min(high);
     let x = Axis::new("dimension", 0.0..dimensions as f64 + 1.5);
-    let y = Axis::new("|eigenvalue|", low / 2.0..high * 2.0);
+    let y = Axis::new("|eigenvalue| (nats)", low / 2.0..high * 2.0);
     let panel = Panel::logarithmic(ink, from, to, &x, &y)?;
     for ((_, spectrum), colour) in spectra.iter().zip(style::SPLITS) {
         for (i, value) in spectrum.eigenvalues.iter().enumerate().filter(|(_, value)| value.abs() >= low) {
@@ -132,7 +138,7 @@ mod tests {
             &[
                 "train: N = 1,000 samples, M = 152 models; test: N = 1,000 samples, M = 152 models",
                 "explained stress",
-                "|eigenvalue|",
+                "|eigenvalue| (nats)",
                 "train: 1.000 with 3 dimensions",
                 "test",
                 "train, positive",

@@ -1,19 +1,27 @@
-//! Figure: progress against epoch, architectures named with their number of parameters.
+//! Figure: progress against epoch, architectures named with their number of parameters. Where an architecture comes in several
+//! sizes, each has a panel of its own: larger is faster.
 
 use anyhow::Result;
 use tables::Table;
 
 use crate::curves::{interpolated, quantile};
 use crate::ink::{Ink, Letters, Spot};
+use crate::inpca::Spectrum;
 use crate::page::{HEAD, MARGIN, magnitude, page};
 use crate::panel::{Axis, Panel};
 use crate::runs::{Runs, split_name};
 use crate::style;
 
+/// The page of a single panel, in pixels.
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 600.0;
-/// Pixels at the right for the names of curves.
+/// Pixels at its right for the names of curves.
 const NAMES: f64 = 240.0;
+/// One of several panels with its labels, in pixels, and how many stand in a row.
+const PANEL: (f64, f64) = (420.0, 360.0);
+const ACROSS: usize = 3;
+/// Progress at which sizes are compared.
+const HALF: f64 = 0.5;
 /// Epochs at which the runs of an architecture are averaged.
 const STEPS: usize = 240;
 /// The band holds the runs between these quantiles.
@@ -26,6 +34,16 @@ struct Curve {
     points: Vec<Moment>,
 }
 
+impl Curve {
+    /// The architecture with its number of parameters.
+    fn words(&self) -> String {
+        match self.parameters {
+            Some(parameters) => format!("{}, {} parameters", self.arch, magnitude(parameters)),
+            None => self.arch.clone(),
+        }
+    }
+}
+
 /// All runs at one epoch.
 struct Moment {
     epoch: f64,
@@ -34,37 +52,93 @@ struct Moment {
     high: f64,
 }
 
-/// Draws the figure from a table of models.
+/// Draws the figure from a table of models and the spectrum of their InPCA, which has the number of samples.
 ///
 /// # Errors
 /// When the table lacks columns, or has no run.
-pub fn draw(models: &Table, split: &str) -> Result<String> {
+pub fn draw(models: &Table, spectrum: &Table, split: &str) -> Result<String> {
+    let samples = Spectrum::of(spectrum)?.samples();
     let runs = Runs::of(models)?;
     let curves = curves(models, &runs)?;
     let title = format!("Progress from ignorance to truth{}", split_name(split));
     let caption = format!(
-        "{}; lines: mean of an architecture's runs; bands: from their 10 % to their 90 % quantile",
+        "{}; {samples}; lines: mean of an architecture's runs; bands: from their 10 % to their 90 % quantile",
         runs.summary(models)?
     );
-    page((WIDTH, HEIGHT), &title, &caption, |ink| {
-        let points = || curves.iter().flat_map(|curve| &curve.points);
-        let end = points().map(|point| point.epoch).fold(0.0, f64::max);
-        let x = Axis::new("epoch", 0.0..if end > 0.0 { end } else { 1.0 });
-        let y = Axis::new("progress along the geodesic", 0.0..1.02);
-        let panel = Panel::new(ink, (MARGIN, HEAD - 10.0), (WIDTH - NAMES, HEIGHT - 14.0), &x, &y)?;
-        for curve in &curves {
-            let upper = curve.points.iter().map(|point| panel.at(point.epoch, point.high));
-            let lower = curve.points.iter().rev().map(|point| panel.at(point.epoch, point.low));
-            let corners: Vec<Spot> = upper.chain(lower).collect();
-            ink.fill(&corners, runs.palette.colour(&curve.arch), 0.14)?;
+    let mut families: Vec<(&str, Vec<&Curve>)> = Vec::new();
+    for curve in &curves {
+        let family = palette::family(&curve.arch);
+        match families.last_mut() {
+            Some((last, sizes)) if *last == family => sizes.push(curve),
+            _ => families.push((family, vec![curve])),
         }
-        for curve in &curves {
-            let spots: Vec<Spot> =
-                curve.points.iter().map(|point| panel.at(point.epoch, point.mean)).collect();
-            ink.line(&spots, runs.palette.colour(&curve.arch), 1.0, 2.2)?;
+    }
+    let points = curves.iter().flat_map(|curve| &curve.points);
+    let end = points.map(|point| point.epoch).fold(0.0, f64::max);
+    let x = Axis::new("epoch", 0.0..if end > 0.0 { end } else { 1.0 });
+    let y = Axis::new("progress along the geodesic", 0.0..1.02);
+    if families.iter().all(|(_, sizes)| sizes.len() == 1) {
+        return page((WIDTH, HEIGHT), &title, &caption, |ink| {
+            let panel = Panel::new(ink, (MARGIN, HEAD - 10.0), (WIDTH - NAMES, HEIGHT - 14.0), &x, &y)?;
+            draw_curves(ink, &panel, curves.iter(), &runs)?;
+            names(ink, &panel, &curves, &runs)
+        });
+    }
+    let caption = format!("{caption}; grey: the other architectures");
+    let width = 2.0 * MARGIN + ACROSS as f64 * PANEL.0;
+    let down = families.len().div_ceil(ACROSS) as f64;
+    page((width, HEAD + 10.0 + down * PANEL.1 + MARGIN - 14.0), &title, &caption, |ink| {
+        for (i, (family, sizes)) in families.iter().enumerate() {
+            let from = (MARGIN + (i % ACROSS) as f64 * PANEL.0, HEAD + 10.0 + (i / ACROSS) as f64 * PANEL.1);
+            let panel = Panel::new(ink, from, (from.0 + PANEL.0 - 16.0, from.1 + PANEL.1 - 30.0), &x, &y)?;
+            panel.title(ink, family)?;
+            for other in curves.iter().filter(|curve| palette::family(&curve.arch) != *family) {
+                ink.line(&spots(&panel, other), style::MUTED, 0.35, 0.9)?;
+            }
+            draw_curves(ink, &panel, sizes.iter().copied(), &runs)?;
+            sizes_legend(ink, &panel, sizes, &runs)?;
         }
-        names(ink, &panel, &curves, &runs)
+        Ok(())
     })
+}
+
+/// The mean of a curve on the page.
+fn spots(panel: &Panel, curve: &Curve) -> Vec<Spot> {
+    curve.points.iter().map(|point| panel.at(point.epoch, point.mean)).collect()
+}
+
+/// Draws curves over their bands.
+fn draw_curves<'a>(
+    ink: &Ink,
+    panel: &Panel,
+    curves: impl Iterator<Item = &'a Curve> + Clone,
+    runs: &Runs,
+) -> Result<()> {
+    for curve in curves.clone() {
+        let upper = curve.points.iter().map(|point| panel.at(point.epoch, point.high));
+        let lower = curve.points.iter().rev().map(|point| panel.at(point.epoch, point.low));
+        let corners: Vec<Spot> = upper.chain(lower).collect();
+        ink.fill(&corners, runs.palette.colour(&curve.arch), 0.14)?;
+    }
+    for curve in curves {
+        ink.line(&spots(panel, curve), runs.palette.colour(&curve.arch), 1.0, 2.2)?;
+    }
+    Ok(())
+}
+
+/// Names the sizes of an architecture where their panel is empty, the largest on top, with when they are half way.
+fn sizes_legend(ink: &Ink, panel: &Panel, sizes: &[&Curve], runs: &Runs) -> Result<()> {
+    const APART: f64 = 17.0;
+    let letters = Letters::new(style::TICK, style::INK);
+    for (i, curve) in sizes.iter().enumerate() {
+        let half = curve.points.iter().find(|point| point.mean >= HALF);
+        let when = half.map(|point| format!("; {HALF} at epoch {:.1}", point.epoch)).unwrap_or_default();
+        let words = format!("{}{when}", curve.words());
+        let spot = (panel.to.0 - letters.width(&words)? - 8.0, panel.to.1 - 12.0 - APART * i as f64);
+        ink.dot((spot.0 - 10.0, spot.1), 4.0, runs.palette.colour(&curve.arch), 1.0)?;
+        ink.text(&words, spot, letters)?;
+    }
+    Ok(())
 }
 
 /// Every architecture's mean and band over the epochs that all of its runs reached.
@@ -105,12 +179,8 @@ fn names(ink: &Ink, panel: &Panel, curves: &[Curve], runs: &Runs) -> Result<()> 
         let colour = runs.palette.colour(&curve.arch);
         let x = panel.to.0 + 22.0;
         ink.line(&[end, (panel.to.0 + 4.0, end.1), (x - 4.0, height)], colour, 0.8, 1.0)?;
-        let words = match curve.parameters {
-            Some(parameters) => format!("{}, {} parameters", curve.arch, magnitude(parameters)),
-            None => curve.arch.clone(),
-        };
         ink.dot((x + 4.0, height), 4.0, colour, 1.0)?;
-        ink.text(&words, (x + 14.0, height), Letters::new(style::LABEL, style::INK))?;
+        ink.text(&curve.words(), (x + 14.0, height), Letters::new(style::LABEL, style::INK))?;
     }
     Ok(())
 }
@@ -140,20 +210,39 @@ mod tests {
     #[test]
     fn the_figure_says_what_it_shows() {
         let models = sample::models(&["fc", "vit"]);
-        let svg = draw(&models, "train").unwrap();
+        let svg = draw(&models, &sample::spectrum(&[1.0]), "train").unwrap();
         sample::check(
             &svg,
             &[
                 "Progress from ignorance to truth, train set",
-                "12 runs of 2 architectures, 1 of them untrained, 132 checkpoints; lines: mean of an architecture's \
-                 runs; bands: from their 10 % to their 90 % quantile",
+                "12 runs of 2 architectures, 1 of them untrained, 132 checkpoints; N = 1,000 samples; lines: mean of an \
+                 architecture's runs; bands: from their 10 % to their 90 % quantile",
                 "epoch",
                 "progress along the geodesic",
                 "fc, 77 k parameters",
                 "vit, 78 k parameters",
             ],
         );
-        assert_eq!(svg, draw(&models, "train").unwrap());
+        assert_eq!(svg, draw(&models, &sample::spectrum(&[1.0]), "train").unwrap());
+    }
+
+    #[test]
+    fn sizes_of_an_architecture_share_a_panel() {
+        let models = sample::models(&["fc-256", "fc-64", "vit"]);
+        let svg = draw(&models, &sample::spectrum(&[1.0]), "train").unwrap();
+        sample::check(
+            &svg,
+            &[
+                "18 runs of 3 architectures, 1 of them untrained, 198 checkpoints; N = 1,000 samples; lines: mean of an \
+                 architecture's runs; bands: from their 10 % to their 90 % quantile; grey: the other architectures",
+                "fc",
+                "vit",
+                "fc-64, 78 k parameters; 0.5 at epoch 9.6",
+                "fc-256, 77 k parameters; 0.5 at epoch 9.6",
+            ],
+        );
+        assert_eq!(svg.matches(">\nepoch\n</text>").count(), 2);
+        assert_eq!(svg, draw(&models, &sample::spectrum(&[1.0]), "train").unwrap());
     }
 
     #[test]

@@ -19,17 +19,19 @@ const PANEL: (f64, f64) = (412.0, 392.0);
 /// Radius of the smallest marks, and what each larger batch adds.
 const RADIUS: (f64, f64) = (4.2, 2.0);
 
-/// Draws the figure from a table of configurations with coordinates and its spectrum.
+/// Draws the figure from a table of configurations with coordinates, its spectrum and how each run ended: all architectures,
+/// trained or not, decide their colours.
 ///
 /// # Errors
 /// When a table lacks columns, or has no configuration.
-pub fn draw(points: &Table, spectrum: &Table, split: &str) -> Result<String> {
+pub fn draw(points: &Table, spectrum: &Table, runs: &Table, split: &str) -> Result<String> {
     ensure!(points.height() > 0, "no configuration was trained: the table of trajectories has no row");
     let spectrum = Spectrum::of(spectrum)?;
     let pc = coordinates(points, DIMENSIONS)?;
     let [arch, optimizer, batch] = ["arch", "optimizer", "batch"].map(|column| texts(points, column));
     let (arch, optimizer, batch) = (arch?, optimizer?, batch?);
-    let palette = Palette::of(arch.iter().map(String::as_str));
+    let all = texts(runs, "arch")?;
+    let palette = Palette::of(all.iter().map(String::as_str)).restricted(arch.iter().map(String::as_str));
     let (optimizers, batches) = (distinct(&optimizer), distinct(&batch));
     let mark = |optimizer: &str| Mark::CATEGORIES[rank(&optimizers, optimizer) % Mark::CATEGORIES.len()];
     let radius = |batch: &str| RADIUS.0 + RADIUS.1 * rank(&batches, batch).min(4) as f64;
@@ -85,7 +87,7 @@ mod tests {
     #[test]
     fn the_figure_says_what_it_shows() {
         let (points, spectrum) = (sample::trajectories(&["fc", "vit"]), sample::spectrum(&[3.0, 2.0, 1.0]));
-        let svg = draw(&points, &spectrum, "train").unwrap();
+        let svg = draw(&points, &spectrum, &points, "train").unwrap();
         sample::check(
             &svg,
             &[
@@ -102,19 +104,19 @@ mod tests {
                 "50",
             ],
         );
-        assert_eq!(svg, draw(&points, &spectrum, "train").unwrap());
+        assert_eq!(svg, draw(&points, &spectrum, &points, "train").unwrap());
     }
 
     #[test]
     fn one_configuration_can_be_drawn() {
         let points = sample::trajectories(&["fc"]).rows(&[0]).unwrap();
-        assert!(draw(&points, &sample::spectrum(&[0.0]), "train").is_ok());
+        assert!(draw(&points, &sample::spectrum(&[0.0]), &points, "train").is_ok());
     }
 
     #[test]
     fn a_table_without_configurations_is_told() {
         let points = sample::trajectories(&["fc"]).rows(&[]).unwrap();
-        let message = draw(&points, &sample::spectrum(&[1.0]), "train").unwrap_err().to_string();
+        let message = draw(&points, &sample::spectrum(&[1.0]), &points, "train").unwrap_err().to_string();
         assert_eq!(message, "no configuration was trained: the table of trajectories has no row");
     }
 }

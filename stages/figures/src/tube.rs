@@ -7,6 +7,7 @@ use tables::Table;
 
 use crate::boxes::{self, BoxPlot};
 use crate::ink::Ink;
+use crate::inpca::Spectrum;
 use crate::page::{HEAD, MARGIN, nothing, page, several};
 use crate::panel::{Axis, Panel};
 use crate::runs::split_name;
@@ -22,11 +23,13 @@ const WIDTH: f64 = 920.0;
 /// Boxes between progress 0 and 1.
 const BINS: usize = 10;
 
-/// Draws the figure from a table of runs along progress.
+/// Draws the figure from a table of runs along progress, the spectrum of the InPCA, which has the number of samples, and how
+/// each run ended: all architectures, trained or not, decide their colours.
 ///
 /// # Errors
 /// When the table lacks columns.
-pub fn draw(tube: &Table, split: &str) -> Result<String> {
+pub fn draw(tube: &Table, spectrum: &Table, runs: &Table, split: &str) -> Result<String> {
+    let samples = Spectrum::of(spectrum)?.samples();
     let title =
         format!("Distance of runs to the mean trajectory of their configuration{}", split_name(split));
     if tube.height() == 0 {
@@ -34,7 +37,8 @@ pub fn draw(tube: &Table, split: &str) -> Result<String> {
     }
     let (run, arch) = (tube.values::<&str>("run")?, texts(tube, "arch")?);
     let (progress, distance) = (numbers(tube, "progress")?, numbers(tube, "distance")?);
-    let palette = Palette::of(arch.iter().map(String::as_str));
+    let all = texts(runs, "arch")?;
+    let palette = Palette::of(all.iter().map(String::as_str)).restricted(arch.iter().map(String::as_str));
     let panels: Vec<(&str, Vec<Option<BoxPlot>>)> = palette
         .entries()
         .map(|(name, _)| {
@@ -53,14 +57,14 @@ pub fn draw(tube: &Table, split: &str) -> Result<String> {
     let top = HEAD + 10.0;
     let height = top + panels.len().div_ceil(ACROSS) as f64 * PANEL.1 + MARGIN - 20.0;
     let caption = format!(
-        "{} of {}; each tenth of progress; {}; a run is held where it ended",
+        "{} of {}; {samples}; each tenth of progress; {}; a run is held where it ended",
         several(run.iter().collect::<BTreeSet<_>>().len(), "trained run"),
         several(panels.len(), "architecture"),
         boxes::WORDS
     );
     page((width, height), &title, &caption, |ink| {
         let x = Axis::new("progress along the geodesic", 0.0..1.0);
-        let y = Axis::new("distance to the mean trajectory", 0.0..1.05 * highest);
+        let y = Axis::new("distance to the mean trajectory (nats)", 0.0..1.05 * highest);
         for (i, (name, bins)) in panels.iter().enumerate() {
             let from = (MARGIN + (i % ACROSS) as f64 * PANEL.0, top + (i / ACROSS) as f64 * PANEL.1);
             let to = (from.0 + PANEL.0 - 14.0, from.1 + PANEL.1 - 30.0);
@@ -101,20 +105,20 @@ mod tests {
     #[test]
     fn the_figure_says_what_it_shows() {
         let tube = sample::tube(&["fc", "vit"]);
-        let svg = draw(&tube, "test").unwrap();
+        let svg = draw(&tube, &sample::spectrum(&[1.0]), &tube, "test").unwrap();
         sample::check(
             &svg,
             &[
                 "Distance of runs to the mean trajectory of their configuration, test set",
-                "12 trained runs of 2 architectures; each tenth of progress; boxes: quartiles and median; whiskers: 5 % \
+                "12 trained runs of 2 architectures; N = 1,000 samples; each tenth of progress; boxes: quartiles and median; whiskers: 5 % \
                  to 95 %; a run is held where it ended",
                 "progress along the geodesic",
-                "distance to the mean trajectory",
+                "distance to the mean trajectory (nats)",
                 "fc",
                 "vit",
             ],
         );
-        assert_eq!(svg, draw(&tube, "test").unwrap());
+        assert_eq!(svg, draw(&tube, &sample::spectrum(&[1.0]), &tube, "test").unwrap());
     }
 
     #[test]
@@ -124,7 +128,8 @@ mod tests {
 
     #[test]
     fn single_runs_make_a_page_that_says_so() {
-        let svg = draw(&sample::tube(&["fc"]).rows(&[]).unwrap(), "train").unwrap();
+        let none = sample::tube(&["fc"]).rows(&[]).unwrap();
+        let svg = draw(&none, &sample::spectrum(&[1.0]), &none, "train").unwrap();
         assert!(svg.contains("No configuration has two trained runs: there is nothing to compare."));
     }
 }

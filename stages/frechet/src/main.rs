@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use kit::{Artifact, Job};
-use ndarray::s;
 use rayon::prelude::*;
-use runs::{Member, Tile};
 use tables::{Column, Table};
+use tiles::Tile;
 
 /// Two runs, the names in order.
 type Pair = (String, String);
@@ -39,25 +38,18 @@ fn run(job: &Job) -> Result<()> {
 /// The distances between the runs of a tile's rows and those of its columns; of a tile of runs with themselves, each pair
 /// once.
 fn distances(tile: &Artifact) -> Result<Vec<(Pair, f64)>> {
-    let tile = Tile::open(tile)?;
-    let (matrix, is_symmetric) = (tile.distances(), tile.rows() == tile.cols());
+    let tile = Tile::new(tile)?;
+    let open = tile.open()?;
     let mut found = Vec::new();
-    for (row, (run, rows)) in places(tile.rows()).enumerate() {
-        for (other, cols) in places(tile.cols()).skip(if is_symmetric { row + 1 } else { 0 }) {
-            let between = matrix.slice(s![rows.clone(), cols]).mapv(f64::from);
+    for (row, (run, rows)) in tiles::places(&tile.about.rows).enumerate() {
+        let first = if tile.is_symmetric() { row + 1 } else { 0 };
+        for (other, cols) in tiles::places(&tile.about.cols).skip(first) {
+            let between = open.block(rows.clone(), cols)?;
             let (first, second) = if run < other { (run, other) } else { (other, run) };
             found.push(((first.to_owned(), second.to_owned()), geometry::frechet(between.view())));
         }
     }
     Ok(found)
-}
-
-/// Of each run of a side, its name and its rows or columns.
-fn places(side: &[Member]) -> impl Iterator<Item = (&str, std::ops::Range<usize>)> {
-    side.iter().scan(0, |end, member| {
-        let start = std::mem::replace(end, *end + member.checkpoints);
-        Some((member.run.as_str(), start..*end))
-    })
 }
 
 #[cfg(test)]
@@ -120,18 +112,5 @@ mod tests {
         assert_eq!(made(folder.path(), &tiles).unwrap(), expected);
         let twice = [tiles[1].clone(), tiles[1].clone()];
         assert_eq!(made(folder.path(), &twice).unwrap_err().to_string(), "two tiles have the runs b and c");
-    }
-
-    #[test]
-    fn a_tile_with_other_distances_than_it_says_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("tile");
-        let side = json!([{"run": "a", "checkpoints": 3}]);
-        TensorsWriter::new()
-            .f32s("distances", &[2, 2], &[0.0; 4])
-            .write(&path, &json!({"rows": side, "cols": side}))
-            .unwrap();
-        let message = made(folder.path(), &[path]).unwrap_err().to_string();
-        assert_eq!(message, "`distances` of a tile is [2, 2], its metadata says 3 x 3");
     }
 }

@@ -1,10 +1,14 @@
-//! Stage: the geodesic from ignorance to truth, as predictions, and the distances among its points.
+//! Stage: the geodesic from ignorance to truth, and the distances among its points.
+//!
+//! Its probabilities are computed where they are needed, from labels and progress: with many classes they would be many
+//! times as large as the predictions of a network.
 
 use anyhow::{Context, Result, ensure};
 use geometry::{Measure, Model, Truth};
 use kit::{Job, Tensors, TensorsWriter};
 use serde::Deserialize;
 use serde_json::json;
+use tiles::{About, Member};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,29 +35,33 @@ fn run(job: &Job) -> Result<()> {
     let data = Tensors::open(&job.input("data")?.path)?;
     let classes = data.metadata::<Data>()?.classes.len();
     let labels = format!("{}_labels", params.split);
-    let truth = Truth::new(data.i64s(&labels)?.values, classes).with_context(|| labels.clone())?;
+    let classes_of = data.i64s(&labels)?.values;
+    let truth = Truth::new(classes_of, classes).with_context(|| labels.clone())?;
     ensure!(truth.samples() > 0, "{labels} is empty; a geodesic needs samples");
 
     let last = params.points - 1;
     let progress: Vec<f64> = (0..params.points).map(|point| point as f64 / last as f64).collect();
-    let points = geometry::geodesic(&truth, &progress);
+    TensorsWriter::new()
+        .i64s(&labels, &[truth.samples()], classes_of)
+        .f64s("progress", &[params.points], &progress)
+        .write(job.output("points")?, &json!({"network": {"arch": "geodesic"}, "classes": classes}))?;
+
+    // The overlap of two points is the same for each sample, whatever its class: one stands for all.
+    let points = geometry::geodesic(&truth.part(0..1), &progress);
     let models: Vec<Model> = points.outer_iter().collect();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build()?;
     let distances = pool.install(|| geometry::within(Measure::Bhattacharyya, &models))?;
     let distances: Vec<f32> = distances.iter().map(|&distance| distance as f32).collect();
-
-    let values = points.as_slice().context("the points are contiguous")?;
+    let members = vec![Member { run: "geodesic".to_owned(), checkpoints: params.points }];
+    let about = About {
+        rows: members.clone(),
+        cols: members,
+        samples: truth.samples(),
+        measure: Measure::Bhattacharyya,
+    };
     TensorsWriter::new()
-        .f32s(&params.split, points.shape(), values)
-        .f64s("progress", &[params.points], &progress)
-        .write(job.output("points")?, &json!({"network": {"arch": "geodesic"}}))?;
-    let members = json!([{"run": "geodesic", "checkpoints": params.points}]);
-    TensorsWriter::new().f32s("distances", &[params.points, params.points], &distances).write(
-        job.output("tile")?,
-        &json!({
-            "rows": members, "cols": members, "samples": truth.samples(), "measure": Measure::Bhattacharyya
-        }),
-    )?;
+        .f32s("distances", &[params.points, params.points], &distances)
+        .write(job.output("tile")?, &about)?;
     Ok(())
 }
 
@@ -61,6 +69,7 @@ fn run(job: &Job) -> Result<()> {
 mod tests {
     use std::path::Path;
 
+    use runs::Predictions;
     use serde_json::Value;
 
     use super::*;
@@ -88,17 +97,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         run(&job(folder.path(), json!({"split": "train", "points": 5}))).unwrap();
         let points = Tensors::open(&folder.path().join("points")).unwrap();
-        let train = points.f32s("train").unwrap();
-        assert_eq!(train.shape, [5, 3, 4]);
-        assert_eq!(train.values[..12], [0.25; 12]);
-        assert_eq!(train.values[48..], [0., 0., 0., 1., 1., 0., 0., 0., 0., 1., 0., 0.]);
         assert_eq!(points.f64s("progress").unwrap().values, [0.0, 0.25, 0.5, 0.75, 1.0]);
-        assert_eq!(points.metadata::<Value>().unwrap(), json!({"network": {"arch": "geodesic"}}));
+        let geodesic = Predictions::new(&points, "train").unwrap();
+        assert_eq!((geodesic.checkpoints, geodesic.samples, geodesic.classes), (5, 3, 4));
+        assert_eq!(geodesic.name, "geodesic");
+        assert_eq!(geodesic.model(0, 0..3).unwrap(), ndarray::Array2::from_elem((3, 4), 0.25));
+        let truth = ndarray::array![[1., 0., 0., 0.], [0., 1., 0., 0.]];
+        assert_eq!(geodesic.model(4, 1..3).unwrap(), truth);
 
+        // As far apart as all samples make them.
+        let models: Vec<_> = (0..5).map(|point| geodesic.model(point, 0..3).unwrap()).collect();
+        let models: Vec<Model> = models.iter().map(|model| model.view()).collect();
+        let expected = geometry::within(Measure::Bhattacharyya, &models).unwrap();
         let tile = Tensors::open(&folder.path().join("tile")).unwrap();
         let distances = tile.f32s("distances").unwrap();
         assert_eq!(distances.shape, [5, 5]);
         assert!((distances.values[4] - 2f32.ln()).abs() < 1e-6);
+        for (found, expected) in distances.values.iter().zip(&expected) {
+            assert!((f64::from(*found) - expected).abs() < 1e-7, "{found} is not {expected}");
+        }
         let members = json!([{"run": "geodesic", "checkpoints": 5}]);
         let expected = json!({"rows": members, "cols": members, "samples": 3, "measure": "bhattacharyya"});
         assert_eq!(tile.metadata::<Value>().unwrap(), expected);

@@ -1,18 +1,17 @@
-//! Progress of all checkpoints of a run beside the plain search by halves, in one run: `cargo bench -p geometry --bench
+//! Progress of the checkpoints of a run beside the plain search by halves, in one run: `cargo bench -p geometry --bench
 //! progress`. One thread each.
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use geometry::{Truth, places, reference};
+use geometry::{Alignment, Truth, reference};
 use ndarray::Array3;
 
 /// Each time is the best of so many repetitions: the machine may be shared.
 const REPETITIONS: usize = 3;
 
 fn main() -> anyhow::Result<()> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
-    println!("checkpoints  samples  classes  halves s  places s  ratio  largest difference");
+    println!("checkpoints  samples  classes  halves s   ours s  ratio  largest difference");
     for (checkpoints, samples, classes) in
         [(67, 1_000, 10), (67, 10_000, 10), (20, 50_000, 10), (20, 10_000, 100), (4, 5_000, 1_000)]
     {
@@ -27,7 +26,8 @@ fn main() -> anyhow::Result<()> {
             let plain: Vec<f64> = black_box(plain.collect());
             halves = halves.min(start.elapsed().as_secs_f64());
             let start = Instant::now();
-            let found = black_box(pool.install(|| places(run.view(), &truth)));
+            let place = |model| Alignment::new(model, &truth).place();
+            let found: Vec<_> = black_box(run.outer_iter().map(place).collect());
             fast = fast.min(start.elapsed().as_secs_f64());
             for (plain, found) in plain.iter().zip(&found) {
                 difference = difference.max((plain - found.progress).abs());

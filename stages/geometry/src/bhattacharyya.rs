@@ -6,20 +6,29 @@ use ndarray::{Array2, s};
 use rayon::prelude::*;
 
 use crate::distance::{Model, Sums};
-use crate::kernel::{self, Functions, Kernel, Lanes, ROWS, Tile};
+use crate::kernel::{self, Functions, GROUP, Kernel, Lanes, ROWS, Tile};
 
-/// Bytes of a chunk of a tile of columns: it stays in the first-level cache, with the rows that pass over it.
-const CHUNK: usize = 24 << 10;
+/// Values of the models of a tile of columns and of one of rows that stay in the first-level cache: of 48 and 4 models.
+const CHUNK: usize = (44 << 10) / size_of::<f32>();
+const CHUNK_MODELS: usize = 52;
 
-/// Samples of a chunk at most; a number of samples that is a multiple of it is a number of whole chunks.
-pub(crate) const CHUNK_SAMPLES: usize = 16;
+/// Groups of a chunk at most.
+const CHUNK_GROUPS: usize = 4;
 
-/// Bytes of chunks that are packed at a time, and stay in the last cache.
-const PACKED: usize = 3 << 20;
+/// Bytes of chunks that are packed at a time, about as large as a last cache: pairs' products, of which there are more than
+/// that, are read and written once for all of them.
+const PACKED: usize = 32 << 20;
 
-/// Tiles of rows and of columns of which the pairs' products, and a chunk of the models, stay in the second-level cache.
-const BLOCK_ROWS: usize = 32;
-const BLOCK_COLS: usize = 8;
+/// Rows and columns of which the pairs' products, and a chunk of the models, stay in the second-level cache.
+const BLOCK_ROWS: usize = 128;
+const BLOCK_COLS: usize = 256;
+
+/// Samples that are packed and multiplied at a time, a power of two: so many that what is done once a chunk is little of
+/// all, and so few that a chunk stays in cache. A number of samples that is a multiple of it is a number of whole chunks.
+pub(crate) fn chunk(classes: usize) -> usize {
+    let samples = (CHUNK / (CHUNK_MODELS * classes.max(1))).clamp(1, CHUNK_GROUPS * GROUP);
+    1 << samples.ilog2()
+}
 
 /// Sums of the distances between `rows` and `cols` models.
 pub(crate) fn between(rows: usize, cols: usize) -> Box<dyn Sums> {
@@ -63,31 +72,30 @@ struct Block<const COLS: usize> {
 impl<const COLS: usize> Overlaps<COLS> {
     fn new(functions: Functions<COLS>, rows: usize, cols: usize, is_half: bool) -> Self {
         let (height, width) = (rows.div_ceil(ROWS), cols.div_ceil(COLS));
-        let mut blocks = Vec::new();
-        for first_row in (0..height).step_by(BLOCK_ROWS) {
-            for first_col in (0..width).step_by(BLOCK_COLS) {
-                let tiles = (first_col..width.min(first_col + BLOCK_COLS)).map(|col| {
-                    // A tile that lies below the diagonal as a whole is not computed.
-                    let end = if is_half { height.min((col + 1) * COLS / ROWS) } else { height };
-                    vec![Tile::new(); end.saturating_sub(first_row).min(BLOCK_ROWS)]
-                });
-                let tiles: Vec<Vec<_>> = tiles.collect();
-                if tiles.iter().any(|tiles| !tiles.is_empty()) {
-                    blocks.push(Block { first_row, first_col, tiles });
-                }
-            }
-        }
+        let places: Vec<(usize, usize)> = (0..height)
+            .step_by(BLOCK_ROWS / ROWS)
+            .flat_map(|row| (0..width).step_by(BLOCK_COLS / COLS).map(move |col| (row, col)))
+            .collect();
+        // By all threads: a third of the memory is touched here for the first time.
+        let blocks = places.into_par_iter().filter_map(|(first_row, first_col)| {
+            let tiles = (first_col..width.min(first_col + BLOCK_COLS / COLS)).map(|col| {
+                // A tile that lies below the diagonal as a whole is not computed.
+                let end = if is_half { height.min((col + 1) * COLS / ROWS) } else { height };
+                vec![Tile::new(); end.saturating_sub(first_row).min(BLOCK_ROWS / ROWS)]
+            });
+            let tiles: Vec<Vec<_>> = tiles.collect();
+            tiles.iter().any(|tiles| !tiles.is_empty()).then_some(Block { first_row, first_col, tiles })
+        });
+        let blocks = blocks.collect();
         Overlaps { functions, is_half, blocks, row_loss: vec![0.0; rows], col_loss: vec![0.0; cols] }
     }
 }
 
 impl<const COLS: usize> Sums for Overlaps<COLS> {
-    fn add(&mut self, rows: &[Model], cols: &[Model]) {
-        let Some((samples, classes)) = rows.first().map(Model::dim) else { return };
+    fn add(&mut self, rows: &[Model], cols: &[Model]) -> bool {
+        let Some((samples, classes)) = rows.first().map(Model::dim) else { return true };
         let cols = if self.is_half { &[] } else { cols };
-        // A power of two, as the most is: whole chunks again.
-        let length = (CHUNK / (classes * size_of::<Lanes<f32, COLS>>())).clamp(1, CHUNK_SAMPLES);
-        let length = length.next_power_of_two().min(CHUNK_SAMPLES);
+        let length = chunk(classes);
         let bytes = (2 * rows.len() + cols.len()) * length * classes * size_of::<f32>();
         let ranges: Vec<Range<usize>> =
             (0..samples).step_by(length).map(|start| start..samples.min(start + length)).collect();
@@ -107,16 +115,17 @@ impl<const COLS: usize> Sums for Overlaps<COLS> {
                 chunks.iter().for_each(|chunk| block.absorb(functions, chunk, classes));
             });
         }
+        self.row_loss.iter().chain(&self.col_loss).all(|loss| !loss.is_nan())
     }
 
     fn over(&self, divisor: f64) -> Array2<f64> {
         let mut distances = Array2::zeros((self.row_loss.len(), self.col_loss.len()));
         let lines = distances.as_slice_mut().expect("a new array is contiguous");
-        let lines = lines.par_chunks_mut((BLOCK_ROWS * ROWS * self.col_loss.len()).max(1));
+        let lines = lines.par_chunks_mut((BLOCK_ROWS * self.col_loss.len()).max(1));
         let blocks: Vec<&[Block<COLS>]> = self.blocks.chunk_by(|a, b| a.first_row == b.first_row).collect();
         lines.zip(blocks).for_each(|(lines, blocks)| {
             for block in blocks {
-                block.write(lines, divisor, &self.row_loss, &self.col_loss);
+                block.write(&self.functions, lines, divisor, &self.row_loss, &self.col_loss);
             }
         });
         if self.is_half {
@@ -139,16 +148,24 @@ impl<const COLS: usize> Block<COLS> {
     }
 
     /// Writes the block's sums, divided, to where they belong among the `lines` of its rows.
-    fn write(&self, lines: &mut [f64], divisor: f64, row_loss: &[f64], col_loss: &[f64]) {
+    fn write(
+        &self,
+        functions: &Functions<COLS>,
+        lines: &mut [f64],
+        divisor: f64,
+        row_loss: &[f64],
+        col_loss: &[f64],
+    ) {
         let width = col_loss.len();
         for (col, tiles) in (self.first_col..).zip(&self.tiles) {
             let cols = col * COLS..width.min((col + 1) * COLS);
             for (row, tile) in tiles.iter().enumerate() {
+                let sums = (functions.sums)(tile);
                 let row_loss = row_loss[(self.first_row + row) * ROWS..].iter().take(ROWS);
-                for (i, row_loss) in row_loss.enumerate() {
+                for (i, (row_loss, sums)) in row_loss.zip(&sums).enumerate() {
                     let line = &mut lines[(row * ROWS + i) * width..][cols.clone()];
-                    for ((j, sum), col_loss) in line.iter_mut().enumerate().zip(&col_loss[cols.clone()]) {
-                        *sum = (tile.sum(i, j) - (row_loss + col_loss)).max(0.0) / divisor;
+                    for ((mean, sum), col_loss) in line.iter_mut().zip(&sums.0).zip(&col_loss[cols.clone()]) {
+                        *mean = (sum - (row_loss + col_loss)).max(0.0) / divisor;
                     }
                 }
             }
@@ -164,6 +181,8 @@ struct Chunk<const COLS: usize> {
     cols: Vec<Lanes<f32, COLS>>,
     row_loss: Vec<f64>,
     col_loss: Vec<f64>,
+    /// The models of columns as rows, where they are others.
+    others: Vec<[f32; ROWS]>,
 }
 
 impl<const COLS: usize> Chunk<COLS> {
@@ -176,24 +195,21 @@ impl<const COLS: usize> Chunk<COLS> {
         range: Range<usize>,
     ) {
         self.samples = range.len();
-        pack(functions, rows, range.clone(), &mut self.cols, &mut self.row_loss);
-        self.rows.clear();
-        for tile in self.cols.chunks_exact(range.len() * rows[0].ncols()) {
-            // The models of a tile of columns are so many tiles of rows.
-            for row in 0..COLS / ROWS {
-                self.rows.extend(tile.iter().map(|values| values.0.as_chunks().0[row]));
-            }
-        }
+        let length = range.len() * rows[0].ncols();
+        pack(functions, rows, range.clone(), &mut self.rows, &mut self.row_loss);
         if is_half {
             self.col_loss.clone_from(&self.row_loss);
+            columns(&self.rows, length, &mut self.cols);
         } else {
-            pack(functions, cols, range, &mut self.cols, &mut self.col_loss);
+            pack(functions, cols, range, &mut self.others, &mut self.col_loss);
+            columns(&self.others, length, &mut self.cols);
         }
     }
 }
 
-/// Square roots, models side by side in tiles; and of each model, by how much its distance from a model like it is too
-/// large because square roots are rounded to f32: `1/2 sum_c (p_c - r_c^2)`.
+/// Square roots, models side by side in tiles of rows, as many as make whole tiles of columns; and of each model, by how
+/// much its distance from a model like it is too large because square roots are rounded to f32:
+/// `1/2 sum_c (p_c - r_c^2)`, no number where one is no probability.
 ///
 /// Roots of probabilities just below 1 are rounded down more often than up (those of `1 - k 2^-24` with odd k always),
 /// which makes the distances of certain models too large by 3e-8; that is not little where they are 1e-5. Between unlike
@@ -202,28 +218,50 @@ fn pack<const COLS: usize>(
     functions: &Functions<COLS>,
     models: &[Model],
     range: Range<usize>,
-    packed: &mut Vec<Lanes<f32, COLS>>,
+    packed: &mut Vec<[f32; ROWS]>,
     losses: &mut Vec<f64>,
 ) {
-    losses.clear();
-    packed.clear();
-    let Some(model) = models.first() else { return };
-    let length = range.len() * model.ncols();
-    // Lanes without a model have a full overlap with all others.
-    packed.resize(models.len().div_ceil(COLS) * length, Lanes([1.0; COLS]));
-    let mut roots = vec![0.0; length];
-    for (models, packed) in models.chunks(COLS).zip(packed.chunks_exact_mut(length)) {
-        for (lane, model) in models.iter().enumerate() {
-            let values = model.slice(s![range.clone(), ..]);
-            let values = values.as_standard_layout();
-            let values = values.as_slice().expect("it has the standard layout");
-            // Roots first, many at a time: the places they go to are far apart.
-            losses.push(0.5 * (functions.roots)(values, &mut roots));
-            for (packed, root) in packed.iter_mut().zip(&roots) {
-                packed.0[lane] = *root;
+    losses.resize(models.len(), 0.0);
+    let Some(model) = models.first() else { return packed.clear() };
+    let classes = model.ncols();
+    let length = range.len() * classes;
+    packed.resize(models.len().next_multiple_of(COLS) / ROWS * length, [1.0; ROWS]);
+    // Places without a model have a full overlap with all others.
+    packed[models.len() / ROWS * length..].fill([1.0; ROWS]);
+    let tiles = packed.par_chunks_exact_mut(length).zip(models.par_chunks(ROWS));
+    tiles.zip(losses.par_chunks_mut(ROWS)).for_each_init(
+        || [(); ROWS].map(|()| vec![1.0; length]),
+        |roots, ((packed, models), losses)| {
+            for ((model, loss), roots) in models.iter().zip(losses).zip(&mut *roots) {
+                *loss = 0.5
+                    * match model.as_slice() {
+                        Some(values) => (functions.roots)(&values[range.start * classes..][..length], roots),
+                        None => {
+                            let values: Vec<f32> =
+                                model.slice(s![range.clone(), ..]).iter().copied().collect();
+                            (functions.roots)(&values, roots)
+                        }
+                    };
             }
+            roots[models.len()..].iter_mut().for_each(|roots| roots.fill(1.0));
+            let [a, b, c, d] = &*roots;
+            for (packed, (((a, b), c), d)) in packed.iter_mut().zip(a.iter().zip(b).zip(c).zip(d)) {
+                *packed = [*a, *b, *c, *d];
+            }
+        },
+    );
+}
+
+/// Tiles of columns of the models of tiles of rows, each `length` long.
+fn columns<const COLS: usize>(rows: &[[f32; ROWS]], length: usize, cols: &mut Vec<Lanes<f32, COLS>>) {
+    let tiles = COLS / ROWS;
+    cols.resize(rows.len() / tiles, Lanes([0.0; COLS]));
+    let tiles = cols.par_chunks_exact_mut(length).zip(rows.par_chunks_exact(tiles * length));
+    tiles.for_each(|(cols, rows)| {
+        for (place, rows) in rows.chunks_exact(length).enumerate() {
+            cols.iter_mut().zip(rows).for_each(|(col, row)| col.0.as_chunks_mut().0[place] = *row);
         }
-    }
+    });
 }
 
 fn add_all(sums: &mut [f64], values: &[f64]) {

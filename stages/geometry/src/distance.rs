@@ -27,8 +27,9 @@ pub enum Measure {
 
 /// Sums over samples of the distances of pairs of models.
 pub(crate) trait Sums: Send {
-    /// Adds samples. All models have the same shape; where the sums are among models, these are rows and columns.
-    fn add(&mut self, rows: &[Model], cols: &[Model]);
+    /// Adds samples. All models have the same shape; where the sums are among models, these are rows and columns. Says
+    /// whether all values are probabilities; if not, the sums are of no use.
+    fn add(&mut self, rows: &[Model], cols: &[Model]) -> bool;
 
     /// The sums so far, each divided by the same number, [rows, cols]. Of those among models only what is above the
     /// diagonal counts.
@@ -46,8 +47,11 @@ pub struct Distances {
 }
 
 impl Distances {
-    /// A multiple of so many samples, except for the last of them, gives the same bits whatever the multiple.
-    pub const STEP: usize = bhattacharyya::CHUNK_SAMPLES;
+    /// Of models of so many classes, a multiple of so many samples, except for the last of them, gives the same bits
+    /// whatever the multiple.
+    pub fn step(classes: usize) -> usize {
+        bhattacharyya::chunk(classes)
+    }
 
     /// Of each of so many rows and each of so many columns.
     pub fn between(measure: Measure, rows: usize, cols: usize) -> Distances {
@@ -86,11 +90,12 @@ impl Distances {
         let Some(first) = rows.first().or(cols.first()) else { return Ok(()) };
         let (samples, classes) = first.dim();
         let expected = if self.shape.0 == 0 { (samples, classes) } else { (samples, self.shape.1) };
-        check("row", rows, expected, self.shape.0)?;
-        if self.cols.is_some() {
+        check_shapes("row", rows, expected)?;
+        check_shapes("column", cols, expected)?;
+        if !self.sums.add(rows, cols) {
+            check("row", rows, expected, self.shape.0)?;
             check("column", cols, expected, self.shape.0)?;
         }
-        self.sums.add(rows, cols);
         self.shape = (self.shape.0 + samples, classes);
         Ok(())
     }
@@ -126,9 +131,13 @@ pub fn within(measure: Measure, models: &[Model]) -> Result<Array2<f64>, Geometr
 }
 
 /// Copies the part above the diagonal to below it.
-fn mirror(distances: &mut Array2<f64>) {
+///
+/// # Panics
+/// When the matrix is not square, or not row-major.
+pub fn mirror(distances: &mut Array2<f64>) {
     let order = distances.nrows();
-    mirror_square(distances.as_slice_mut().expect("a new array is contiguous"), order, 0..order);
+    assert!(distances.is_square(), "only a square matrix is its own mirror image");
+    mirror_square(distances.as_slice_mut().expect("the matrix is row-major"), order, 0..order);
 }
 
 /// Mirrors the square of these rows and columns, of which `lines` are the rows, each of `width` numbers: its two halves on
@@ -161,8 +170,19 @@ fn mirror_square(lines: &mut [f64], width: usize, square: Range<usize>) {
     );
 }
 
-/// Checks models [samples, C] of one side, "row" or "column", against their shape: one pass over the values, so that no
-/// kernel has to care for NaN. `before` is how many samples came before these.
+/// Checks the shape of models [samples, C] of one side, "row" or "column".
+fn check_shapes(side: &'static str, models: &[Model], expected: (usize, usize)) -> Result<(), GeometryError> {
+    if expected.0 == 0 || expected.1 == 0 {
+        return Err(GeometryError::Empty { samples: expected.0, classes: expected.1 });
+    }
+    let wrong = models.iter().enumerate().find(|(_, model)| model.dim() != expected);
+    wrong.map_or(Ok(()), |(index, model)| {
+        Err(GeometryError::Shape { side, index, found: model.dim(), expected })
+    })
+}
+
+/// Checks models [samples, C] of one side, "row" or "column", against their shape and looks at each value. `before` is how
+/// many samples came before these.
 ///
 /// # Errors
 /// When a model has another shape, the shape is empty, or a value is no probability.
@@ -172,27 +192,27 @@ pub fn check(
     expected: (usize, usize),
     before: usize,
 ) -> Result<(), GeometryError> {
-    if expected.0 == 0 || expected.1 == 0 {
-        return Err(GeometryError::Empty { samples: expected.0, classes: expected.1 });
-    }
-    let valid = |value: f32| (0.0..f32::INFINITY).contains(&value);
+    check_shapes(side, models, expected)?;
     let wrong = |index: usize| {
-        let model = &models[index];
-        if model.dim() != expected {
-            return Some(GeometryError::Shape { side, index, found: model.dim(), expected });
-        }
-        // `&` without a way out, so that the scan is done many values at a time.
-        let all = |all: bool, value: &f32| all & valid(*value);
-        if model
-            .as_slice()
-            .map_or_else(|| model.iter().fold(true, all), |values| values.iter().fold(true, all))
-        {
+        if are_probabilities(models[index]) {
             return None;
         }
-        let ((sample, _), &value) = model.indexed_iter().find(|&(_, &value)| !valid(value))?;
+        let ((sample, _), &value) =
+            models[index].indexed_iter().find(|(_, value)| !is_probability(**value))?;
         Some(GeometryError::Probability { side, index, sample: before + sample, value })
     };
     (0..models.len()).into_par_iter().filter_map(wrong).find_first(|_| true).map_or(Ok(()), Err)
+}
+
+/// Whether all values of a model are probabilities.
+pub(crate) fn are_probabilities(model: Model) -> bool {
+    // `&` without a way out, so that the scan is done many values at a time.
+    let all = |all: bool, value: &f32| all & is_probability(*value);
+    model.as_slice().map_or_else(|| model.iter().fold(true, all), |values| values.iter().fold(true, all))
+}
+
+fn is_probability(value: f32) -> bool {
+    (0.0..f32::INFINITY).contains(&value)
 }
 
 #[cfg(test)]

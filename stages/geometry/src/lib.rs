@@ -35,11 +35,11 @@ mod tree;
 mod truth;
 
 pub use centroids::Centroid;
-pub use distance::{Distances, Measure, Model, between, check, within};
+pub use distance::{Distances, Measure, Model, between, check, mirror, within};
 pub use error::GeometryError;
 pub use frechet::frechet;
 pub use geodesic::{geodesic, great_circle};
-pub use progress::{Alignment, Place, places};
+pub use progress::{Alignment, Place};
 pub use tangent::velocity;
 pub use trajectory::Trajectory;
 pub use tree::{Merge, Tree, complete_linkage};

@@ -3,8 +3,8 @@
 use ndarray::{Array2, s};
 use rayon::prelude::*;
 
-use crate::bhattacharyya::CHUNK_SAMPLES;
-use crate::distance::{Model, Sums};
+use crate::bhattacharyya;
+use crate::distance::{Model, Sums, are_probabilities};
 use crate::reference::PROBABILITY_FLOOR;
 
 /// Numbers prepared from a probability.
@@ -33,9 +33,6 @@ pub(crate) const EUCLIDEAN: Plain = Plain {
     sample: |p, q| p.iter().zip(q).map(|(p, q)| (p[0] - q[0]).powi(2)).sum::<f64>().sqrt(),
 };
 
-/// Values of a model that are prepared at a time: few enough that those of all models stay in cache.
-const CHUNK_VALUES: usize = 320;
-
 /// Sums of the distances between `rows` and `cols` models.
 pub(crate) fn between(measure: Plain, rows: usize, cols: usize) -> Box<dyn Sums> {
     Box::new(Pairs { measure, is_half: false, sums: Array2::zeros((rows, cols)) })
@@ -55,12 +52,14 @@ struct Pairs {
 }
 
 impl Sums for Pairs {
-    fn add(&mut self, rows: &[Model], cols: &[Model]) {
-        let (Some(model), false) = (rows.first(), cols.is_empty()) else { return };
+    fn add(&mut self, rows: &[Model], cols: &[Model]) -> bool {
+        let (Some(model), false) = (rows.first(), cols.is_empty()) else { return true };
+        if !rows.par_iter().chain(cols).all(|model| are_probabilities(*model)) {
+            return false;
+        }
         let Pairs { measure, is_half, sums } = self;
         let (samples, classes) = model.dim();
-        // A power of two, as the most is: a multiple of it is a number of whole chunks.
-        let chunk = (CHUNK_VALUES / classes).clamp(1, CHUNK_SAMPLES).next_power_of_two();
+        let chunk = bhattacharyya::chunk(classes);
         for start in (0..samples).step_by(chunk) {
             let range = start..samples.min(start + chunk);
             let prepare = |model: &Model| {
@@ -78,6 +77,7 @@ impl Sums for Pairs {
                 }
             });
         }
+        true
     }
 
     fn over(&self, divisor: f64) -> Array2<f64> {

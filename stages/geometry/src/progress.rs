@@ -1,7 +1,6 @@
 //! Progress: how far along the geodesic from ignorance to truth a model is.
 
-use ndarray::{ArrayView2, ArrayView3, Axis};
-use rayon::prelude::*;
+use ndarray::{ArrayView2, Axis};
 
 use crate::geodesic::Weights;
 use crate::reference::EMPTY_OVERLAP;
@@ -25,25 +24,8 @@ pub struct Place {
     pub distance: f64,
 }
 
-/// The places of all checkpoints [T, N, C] of a run, each as [`Alignment::new`] takes it; the threads of the current
-/// pool share them. A thread holds 16 bytes a sample.
-///
-/// # Panics
-/// When a checkpoint has not the samples and classes of the truth.
-pub fn places<T>(checkpoints: ArrayView3<T>, truth: &Truth) -> Vec<Place>
-where
-    T: Copy + Into<f64> + Sync,
-{
-    let place = |checkpoint| {
-        let alignment = Alignment::new(checkpoints.index_axis(Axis(0), checkpoint), truth);
-        let progress = alignment.progress();
-        Place { progress, distance: alignment.distance(progress) }
-    };
-    (0..checkpoints.len_of(Axis(0))).into_par_iter().map(place).collect()
-}
-
 /// All that tells how a model lies to the geodesic: its overlap with every point of it follows from two numbers a
-/// sample, since the point's probabilities are equal but for the true class.
+/// sample, since the point's probabilities are equal but for the true class. Samples may come some at a time.
 ///
 /// Each sample is taken with its probabilities divided by their sum: the rounding of f32 would else blur small angles.
 #[derive(Debug, Clone)]
@@ -63,19 +45,36 @@ struct Slopes {
 }
 
 impl<'a> Alignment<'a> {
-    /// Of a model [N, C] of finite, non-negative values, some positive in each sample.
+    /// Of a model without samples so far.
+    pub fn begin(truth: &'a Truth) -> Alignment<'a> {
+        let [ignorance, own] = [(); 2].map(|()| Vec::with_capacity(truth.samples()));
+        Alignment { truth, ignorance, own }
+    }
+
+    /// Of a model [N, C].
     ///
     /// # Panics
     /// When the model has not the samples and classes of the truth.
     pub fn new<T: Copy + Into<f64>>(model: ArrayView2<T>, truth: &'a Truth) -> Alignment<'a> {
-        assert_eq!(model.dim(), (truth.samples(), truth.classes()), "samples and classes of model and truth");
+        assert_eq!(model.nrows(), truth.samples(), "samples of model and truth");
+        let mut alignment = Alignment::begin(truth);
+        alignment.add(model);
+        alignment
+    }
+
+    /// Adds the model's next samples, [samples, C]: finite, non-negative values, some positive in each sample.
+    ///
+    /// # Panics
+    /// When there are more than the truth has, or of other classes.
+    pub fn add<T: Copy + Into<f64>>(&mut self, samples: ArrayView2<T>) {
+        let Alignment { truth, ignorance, own } = self;
         let classes = truth.classes();
+        assert_eq!(samples.ncols(), classes, "classes of model and truth");
+        let labels = &truth.labels()[own.len()..][..samples.nrows()];
         let uniform = (1.0 / classes as f64).sqrt();
-        let (mut ignorance, mut own) =
-            (Vec::with_capacity(truth.samples()), Vec::with_capacity(truth.samples()));
         let (mut values, mut roots) =
             (Vec::with_capacity(ROOTS * classes), Vec::with_capacity(ROOTS * classes));
-        for (samples, labels) in model.axis_chunks_iter(Axis(0), ROOTS).zip(truth.labels().chunks(ROOTS)) {
+        for (samples, labels) in samples.axis_chunks_iter(Axis(0), ROOTS).zip(labels.chunks(ROOTS)) {
             values.clear();
             match samples.as_slice() {
                 Some(slice) => values.extend(slice.iter().map(|&p| p.into())),
@@ -90,7 +89,15 @@ impl<'a> Alignment<'a> {
                 own.push(roots[label] / whole);
             }
         }
-        Alignment { truth, ignorance, own }
+    }
+
+    /// The progress, and the distance to the geodesic's point there.
+    ///
+    /// # Panics
+    /// Here and below, when samples are missing.
+    pub fn place(&self) -> Place {
+        let progress = self.progress();
+        Place { progress, distance: self.distance(progress) }
     }
 
     /// The progress: the t in [0, 1] whose point of the geodesic is nearest by the sum over samples of the great-circle
@@ -102,6 +109,7 @@ impl<'a> Alignment<'a> {
     /// Newton's steps, or by halves where these leave the interval or do not shrink (a sample that is almost on the
     /// geodesic makes a kink).
     pub fn progress(&self) -> f64 {
+        assert_eq!(self.own.len(), self.truth.samples(), "samples of model and truth");
         let (from, to) = (self.slopes(0.0).first, self.slopes(1.0).first);
         if from >= 0.0 {
             return 0.0;
@@ -203,11 +211,9 @@ mod tests {
     fn progress_is_what_halving_finds() {
         let (truth, trajectories) = (labels(), golden::<f64, 4>("trajectories"));
         for checkpoints in trajectories.outer_iter() {
-            let found = places(checkpoints, &truth);
-            for (found, model) in found.iter().zip(checkpoints.outer_iter()) {
-                assert_close(found.progress, reference::progress(model, &truth), 1e-9, 0.0);
-                let alone = Alignment::new(model, &truth);
-                assert_eq!(found.distance, alone.distance(alone.progress()));
+            for model in checkpoints.outer_iter() {
+                let found = Alignment::new(model, &truth).progress();
+                assert_close(found, reference::progress(model, &truth), 1e-9, 0.0);
             }
         }
         // Few samples, almost on the geodesic: kinks, where Newton's steps do not lead far. (Odd numbers of them: with even
@@ -229,6 +235,18 @@ mod tests {
                 // Where 1 - overlap^2 is rounding, so is the place of a kink: its square root.
                 assert_close(found, expected, if aside > 1e-6 { 1e-9 } else { 1e-7 }, 0.0);
             }
+        }
+    }
+
+    #[test]
+    fn samples_may_come_some_at_a_time() {
+        let (truth, models) = (labels(), golden::<f32, 3>("bhattacharyya_p"));
+        for model in models.outer_iter() {
+            let mut some = Alignment::begin(&truth);
+            for samples in model.axis_chunks_iter(Axis(0), 17) {
+                some.add(samples);
+            }
+            assert_eq!(some.place(), Alignment::new(model, &truth).place());
         }
     }
 

@@ -1,5 +1,7 @@
 //! The truth: a class for every sample.
 
+use std::ops::Range;
+
 use crate::error::GeometryError;
 
 /// Labels that are known to be classes; at least two classes.
@@ -29,6 +31,14 @@ impl Truth {
     /// The class of each sample.
     pub fn labels(&self) -> &[usize] {
         &self.labels
+    }
+
+    /// The truth of some of the samples alone.
+    ///
+    /// # Panics
+    /// When there are not so many samples.
+    pub fn part(&self, samples: Range<usize>) -> Truth {
+        Truth { labels: self.labels[samples].to_vec(), classes: self.classes }
     }
 
     /// The number of samples, N.

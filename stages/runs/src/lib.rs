@@ -1,18 +1,16 @@
 //! The predictions of networks as stages read them: runs, their groups, their places along the geodesic.
 //!
-//! A **run** is one network with its seed. Files stay mapped and are read where they are used; [`Run::release`] lets go
-//! of what was read.
+//! A **run** is one network with its seed. Of the predictions only what is asked for is read, by [`Predictions::model`],
+//! so that memory does not follow the number of samples.
 
-mod columns;
 mod groups;
 mod placed;
+mod predictions;
 mod run;
 #[cfg(test)]
 mod tests;
-mod tile;
 
-pub use columns::columns;
 pub use groups::{Group, groups};
 pub use placed::Placed;
+pub use predictions::Predictions;
 pub use run::{Run, Scalars, open, read, truth};
-pub use tile::{Member, Tile};

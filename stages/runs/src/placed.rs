@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
 use geometry::Trajectory;
-use tables::Table;
 
 use crate::Run;
 
@@ -15,18 +14,22 @@ pub struct Placed {
 }
 
 impl Placed {
-    /// Reads the columns `run`, `checkpoint`, `progress` and `trained` of a table of models; rows of what is no network
+    /// Of the columns `run`, `checkpoint`, `progress` and `trained` of a table of models; rows of what is no network
     /// (where `trained` is null) are passed over.
     ///
     /// # Errors
-    /// When there is no such column, or the checkpoints of a run are not in order from 0.
-    pub fn new(models: &Table) -> Result<Placed> {
-        let (names, checkpoints): (Vec<&str>, Vec<i64>) =
-            (models.values("run")?, models.values("checkpoint")?);
-        let (progress, trained): (Vec<f64>, Vec<Option<bool>>) =
-            (models.values("progress")?, models.optional("trained")?);
+    /// When the checkpoints of a run are not in order from 0.
+    ///
+    /// # Panics
+    /// When the columns are not of one length.
+    pub fn new(
+        names: &[&str],
+        checkpoints: &[i64],
+        progress: &[f64],
+        trained: &[Option<bool>],
+    ) -> Result<Placed> {
         let mut runs: HashMap<String, (Vec<f64>, bool)> = HashMap::new();
-        for (row, name) in names.into_iter().enumerate() {
+        for (row, &name) in names.iter().enumerate() {
             let Some(trained) = trained[row] else { continue };
             let (places, _) = runs.entry(name.to_owned()).or_insert_with(|| (Vec::new(), trained));
             ensure!(
@@ -68,8 +71,8 @@ impl Placed {
     ///
     /// # Errors
     /// As [`Placed::progress`].
-    pub fn trajectory<'a>(&self, run: &Run<'a>) -> Result<Trajectory<'a, f32>> {
-        Ok(Trajectory::new(run.models, self.progress(run)?))
+    pub fn trajectory(&self, run: &Run) -> Result<Trajectory> {
+        Ok(Trajectory::new(self.progress(run)?))
     }
 
     fn find(&self, run: &Run) -> Result<&(Vec<f64>, bool)> {

@@ -1,13 +1,16 @@
 //! Runs: what a file of predictions says about a network, checked.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use anyhow::{Context, Result, bail, ensure};
-use geometry::{Model, Truth};
-use kit::{Job, Tensors};
-use ndarray::{ArrayView3, Axis};
+use geometry::{Trajectory, Truth};
+use kit::{Artifact, Job, Tensors};
+use ndarray::Array2;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+use crate::Predictions;
 
 /// How far from 1 the probabilities of a sample may sum.
 const SUM_TOLERANCE: f64 = 1e-3;
@@ -27,8 +30,8 @@ pub struct Run<'a> {
     pub configuration: (String, Scalars),
     /// How many weights it has.
     pub parameters: i64,
-    /// Probabilities \[T, N, C\]; T is at least 1, here and below.
-    pub models: ArrayView3<'a, f32>,
+    /// Its probabilities; T is at least 1, here and below.
+    pub predictions: Predictions<'a>,
     /// Steps of the optimizer until each checkpoint, \[T\].
     pub step: &'a [i64],
     /// Epochs until then, \[T\].
@@ -43,33 +46,23 @@ pub struct Run<'a> {
 
 #[derive(Deserialize)]
 struct Metadata {
-    network: Map<String, Value>,
     parameters: i64,
 }
 
 impl<'a> Run<'a> {
-    /// Reads a file of predictions of the data whose truth this is. The probabilities are looked at by [`Run::model`]
-    /// alone.
+    /// Of a file of predictions of the data whose truth this is. The probabilities are looked at by [`Run::checked`] alone.
     ///
     /// # Errors
     /// When the file lacks something, or is of other data.
     pub fn new(file: &'a Tensors, split: &str, truth: &Truth) -> Result<Run<'a>> {
-        let Metadata { network, parameters } = file.metadata()?;
-        let run = name(&network);
-        Run::with(file, split, truth, network, parameters).with_context(|| format!("run {run}"))
+        let predictions = Predictions::new(file, split)?;
+        let name = predictions.name.clone();
+        Run::with(file, split, truth, predictions).with_context(|| format!("run {name}"))
     }
 
-    fn with(
-        file: &'a Tensors,
-        split: &str,
-        truth: &Truth,
-        network: Map<String, Value>,
-        parameters: i64,
-    ) -> Result<Run<'a>> {
-        let tensor = file.f32s(split)?;
-        let [checkpoints, samples, classes] = tensor.shape[..] else {
-            bail!("`{split}` has the shape {:?}, expected [T, N, C]", tensor.shape)
-        };
+    fn with(file: &'a Tensors, split: &str, truth: &Truth, predictions: Predictions<'a>) -> Result<Run<'a>> {
+        let Metadata { parameters } = file.metadata()?;
+        let Predictions { checkpoints, samples, classes, .. } = predictions;
         ensure!(
             (samples, classes) == (truth.samples(), truth.classes()),
             "`{split}` has {samples} samples x {classes} classes, the data have {} x {}",
@@ -84,15 +77,15 @@ impl<'a> Run<'a> {
         };
         let step = file.i64s("step")?.values;
         ensure!(step.len() == checkpoints, "`step` has {} values, not {checkpoints}", step.len());
-        let mut seedless = network.clone();
+        let mut seedless = predictions.network.clone();
         seedless.remove("seed");
         Ok(Run {
             file,
-            scalars: scalars(&network),
-            name: name(&network),
-            configuration: (name(&seedless), scalars(&seedless)),
+            scalars: scalars(&predictions.network),
+            name: predictions.name.clone(),
+            configuration: (kit::run_name(&Value::Object(seedless.clone())), scalars(&seedless)),
             parameters,
-            models: ArrayView3::from_shape((checkpoints, samples, classes), tensor.values)?,
+            predictions,
             step,
             epoch: column("epoch")?,
             loss: column(&format!("{split}_loss"))?,
@@ -122,33 +115,26 @@ impl<'a> Run<'a> {
         Ok(values)
     }
 
-    /// Lets go of the memory that the probabilities took since they were last let go of; they are read again from the
-    /// file when they are used again.
-    pub fn release(&self) {
-        let Some(values) = self.models.as_slice() else { return };
-        // SAFETY: asks for a number.
-        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        let Ok(page @ 1..) = usize::try_from(page) else { return };
-        // Whole pages: on others there may be something else.
-        let bytes = values.as_ptr_range();
-        let start = bytes.start.addr().next_multiple_of(page);
-        let end = bytes.end.addr() / page * page;
-        if start < end {
-            let first = bytes.start.cast_mut().with_addr(start).cast();
-            // SAFETY: the pages belong to `Tensors`, a mapping of a file that is only read and whose content does not
-            // change: what is dropped comes back as it was.
-            let failed = unsafe { libc::madvise(first, end - start, libc::MADV_DONTNEED) };
-            debug_assert_eq!(failed, 0);
-        }
+    /// Some samples of the point of its trajectory at a progress, see [`Trajectory::at`]; what that is made of is read.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn point(
+        &self,
+        trajectory: &Trajectory,
+        progress: f64,
+        samples: &Range<usize>,
+    ) -> Result<Array2<f64>> {
+        trajectory.at(progress, |checkpoint| self.predictions.model(checkpoint, samples.clone()))
     }
 
-    /// The model of a checkpoint, known to be probabilities.
+    /// Some samples of the model of a checkpoint, [samples, C], known to be probabilities.
     ///
     /// # Errors
     /// When they are not: a value is negative, or not a number, or those of a sample do not sum to 1.
-    pub fn model(&self, checkpoint: usize) -> Result<Model<'a>> {
-        let model = self.models.index_axis_move(Axis(0), checkpoint);
-        for (index, sample) in model.rows().into_iter().enumerate() {
+    pub fn checked(&self, checkpoint: usize, samples: Range<usize>) -> Result<Array2<f32>> {
+        let model = self.predictions.model(checkpoint, samples.clone())?;
+        for (index, sample) in samples.zip(model.rows()) {
             let sum: f64 = sample.iter().map(|&p| f64::from(p)).sum();
             ensure!(
                 (sum - 1.0).abs() <= SUM_TOLERANCE && sample.iter().all(|&p| p >= 0.0),
@@ -179,12 +165,11 @@ pub fn truth(job: &Job, split: &str) -> Result<Truth> {
     Ok(truth)
 }
 
-/// Maps the files of the job's input `predictions`.
+/// Maps files of predictions.
 ///
 /// # Errors
 /// When one is not a file of tensors.
-pub fn open(job: &Job) -> Result<Vec<Tensors>> {
-    let artifacts = job.inputs("predictions")?;
+pub fn open(artifacts: &[Artifact]) -> Result<Vec<Tensors>> {
     Ok(artifacts.iter().map(|artifact| Tensors::open(&artifact.path)).collect::<Result<_, _>>()?)
 }
 
@@ -199,10 +184,6 @@ pub fn read<'a>(files: &'a [Tensors], split: &str, truth: &Truth) -> Result<Vec<
         bail!("run {} is given twice", pair[0].name);
     }
     Ok(runs)
-}
-
-fn name(network: &Map<String, Value>) -> String {
-    kit::run_name(&Value::Object(network.clone()))
 }
 
 fn scalars(network: &Map<String, Value>) -> Scalars {

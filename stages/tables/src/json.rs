@@ -1,5 +1,7 @@
 //! Columns of JSON values: the scalars of a network as a sweep gives them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use polars::prelude::{Column, DataType};
 use serde_json::Value;
 
@@ -31,6 +33,19 @@ pub fn json_column(name: &str, values: &[Value]) -> Result<Column, TablesError> 
         }
         Some(_) => Ok(Column::new(name.into(), cells(name, values, "a string", Value::as_str)?)),
     }
+}
+
+/// A column for each name, sorted, and a row for each element; null where it does not have the name.
+///
+/// # Errors
+/// As [`json_column`].
+pub fn json_columns(rows: &[&BTreeMap<String, Value>]) -> Result<Vec<Column>, TablesError> {
+    let names: BTreeSet<&String> = rows.iter().flat_map(|row| row.keys()).collect();
+    let column = |name: &String| {
+        let values: Vec<Value> = rows.iter().map(|row| row.get(name).cloned().unwrap_or_default()).collect();
+        json_column(name, &values)
+    };
+    names.into_iter().map(column).collect()
 }
 
 fn cells<'a, T>(
@@ -74,6 +89,15 @@ mod tests {
         let numbers = table(&[json!(1), json!(0.5), Value::Null]);
         assert_eq!(numbers.optional::<f64>("x").unwrap(), [Some(1.0), Some(0.5), None]);
         assert!(numbers.optional::<i64>("x").is_err());
+    }
+
+    #[test]
+    fn rows_with_different_names_have_a_column_for_each() {
+        let row = |name: &str| BTreeMap::from([(name.to_owned(), json!(1)), ("seed".to_owned(), json!(7))]);
+        let table = Table::new(json_columns(&[&row("rate"), &row("batch")]).unwrap()).unwrap();
+        let names: Vec<&str> = table.columns().iter().map(|column| column.name().as_str()).collect();
+        assert_eq!(names, ["batch", "rate", "seed"]);
+        assert_eq!(table.optional::<i64>("batch").unwrap(), [None, Some(1)]);
     }
 
     #[test]

@@ -29,6 +29,6 @@ mod table;
 
 pub use cell::Cell;
 pub use error::TablesError;
-pub use json::json_column;
+pub use json::{json_column, json_columns};
 pub use polars::prelude::Column;
 pub use table::Table;

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::path::Path;
 
 use polars::prelude::{
-    Column, DataFrame, IdxSize, ParallelStrategy, ParquetReader, ParquetWriter, PolarsError, SerReader,
+    Column, DataFrame, DataType, IdxSize, ParallelStrategy, ParquetReader, ParquetWriter, PolarsError,
+    SerReader,
 };
 
 use crate::{Cell, TablesError};
@@ -109,10 +110,56 @@ impl Table {
         Ok(Table { name: self.name.clone(), frame })
     }
 
+    /// The rows of tables one after the other. A column that a table lacks is null in its rows; of integers in one table and
+    /// floats in another come floats.
+    ///
+    /// # Errors
+    /// When a column holds kinds of values that do not go together.
+    pub fn stacked(tables: &[Table]) -> Result<Table, TablesError> {
+        let mut names: Vec<&str> = Vec::new();
+        for name in tables.iter().flat_map(|table| table.columns()).map(|column| column.name().as_str()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let columns = names.into_iter().map(|name| stacked(tables, name));
+        Table::new(columns.collect::<Result<_, _>>()?)
+    }
+
     fn missing(&self, column: &str) -> TablesError {
         let there: Vec<&str> = self.columns().iter().map(|column| column.name().as_str()).collect();
         TablesError::Missing { table: self.name.clone(), column: column.to_owned(), there: there.join(", ") }
     }
+}
+
+/// A column of tables one after the other; at least one of them has it.
+fn stacked(tables: &[Table], name: &str) -> Result<Column, TablesError> {
+    let mut kind = DataType::Null;
+    for (table, column) in tables.iter().filter_map(|table| Some((table, table.frame.column(name).ok()?))) {
+        let is_number = |kind: &DataType| kind.is_integer() || kind.is_float();
+        kind = match (kind, column.dtype()) {
+            (kind, other) if kind == *other || *other == DataType::Null => kind,
+            (DataType::Null, other) => other.clone(),
+            (kind, other) if is_number(&kind) && is_number(other) => DataType::Float64,
+            (_, other) => {
+                return Err(TablesError::Kind {
+                    table: table.name.clone(),
+                    column: name.to_owned(),
+                    found: other.clone(),
+                    expected: "what the tables before it hold",
+                });
+            }
+        };
+    }
+    let mut all = Column::full_null(name.into(), 0, &kind);
+    for table in tables {
+        let piece = match table.frame.column(name) {
+            Ok(column) => column.cast(&kind),
+            Err(_) => Ok(Column::full_null(name.into(), table.height(), &kind)),
+        };
+        piece.and_then(|piece| all.append_owned(piece).map(|_| ())).map_err(TablesError::Columns)?;
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -184,6 +231,33 @@ mod tests {
         assert_eq!(table.values::<&str>("run").unwrap(), ["geodesic", "fc", "fc"]);
         assert_eq!(table.optional::<f64>("rate").unwrap(), [None, Some(0.1), Some(0.1)]);
         assert!(models().rows(&[3]).is_err());
+    }
+
+    #[test]
+    fn stacked_tables_have_the_columns_of_all() {
+        let more = Table::new(vec![
+            Column::new("from".into(), ["corner"]),
+            Column::new("run".into(), ["vit"]),
+            Column::new("checkpoint".into(), [0.5]),
+        ])
+        .unwrap();
+        let all = Table::stacked(&[models(), more]).unwrap();
+        assert_eq!(all.values::<&str>("run").unwrap(), ["fc", "fc", "geodesic", "vit"]);
+        assert_eq!(all.optional::<f64>("rate").unwrap(), [Some(0.1), Some(0.1), None, None]);
+        assert_eq!(all.values::<f64>("checkpoint").unwrap(), [0.0, 1.0, 0.0, 0.5]);
+        assert_eq!(all.optional::<&str>("from").unwrap(), [None, None, None, Some("corner")]);
+        let names: Vec<&str> = all.columns().iter().map(|column| column.name().as_str()).collect();
+        assert_eq!(names, ["run", "rate", "checkpoint", "trained", "from"]);
+    }
+
+    #[test]
+    fn tables_whose_columns_do_not_go_together_are_not_stacked() {
+        let words = Table::new(vec![Column::new("checkpoint".into(), ["first"])]).unwrap();
+        let message = Table::stacked(&[models(), words]).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "new table: column `checkpoint` holds str, expected what the tables before it hold"
+        );
     }
 
     #[test]

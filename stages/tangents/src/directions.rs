@@ -4,12 +4,12 @@ use std::ops::RangeInclusive;
 
 use anyhow::Result;
 use geometry::{Truth, geodesic, velocity};
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use runs::{Group, Placed, Run};
 
-/// Samples that a thread looks at at a time: it holds the tangents of all groups for them.
-const SAMPLES: usize = 256;
+/// Probabilities of a model that a thread looks at at a time: it holds the tangents of all groups for them.
+const VALUES: usize = 2_560;
 
 /// An end of the geodesic.
 pub(crate) struct End {
@@ -56,21 +56,22 @@ impl Directions {
             }
         }
         let groups = runs::groups(near.iter().map(|(run, _)| *run), by)?;
-        let ends = geodesic(truth, &[end.from, end.to]);
-        let blocks: Vec<usize> = (0..truth.samples()).step_by(SAMPLES).collect();
+        let step = (VALUES / truth.classes()).max(1);
+        let blocks: Vec<usize> = (0..truth.samples()).step_by(step).collect();
         let parts: Vec<Part> = blocks
             .into_par_iter()
             .map(|start| {
-                let range = start..truth.samples().min(start + SAMPLES);
-                let base = ends.slice(s![0, range.clone(), ..]);
-                let ahead = ends.slice(s![1, range.clone(), ..]);
-                let of_run = |place: usize| {
+                let range = start..truth.samples().min(start + step);
+                let ends = geodesic(&truth.part(range.clone()), &[end.from, end.to]);
+                let (base, ahead) = (ends.index_axis(Axis(0), 0), ends.index_axis(Axis(0), 1));
+                let of_run = |place: usize| -> Result<Array2<f64>> {
                     let (run, taken) = &near[place];
                     let mut sum = Array2::<f64>::zeros(base.dim());
                     for &checkpoint in taken {
-                        sum += &velocity(base, run.models.slice(s![checkpoint, range.clone(), ..]));
+                        let model = run.predictions.model(checkpoint, range.clone())?;
+                        sum += &velocity(base, model.view());
                     }
-                    sum / taken.len() as f64
+                    Ok(sum / taken.len() as f64)
                 };
                 let mut tangents: Vec<Array2<f64>> = Vec::with_capacity(groups.len() + 1);
                 let mut run_squares = Vec::with_capacity(groups.len());
@@ -78,7 +79,7 @@ impl Directions {
                     let mut sum = Array2::<f64>::zeros(base.dim());
                     let mut squares = 0.0;
                     for &place in &group.runs {
-                        let tangent = of_run(place);
+                        let tangent = of_run(place)?;
                         squares += product(tangent.view(), tangent.view());
                         sum += &tangent;
                     }
@@ -89,10 +90,9 @@ impl Directions {
                 let products = Array2::from_shape_fn((tangents.len(), tangents.len()), |(i, j)| {
                     product(tangents[i].view(), tangents[j].view())
                 });
-                Part { products, run_squares }
+                Ok(Part { products, run_squares })
             })
-            .collect();
-        near.iter().for_each(|(run, _)| run.release());
+            .collect::<Result<_>>()?;
         let count = truth.samples() as f64;
         let mut products = Array2::zeros((groups.len() + 1, groups.len() + 1));
         let mut squares = vec![0.0; groups.len()];

@@ -11,9 +11,9 @@ use geometry::Truth;
 use kit::Job;
 use ndarray::Array2;
 use rayon::ThreadPool;
-use runs::{Placed, Run, Scalars, columns};
+use runs::{Placed, Run, Scalars};
 use serde::Deserialize;
-use tables::{Column, Table};
+use tables::{Column, Table, json_columns};
 
 use directions::{Directions, End};
 use four::Four;
@@ -50,9 +50,9 @@ fn run(job: &Job) -> Result<()> {
     ensure!(params.deviation > 0.0, "deviation: {}; it must be above 0", params.deviation);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build()?;
     let truth = runs::truth(job, &params.split)?;
-    let files = runs::open(job)?;
+    let files = runs::open(job.inputs("predictions")?)?;
     let runs = runs::read(&files, &params.split, &truth)?;
-    let placed = Placed::new(&Table::read(&job.input("models")?.path)?)?;
+    let placed = placed(&Table::read(&job.input("models")?.path)?)?;
 
     tangents(job, &params, &runs, &placed, &truth, &pool)?;
 
@@ -81,6 +81,11 @@ fn run(job: &Job) -> Result<()> {
     misfit_table(&four, &misfits)?.write(job.output("misfit")?)?;
     job.progress(3, 3, "");
     Ok(())
+}
+
+fn placed(models: &Table) -> Result<Placed> {
+    let (names, checkpoints): (Vec<&str>, Vec<i64>) = (models.values("run")?, models.values("checkpoint")?);
+    Placed::new(&names, &checkpoints, &models.values::<f64>("progress")?, &models.optional("trained")?)
 }
 
 /// A row for each number of dimensions.
@@ -134,8 +139,8 @@ fn tangents(
         }
     }
     let mut all = vec![Column::new("end".into(), names)];
-    all.extend(columns(&labels.iter().collect::<Vec<_>>())?);
-    all.extend(columns(&others.iter().collect::<Vec<_>>())?);
+    all.extend(json_columns(&labels.iter().collect::<Vec<_>>())?);
+    all.extend(json_columns(&others.iter().collect::<Vec<_>>())?);
     all.push(Column::new("runs".into(), counts));
     for (name, values) in ["norm", "run_norm", "cosine", "geodesic_cosine"].into_iter().zip(numbers) {
         all.push(Column::new(name.into(), values));
@@ -158,7 +163,7 @@ fn four_table(params: &Params, runs: &[Run], placed: &Placed, four: &Four) -> Re
         progress.extend(placed.progress(run)?);
     }
     let mut all = vec![Column::new("run".into(), names)];
-    all.extend(columns(&scalars)?);
+    all.extend(json_columns(&scalars)?);
     all.push(Column::new("checkpoint".into(), checkpoints));
     all.push(Column::new("progress".into(), progress));
     for k in 0..DIMENSIONS {

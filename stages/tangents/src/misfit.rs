@@ -6,7 +6,8 @@ use anyhow::{Context, Result, ensure};
 use kit::Artifact;
 use ndarray::Array2;
 use rayon::prelude::*;
-use runs::{Member, Run, Tile};
+use runs::Run;
+use tiles::{Member, Tile};
 
 use crate::DIMENSIONS;
 
@@ -90,28 +91,30 @@ fn sums(
     own: &Embedding,
     full: &Embedding,
 ) -> Result<Sums> {
-    let tile = Tile::open(tile)?;
+    let tile = Tile::new(tile)?;
     // The number of each model among those of all runs.
     let places = |members: &[Member]| -> Result<Vec<usize>> {
         let mut places = Vec::new();
         for Member { run, checkpoints } in members {
-            let (start, count) =
-                *starts.get(&**run).with_context(|| format!("a tile has run {run}, which there is not"))?;
+            let (start, count) = *starts
+                .get(&**run)
+                .with_context(|| format!("tile {tile} has run {run}, which there is not"))?;
             ensure!(
                 count == *checkpoints,
-                "run {run}: {checkpoints} checkpoints in a tile, {count} in predictions"
+                "run {run}: {checkpoints} checkpoints in tile {tile}, {count} in predictions"
             );
             places.extend(start..start + count);
         }
         Ok(places)
     };
-    let (rows, cols) = (places(tile.rows())?, places(tile.cols())?);
-    let itself = rows == cols;
+    let (rows, cols) = (places(&tile.about.rows)?, places(&tile.about.cols)?);
+    let open = tile.open()?;
+    let mut values = vec![0.0; cols.len()];
     let mut sums = Sums::default();
-    for (index, (&i, values)) in rows.iter().zip(tile.distances().rows()).enumerate() {
-        let first = if itself { index + 1 } else { 0 };
-        for (&j, &value) in cols.iter().zip(values).skip(first) {
-            let distance = f64::from(value);
+    for (index, &i) in rows.iter().enumerate() {
+        open.row(index, 0..cols.len(), &mut values)?;
+        let first = if tile.is_symmetric() { index + 1 } else { 0 };
+        for (&j, &distance) in cols.iter().zip(&values).skip(first) {
             let (a, b) = (own.squares(i, j), full.squares(i, j));
             sums.pairs += 1;
             sums.distance += distance;

@@ -12,8 +12,8 @@ const LABELS: [i64; 4] = [0, 1, 2, 1];
 const PROGRESS: [f64; 5] = [0.05, 0.3, 0.5, 0.7, 0.95];
 
 /// Three runs that go along the geodesic, so far aside of it each.
-fn models() -> Vec<Array3<f32>> {
-    let truth = Truth::new(&LABELS, 3).unwrap();
+fn models(classes: usize) -> Vec<Array3<f32>> {
+    let truth = Truth::new(&LABELS, classes).unwrap();
     let aside = |(class, aside): (usize, f32)| {
         let mut models = geodesic(&truth, &PROGRESS);
         for mut sample in models.rows_mut() {
@@ -26,7 +26,11 @@ fn models() -> Vec<Array3<f32>> {
 }
 
 fn job(folder: &Path) -> Job {
-    let all = models();
+    job_of(3, folder)
+}
+
+fn job_of(classes: usize, folder: &Path) -> Job {
+    let all = models(classes);
     let mut predictions: Vec<Value> = Vec::new();
     let mut names = Vec::new();
     for (seed, models) in all.iter().enumerate() {
@@ -46,7 +50,7 @@ fn job(folder: &Path) -> Job {
     }
     TensorsWriter::new()
         .i64s("test_labels", &[4], &LABELS)
-        .write(&folder.join("data"), &json!({"classes": ["a", "b", "c"]}))
+        .write(&folder.join("data"), &json!({"classes": vec!["a class"; classes]}))
         .unwrap();
     // One tile of all, and the embedding of all by the real thing.
     let flat: Vec<Model> = all.iter().flat_map(|models| models.outer_iter()).collect();
@@ -55,7 +59,10 @@ fn job(folder: &Path) -> Job {
     let members: Vec<Value> = names.iter().map(|name| json!({"run": name, "checkpoints": 5})).collect();
     TensorsWriter::new()
         .f32s("distances", &[15, 15], &values)
-        .write(&folder.join("tile"), &json!({"rows": members, "cols": members}))
+        .write(
+            &folder.join("tile"),
+            &json!({"rows": members, "cols": members, "samples": 4, "measure": "bhattacharyya"}),
+        )
         .unwrap();
     let full = spectral::inpca(distances, 3, 1).unwrap();
     let runs: Vec<&str> = names.iter().flat_map(|name| [&**name; 5]).collect();
@@ -133,6 +140,18 @@ fn four_points_and_all_models_are_placed_and_what_they_miss_is_told() {
     let (four, full): (Vec<f64>, Vec<f64>) = (misfit.values("four").unwrap(), misfit.values("full").unwrap());
     assert!(full.is_sorted_by(|a, b| a > b), "{full:?}");
     assert!(four.iter().zip(&full).all(|(four, full)| four > full && *four < 1.0), "{four:?} {full:?}");
+}
+
+#[test]
+fn a_thousand_classes_have_tangents_and_four_points_as_few_have() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::run(&job_of(1_000, folder.path())).unwrap();
+    let tangents = Table::read(&folder.path().join("tangents")).unwrap();
+    let cosine: Vec<f64> = tangents.values("geodesic_cosine").unwrap();
+    assert_eq!(cosine.len(), 8);
+    assert!(cosine.iter().all(|cosine| (0.01..1.0).contains(cosine)), "{cosine:?}");
+    let along: Vec<f64> = Table::read(&folder.path().join("four")).unwrap().values("pc1").unwrap();
+    assert!(along[..4].is_sorted() || along[..4].iter().rev().is_sorted(), "{along:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
-"use strict";
-const stages = JSON.parse(document.getElementById("data").textContent);
-const panel = document.getElementById("panel");
-const drawing = document.querySelector("svg");
+const place = document.getElementById("pipeline");
+const stages = JSON.parse(document.getElementById("pipeline-data").textContent);
+const panel = place.querySelector(".panel");
+const drawing = place.querySelector("svg");
 const WORDS = { current: "up to date", stale: "to run", waiting: "to run if inputs change" };
 const ROWS = 300;
 
@@ -48,7 +48,8 @@ function jobs(stage) {
       make("td", {}, job.name),
       make("td", {}, make("i", { className: job.state }), WORDS[job.state]),
       make("td", { className: "number" }, duration(job.seconds)),
-      make("td", {}, job.note))));
+      make("td", {}, job.note),
+      make("td", { title: job.key ?? "" }, job.key?.slice(0, 12) ?? ""))));
     more.textContent = found.length > ROWS ? `and ${found.length - ROWS} more: filter to see them` : "";
   };
   const orders = {
@@ -56,6 +57,7 @@ function jobs(stage) {
     state: (a, b) => a.state.localeCompare(b.state),
     time: (a, b) => (b.seconds ?? -1) - (a.seconds ?? -1),
     made: (a, b) => a.note.localeCompare(b.note),
+    key: (a, b) => (a.key ?? "").localeCompare(b.key ?? ""),
   };
   const head = Object.keys(orders).map((name) => make("th", {
     scope: "col", className: name === "time" ? "number" : "", title: "sort",
@@ -63,7 +65,7 @@ function jobs(stage) {
   }, name));
   filter.oninput = fill;
   fill();
-  const table = make("table", {}, make("thead", {}, make("tr", {}, ...head)), body);
+  const table = make("div", { className: "rows" }, make("table", {}, make("thead", {}, make("tr", {}, ...head)), body));
   return section(stage.jobs.length === 1 ? "Job" : `${stage.jobs.length} jobs`,
     ...(stage.jobs.length > 10 ? [filter] : []), table, more);
 }
@@ -76,8 +78,10 @@ function choose(index) {
   const seconds = known.length ? known.reduce((sum, job) => sum + job.seconds, 0) : null;
   const parts = [settings(stage.settings)];
   if (stage.why.length) parts.push(section("Why it runs", list(stage.why)));
-  if (stage.files.length) {
-    parts.push(section("Published", list(stage.files.map((file) => make("a", { href: encodeURI(file) }, file)))));
+  const files = stage.jobs.flatMap((job) => job.files ?? []);
+  if (files.length) {
+    const link = (file) => make("a", { href: place.dataset.base + encodeURI(file) }, file);
+    parts.push(section("Published", list(files.map(link))));
   }
   panel.replaceChildren(
     make("h2", {}, stage.name),

@@ -1,0 +1,60 @@
+//! How long a frame of the interactive embedding takes in headless Chromium, drawn by the processor (SwiftShader):
+//! `cargo bench --bench frames` for this crate's manifest.
+//!
+//! The figure is turned by a pointer, a step a frame, with the browser's limit of frames a second taken off. A frame is the
+//! time from one to the next: the page's script, the drawing, which a pixel read back waits for, and the browser's own work.
+
+#[path = "../tests/browser/chromium.rs"]
+#[allow(dead_code, reason = "the tests use all of it")]
+mod chromium;
+#[path = "../tests/browser/sample.rs"]
+#[allow(dead_code, reason = "the tests use all of it")]
+mod sample;
+
+use chromium::Chromium;
+use sample::Sample;
+
+/// Seeds and checkpoints of 36 configurations.
+const SIZES: [(usize, usize); 3] = [(2, 24), (8, 70), (60, 70)];
+const FRAMES: usize = 200;
+
+fn main() {
+    let Some(mut browser) = Chromium::start(&["--disable-frame-rate-limit", "--disable-gpu-vsync"]) else {
+        return;
+    };
+    browser.show((1280, 800), false);
+    println!("{:>8}  {:>6}  {:>16}  {:>14}", "points", "lines", "median frame, ms", "95 %, ms");
+    for (seeds, checkpoints) in SIZES {
+        let sample = Sample::new(seeds, checkpoints);
+        browser.open(&sample.embedding());
+        for lines in [true, false] {
+            browser.evaluate(&format!(
+                "{{ const lines = document.getElementById('lines'); if (lines.checked !== {lines}) lines.click(); }}"
+            ));
+            let times = browser.evaluate(&format!(
+                "new Promise((done) => {{
+                   const canvas = document.getElementById('canvas');
+                   const move = (kind, x) => canvas.dispatchEvent(new PointerEvent(kind,
+                     {{ pointerId: 1, clientX: x, clientY: 300, buttons: 1, bubbles: true }}));
+                   canvas.setPointerCapture = () => {{}};
+                   move('pointerdown', 0);
+                   const [gl, pixel, times] = [canvas.getContext('webgl'), new Uint8Array(4), []];
+                   const step = (now) => {{
+                     gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel);
+                     times.push(now);
+                     if (times.length > {FRAMES}) {{ move('pointerup', 9999); return done(times); }}
+                     move('pointermove', 5 * times.length);
+                     requestAnimationFrame(step);
+                   }};
+                   requestAnimationFrame(step);
+                 }})"
+            ));
+            let times: Vec<f64> = times.as_array().unwrap().iter().filter_map(|time| time.as_f64()).collect();
+            let mut frames: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            frames.sort_by(f64::total_cmp);
+            let [median, late] = [0.5, 0.95].map(|share| frames[(share * frames.len() as f64) as usize]);
+            let points = seeds * checkpoints * 36;
+            println!("{points:>8}  {:>6}  {median:>16.1}  {late:>14.1}", if lines { "with" } else { "none" });
+        }
+    }
+}
