@@ -20,11 +20,13 @@ pub struct Pool<'scope, 'env> {
     told: Sender<Told>,
     machine: Arc<Machine>,
     workers: Vec<Member>,
-    idle: HashMap<Launch, Vec<usize>>,
+    /// By program and device: a process keeps memory on a card that it has used, and would keep some on each.
+    idle: HashMap<Launch, HashMap<String, Vec<usize>>>,
 }
 
 struct Member {
     launch: Launch,
+    device: String,
     group: Group,
     /// None when it is retired.
     assignments: Option<Sender<Assignment>>,
@@ -42,11 +44,11 @@ impl<'scope, 'env> Pool<'scope, 'env> {
         Pool { scope, project, folder, told, machine, workers: Vec::new(), idle: HashMap::new() }
     }
 
-    /// Gives a job to an idle worker of its program, or to a new one.
+    /// Gives a job to an idle worker of its program that has worked on its device, or to a new one.
     pub fn give(&mut self, assignment: Assignment) {
-        let launch = assignment.program.launch();
-        let idle = self.idle.get_mut(launch).and_then(Vec::pop);
-        let number = idle.unwrap_or_else(|| self.add(launch.clone()));
+        let (launch, device) = (assignment.program.launch(), &assignment.device);
+        let idle = self.idle.get_mut(launch).and_then(|idle| idle.get_mut(device)?.pop());
+        let number = idle.unwrap_or_else(|| self.add(launch.clone(), device.clone()));
         if let Some(assignments) = &self.workers[number].assignments {
             assignments.send(assignment).expect("a worker's thread lives as long as its sender");
         }
@@ -54,12 +56,14 @@ impl<'scope, 'env> Pool<'scope, 'env> {
 
     /// A worker has ended its job. It waits for the next one if more may come; otherwise it and its memory go.
     pub fn free(&mut self, number: usize, more_may_come: impl Fn(&Launch) -> bool) {
-        let launch = self.workers[number].launch.clone();
-        if more_may_come(&launch) {
-            self.idle.entry(launch).or_default().push(number);
+        let Member { launch, device, .. } = &self.workers[number];
+        if more_may_come(launch) {
+            let idle = self.idle.entry(launch.clone()).or_default();
+            idle.entry(device.clone()).or_default().push(number);
         } else {
+            let idle = self.idle.remove(launch).unwrap_or_default();
             self.workers[number].assignments = None;
-            for idle in self.idle.remove(&launch).unwrap_or_default() {
+            for idle in idle.into_values().flatten() {
                 self.workers[idle].assignments = None;
             }
         }
@@ -70,7 +74,7 @@ impl<'scope, 'env> Pool<'scope, 'env> {
         self.workers.iter().for_each(|worker| worker.group.end());
     }
 
-    fn add(&mut self, launch: Launch) -> usize {
+    fn add(&mut self, launch: Launch, device: String) -> usize {
         let number = self.workers.len();
         let (assignments, inbox) = channel();
         let group = Group::default();
@@ -89,7 +93,7 @@ impl<'scope, 'env> Pool<'scope, 'env> {
             begun: 0,
         };
         self.scope.spawn(move || worker.work(inbox));
-        self.workers.push(Member { launch, group, assignments: Some(assignments) });
+        self.workers.push(Member { launch, device, group, assignments: Some(assignments) });
         number
     }
 }

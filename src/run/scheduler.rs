@@ -16,7 +16,6 @@ use super::intermediates::Intermediates;
 use super::pool::Pool;
 use super::report::{Happening, Report};
 use super::sandbox;
-use super::slots::{Full, Held, Slots};
 use super::worker::Told;
 use super::{Interrupts, Options, RunError, Summary};
 use crate::graph::JobId;
@@ -25,6 +24,7 @@ use crate::pipeline::{Gpu, StageId};
 use crate::plan::{Plan, Reason, State};
 use crate::project::Project;
 use crate::share::{Crew, Exchange};
+use crate::slots::{Full, Held, Slots};
 use crate::store::{Artifacts, Hold, Scratch, StoreError};
 
 /// How often to look whether another run has finished a job that this one needs too.
@@ -267,7 +267,7 @@ impl<'env> Run<'_, '_, 'env> {
                 continue;
             };
             let needs = &self.project.pipeline.stages[stage].needs;
-            if needs.gpu == Gpu::Require && !self.slots.has_cards() {
+            if needs.gpu == Gpu::Require && self.slots.cards() == 0 {
                 self.ready[stage].remove(&id);
                 self.fail(id, "it needs a GPU and this machine has none", &[]);
                 continue;

@@ -4,7 +4,7 @@ use super::Run;
 use crate::graph::{JobId, JobInput, Origin};
 use crate::hash::Key;
 use crate::run::assignment::{AssignedInput, Assignment, Placed};
-use crate::run::slots::Held;
+use crate::slots::Held;
 
 impl Run<'_, '_, '_> {
     /// Everything a worker has to know of a job.
