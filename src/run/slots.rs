@@ -20,7 +20,7 @@ struct Card {
     per_gpu: u32,
 }
 
-/// What a running job holds.
+/// What a running job holds, and a process that waits for its next job keeps of it: all but threads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     threads: u32,
@@ -81,6 +81,11 @@ impl Slots {
         Ok(Held { threads, memory, card, device })
     }
 
+    /// Bytes that no job holds.
+    pub fn free_memory(&self) -> u64 {
+        self.free_memory
+    }
+
     /// Gives back what a job held.
     pub fn give(&mut self, held: &Held) {
         self.free_threads += held.threads;
@@ -95,6 +100,18 @@ impl Slots {
         let takes = |card: &Card| card.jobs == 0 || (card.per_gpu == per_gpu && card.jobs < per_gpu);
         let fitting = self.cards.iter().enumerate().filter(|(_, card)| takes(card));
         fitting.min_by_key(|(_, card)| card.jobs).map(|(index, _)| index)
+    }
+}
+
+impl Held {
+    /// Bytes.
+    pub fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    /// Whether both are on one card.
+    pub fn shares_card(&self, other: &Held) -> bool {
+        self.card.is_some() && self.card == other.card
     }
 }
 

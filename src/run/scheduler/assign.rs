@@ -58,6 +58,7 @@ impl Run<'_, '_, '_> {
             rehearse: self.options.rehearse,
             ingredients: self.plan.ingredients(id),
             program: self.programs[job.stage.0].clone()?,
+            after: Vec::new(),
         })
     }
 }
