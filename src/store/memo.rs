@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rayon::prelude::*;
+use blake3::hazmat::{
+    ChainingValue, HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root,
+};
 
 use super::access::Access;
 use crate::hash::Hash;
@@ -19,14 +21,11 @@ use crate::hash::Hash;
 const MAGIC: &[u8; 8] = b"ribmemo1";
 const ENTRY: usize = 8 * 9 + 32;
 
-/// Files above this size are read and hashed on all threads.
+/// Files above this size are read and hashed on all threads, in pieces of at most so many bytes.
 const LARGE: u64 = 1 << 20;
 
-/// Bytes of a large file that are read while as many are hashed.
-const PIECE: usize = 8 << 20;
-
-/// Bytes that one thread reads of a piece.
-const PART: usize = 1 << 20;
+/// Bytes that are read at once of a large file, and hashed while the processor has them near.
+const READ: usize = 64 << 10;
 
 /// How often a file is read whose ctime keeps changing.
 const READINGS: usize = 100;
@@ -123,7 +122,7 @@ impl Memo {
             }
             stamp = now;
         }
-        Err(io::Error::other("the file changed while it was read"))
+        Err(changed())
     }
 
     /// Does something to a file that changes its times but not its content (a link, a rename), and keeps its hash.
@@ -192,46 +191,50 @@ impl Memo {
     }
 }
 
-/// Hashes a file; large ones on all threads.
+/// Hashes a file of so many bytes; large ones on all threads.
 ///
 /// Not through a memory map: where a file is cut short meanwhile or a disk fails, that ends the process by a signal.
 pub(crate) fn hash_file(path: &Path, size: u64) -> io::Result<Hash> {
-    let mut hasher = blake3::Hasher::new();
     let file = File::open(path)?;
     if size <= LARGE {
+        let mut hasher = blake3::Hasher::new();
         hasher.update_reader(file)?;
         return Ok(hasher.finalize().into());
     }
-    let (mut read, mut next) = (vec![0; PIECE], vec![0; PIECE]);
-    let (mut at, mut length) = (0, read_piece(&file, 0, &mut read)?);
-    while length > 0 {
-        at += length as u64;
-        let hash = || {
-            hasher.update_rayon(&read[..length]);
-        };
-        let ((), after) = rayon::join(hash, || read_piece(&file, at, &mut next));
-        length = after?;
-        std::mem::swap(&mut read, &mut next);
-    }
-    Ok(hasher.finalize().into())
+    let (left, right) = halves(&file, 0, size)?;
+    Ok(merge_subtrees_root(&left, &right, Mode::Hash).into())
 }
 
-/// Reads a piece of a file from a place on, on all threads; how many bytes there were.
-fn read_piece(file: &File, at: u64, piece: &mut [u8]) -> io::Result<usize> {
-    let parts = piece.par_chunks_mut(PART).enumerate();
-    let read = parts.map(|(number, part)| {
-        let mut read = 0;
-        while read < part.len() {
-            match file.read_at(&mut part[read..], at + (number * PART + read) as u64) {
-                Ok(0) => break,
-                Ok(bytes) => read += bytes,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(read)
-    });
-    read.sum()
+/// Both sides of blake3's tree over a piece of a file.
+fn halves(file: &File, at: u64, length: u64) -> io::Result<(ChainingValue, ChainingValue)> {
+    let left = left_subtree_len(length);
+    let (left, right) =
+        rayon::join(|| hash_piece(file, at, left), || hash_piece(file, at + left, length - left));
+    Ok((left?, right?))
+}
+
+fn hash_piece(file: &File, mut at: u64, length: u64) -> io::Result<ChainingValue> {
+    if length > LARGE {
+        let (left, right) = halves(file, at, length)?;
+        return Ok(merge_subtrees_non_root(&left, &right, Mode::Hash));
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.set_input_offset(at);
+    let (mut read, end) = ([0; READ], at + length);
+    while at < end {
+        let part = &mut read[..READ.min((end - at) as usize)];
+        file.read_exact_at(part, at).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => changed(),
+            _ => error,
+        })?;
+        hasher.update(part);
+        at += part.len() as u64;
+    }
+    Ok(hasher.finalize_non_root())
+}
+
+fn changed() -> io::Error {
+    io::Error::other("the file changed while it was read")
 }
 
 fn encode(entries: &HashMap<(u64, u64), Entry>) -> Vec<u8> {
@@ -377,8 +380,9 @@ mod tests {
     fn a_large_file_has_the_hash_of_its_bytes_however_long_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a");
-        let bytes: Vec<u8> = (0..2 * PIECE as u32 + 9).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
-        for length in [LARGE as usize + 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, bytes.len()] {
+        let large = LARGE as usize;
+        let bytes: Vec<u8> = (0..4 * large as u32 + 9).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
+        for length in [large, large + 1, 2 * large - 1, 2 * large, 2 * large + 1, 3 * large, bytes.len()] {
             fs::write(&file, &bytes[..length]).unwrap();
             assert_eq!(hash_file(&file, length as u64).unwrap(), Hash::of(&bytes[..length]), "{length}");
         }
