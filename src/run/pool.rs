@@ -9,7 +9,6 @@ use std::thread::Scope;
 
 use super::assignment::{Assignment, Program};
 use super::process::{Group, Launch};
-use super::slots::Held;
 use super::worker::{Told, Worker};
 use crate::project::Project;
 use crate::slots::Held;
