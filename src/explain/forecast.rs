@@ -62,7 +62,7 @@ pub fn forecast(plan: &Plan, slots: Slots) -> Option<Forecast> {
     let time = |id| times.get(id).map_or(Duration::ZERO, |(time, _)| time);
     let nothing = |id| vec![0; plan.project().stage(id).outputs.len()];
     let rehearsal = rehearsal::rehearse(plan, &runs, slots, time, nothing);
-    (!rows.is_empty()).then(|| Forecast { rows, time: rehearsal.time, threads, cards })
+    (!rows.is_empty()).then_some(Forecast { rows, time: rehearsal.time, threads, cards })
 }
 
 impl Row {

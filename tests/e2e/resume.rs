@@ -121,8 +121,8 @@ fn what_is_left_of_a_job_goes_when_it_is_old() {
 
     // Nor what a job has that runs, however old.
     age(&folders[1].join("at"));
-    ["fail-1-3", "fail-2-3"].map(|name| fs::remove_file(project.home(name)).unwrap());
-    ["hold-1-3", "hold-2-3"].map(|name| fs::write(project.home(name), "").unwrap());
+    ["fail-1-3", "fail-2-3"].iter().for_each(|name| fs::remove_file(project.home(name)).unwrap());
+    ["hold-1-3", "hold-2-3"].iter().for_each(|name| fs::write(project.home(name), "").unwrap());
     let run = project.start("run --json -j 2");
     wait_until("both are at it", || {
         left(&project).iter().filter(|folder| folder.join("at").exists()).count() == 2
@@ -132,7 +132,7 @@ fn what_is_left_of_a_job_goes_when_it_is_old() {
         age(&folder);
     }
     assert!(gc(&project, "--keep-days 0").contains("0 logs and leftovers"));
-    ["hold-1-3", "hold-2-3"].map(|name| fs::remove_file(project.home(name)).unwrap());
+    ["hold-1-3", "hold-2-3"].iter().for_each(|name| fs::remove_file(project.home(name)).unwrap());
     let run = run.end();
     assert_eq!((run.code, run.count("ran")), (Some(0), 2), "{}", run.err);
 }
