@@ -2,7 +2,7 @@
 # Installs the servers that tests of shares start for themselves: S3 (s3s-fs, from its crate, into the cache folder), WebDAV
 # (nginx) and SFTP (sshd), both from Debian's packages where this may install them; and Chromium, from there too, which
 # tests of pages start. Does nothing, fast, when all is there. A test whose server or browser is missing says so and is
-# left out.
+# left out. With --release s3s-fs is built to be fast: for `cargo bench --bench share`.
 set -euo pipefail
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -42,21 +42,26 @@ install_browser() {
         say "could not install it: pages will not be tested in a browser"
 }
 
+# Builds s3s-fs into a folder, by a profile of cargo.
 install_s3() {
-    [ -x "$servers/bin/s3s-fs" ] && return
-    mkdir -p "$servers"
+    local root=$1 profile=$2
+    [ -x "$root/bin/s3s-fs" ] && return
+    mkdir -p "$root"
     # Of two set-ups at once the second waits, and then finds it done.
-    exec 9>"$servers/lock"
+    exec 9>"$root/lock"
     flock 9
-    [ -x "$servers/bin/s3s-fs" ] && return
-    say "building s3s-fs for tests of shares (3 minutes, once)"
+    [ -x "$root/bin/s3s-fs" ] && return
+    say "building s3s-fs for tests of shares (some minutes, once)"
     # A folder of its own: nothing of it is of use to anything else.
-    CARGO_TARGET_DIR=$servers/target cargo install --quiet --debug s3s-fs@0.14.1 --features binary \
-        --root "$servers" >&2 || say "could not build it: shares over S3 will not be tested"
-    rm -rf "$servers/target"
+    CARGO_TARGET_DIR=$root/target cargo install --quiet --profile "$profile" s3s-fs@0.14.1 --features binary \
+        --root "$root" >&2 || say "could not build it: shares over S3 will not be tested"
+    rm -rf "$root/target"
     exec 9>&-
 }
 
 install_packages
 install_browser
-install_s3
+case ${1:-} in
+    --release) install_s3 "$servers/release" release ;;
+    *) install_s3 "$servers" dev ;;
+esac

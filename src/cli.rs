@@ -20,6 +20,7 @@ use crate::project::{self, Project, Selection};
 use crate::ro_crate;
 use crate::run::{self, Bars, Interrupts, Json, Options, Plain, Report};
 use crate::share;
+use crate::slots::Slots;
 use crate::space;
 use crate::store::Limits;
 use crate::target;
@@ -302,7 +303,7 @@ impl Cli {
                     false => Plan::new(&project, &wanted, &forced),
                 };
                 run::check(&project, &plan)?;
-                print(&dry_run(&project, plan, Some(run::threads(jobs))))
+                print(&dry_run(&project, plan, Some(Slots::here(jobs))))
             }
             Command::Push { targets, again } => exchange::push(&open(&selection)?, &targets, again),
             Command::Pull { targets } => exchange::pull(&selection, &targets),
@@ -442,15 +443,18 @@ fn forced(project: &Project, targets: &[String], light: bool) -> Result<BTreeSet
     }
 }
 
-/// What would run and why, and, told how many threads there are, on how much disk.
-fn dry_run(project: &Project, mut plan: Plan, threads: Option<u32>) -> String {
+/// What would run and why, and, told in what slots, how long and on how much disk.
+fn dry_run(project: &Project, mut plan: Plan, slots: Option<Slots>) -> String {
     plan.demand();
     let mut text = String::new();
     for group in explain::why(project, &plan) {
         text.push_str(&format!("{group}\n"));
     }
-    if let Some(estimate) = threads.and_then(|threads| space::estimate(&plan, threads)) {
-        text.push_str(&format!("{estimate}\n"));
+    if let Some(slots) = slots {
+        let forecast = explain::forecast(&plan, slots.clone());
+        text.extend(forecast.map(|forecast| format!("{forecast}\n")));
+        let estimate = space::estimate(&plan, slots);
+        text.extend(estimate.map(|estimate| format!("{estimate}\n")));
     }
     let count = |is: fn(&State) -> bool| plan.needed().filter(|id| is(plan.state(*id))).count();
     let stale = count(|state| matches!(state, State::Stale(..)));

@@ -48,6 +48,12 @@ pub fn record(text: &[u8]) {
     }
 }
 
+/// A record as it lies on a share; whether it is one of the key that the right one has.
+pub fn bundle(bytes: &[u8]) -> bool {
+    let ingredients = [("code".to_owned(), "cafe".to_owned()), ("threads".to_owned(), "1".to_owned())];
+    crate::share::check_bundle(crate::key::of(&ingredients), bytes)
+}
+
 /// The index of a store.
 pub fn index(bytes: &[u8]) {
     let folder = folder();
@@ -87,6 +93,7 @@ mod tests {
     const PIPELINE: &[u8] = include_bytes!("../fuzz/seeds/pipeline/right.yaml");
     const EVENTS: &[u8] = include_bytes!("../fuzz/seeds/events/right.jsonl");
     const RECORD: &[u8] = include_bytes!("../fuzz/seeds/record/right.json");
+    const BUNDLE: &[u8] = include_bytes!("../fuzz/seeds/bundle/right");
     const LOCK: &[u8] = include_bytes!("../fuzz/seeds/lock/right.lock");
     const LISTING: &[u8] = include_bytes!("../fuzz/seeds/listing/right.txt");
 
@@ -138,6 +145,7 @@ mod tests {
         let key = Key(Hash([7; 32]));
         crate::store::write_record(folder.path(), key, RECORD).unwrap();
         assert!(Store::open(folder.path()).unwrap().record(key).is_some());
+        assert!(bundle(BUNDLE));
         let path = folder.path().join("pipeline.lock");
         fs::write(&path, LOCK).unwrap();
         assert!(Lock::open(&path, "quick").unwrap().get("train[arch=my net,seed=42]").is_some());
@@ -159,6 +167,11 @@ mod tests {
         #[test]
         fn no_record_breaks_it(text in mutated(RECORD)) {
             record(&text);
+        }
+
+        #[test]
+        fn no_bundle_breaks_it(text in mutated(BUNDLE)) {
+            bundle(&text);
         }
 
         #[test]

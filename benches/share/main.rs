@@ -3,7 +3,7 @@
 //! Thousands of small jobs go to a server and come back to an empty store, while a proxy before the server holds every
 //! byte back, so that a request takes 20 ms at least. The best that so many connections allow is connections / latency
 //! requests a second; what is shown is how many records and objects came through a second, and their share of that.
-//! Needs `ribbon-remote` (`make share`) and the servers of setup/servers.sh; a server that is not there is left out.
+//! Needs `ribbon-remote` (`make share`) and the servers of `setup/servers.sh --release`; one that is not there is left out.
 
 mod proxy;
 #[path = "../../tests/e2e/scratch.rs"]

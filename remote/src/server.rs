@@ -159,16 +159,15 @@ impl Server {
     }
 
     async fn send(&self, path: &str, from: &str) -> Result<(), Failure> {
-        let mut file = File::open(from).await.map_err(local(from))?;
-        let size = file.metadata().await.map_err(local(from))?.len();
+        let size = tokio::fs::metadata(from).await.map_err(local(from))?.len();
         let in_parts = self.operator.info().capability().write_can_multi;
         if !in_parts || size <= PART as u64 {
             let _heavy = if size > HEAVY { Some(self.heavy.lock().await) } else { None };
-            let mut bytes = Vec::with_capacity(size as usize);
-            file.read_to_end(&mut bytes).await.map_err(local(from))?;
+            let bytes = tokio::fs::read(from).await.map_err(local(from))?;
             let written = self.within(size, self.operator.write(path, bytes)).await?;
             return written.map(drop).map_err(|error| remote(&error));
         }
+        let mut file = File::open(from).await.map_err(local(from))?;
         let open = self.operator.writer_with(path).chunk(PART).concurrent(2);
         let mut writer = self.within(0, async { open.await }).await?.map_err(|error| remote(&error))?;
         loop {

@@ -6,12 +6,12 @@ mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use serde::Serialize;
 
 use self::layout::{Layout, layout};
 use super::draw::edges;
+use super::duration::duration;
 use super::show::time;
 use super::why::why;
 use crate::graph::{JobId, join};
@@ -267,26 +267,9 @@ fn shortened(name: &str) -> String {
     }
 }
 
-/// A time for people: `20 ms`, `3.4 s`, `12 min`, `2 h 5 min`.
-fn duration(seconds: f64) -> String {
-    if seconds < 0.1 {
-        return format!("{:.0} ms", seconds * 1000.0);
-    }
-    if seconds < 100.0 {
-        return format!("{seconds:.1} s");
-    }
-    let minutes = (Duration::from_secs_f64(seconds).as_secs() + 30) / 60;
-    if minutes < 100 { format!("{minutes} min") } else { format!("{} h {} min", minutes / 60, minutes % 60) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_told_in_the_unit_that_people_use() {
-        assert_eq!([0.02, 3.44, 130.0, 7500.0].map(duration), ["20 ms", "3.4 s", "2 min", "2 h 5 min"]);
-    }
 
     #[test]
     fn a_curve_leaves_and_meets_boxes_at_their_sides() {

@@ -3,6 +3,8 @@
 mod compare;
 mod diff;
 mod draw;
+mod duration;
+mod forecast;
 mod html;
 mod provenance;
 mod show;
@@ -12,6 +14,7 @@ mod why;
 pub use compare::Difference;
 pub use diff::{Change, Kind, Lines, diff};
 pub use draw::{Format, draw};
+pub use forecast::{Forecast, forecast};
 pub use provenance::complete;
 pub use show::show;
 pub use status::{Status, status};

@@ -91,6 +91,23 @@ pub(super) struct Profile {
     /// Sweeps; each replaces the one of all profiles as a whole.
     #[serde(default)]
     pub sweeps: IndexMap<String, Sweep>,
+    /// What jobs of each stage take until some have shown it, for `ribbon run --dry-run`: factors, of which those whose
+    /// conditions a job meets are multiplied. Not in any key.
+    #[serde(default)]
+    pub costs: IndexMap<String, Vec<Cost>>,
+}
+
+/// Factors of what jobs take that meet a condition; `$name` and `$name.value` stand for parameters.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cost {
+    /// The condition, on the job's labels; without it, all jobs meet it.
+    #[serde(default)]
+    pub when: Condition,
+    /// Of the seconds that a job runs.
+    pub seconds: Option<Scalar>,
+    /// Of the bytes that its outputs have together.
+    pub bytes: Option<Scalar>,
 }
 
 /// A set of configurations.
@@ -237,15 +254,24 @@ pub(super) struct Needs {
     /// CPU threads, 1 if not told; part of the key, since arithmetic may follow it.
     #[schemars(range(min = 1))]
     pub threads: Option<u32>,
-    /// Memory: bytes, or a number with K, M, G, T (powers of 1000) or KiB, MiB, GiB, TiB (of 1024).
+    /// Memory: bytes, or a number with K, M, G, T (powers of 1000) or KiB, MiB, GiB, TiB (of 1024); or a parameter, `$name`.
     pub memory: Option<Memory>,
     /// Whether it uses a GPU; not, if not told.
     #[serde(default)]
     pub gpu: Gpu,
-    /// How many of these jobs may share a card, 1 if not told.
+    /// How many of these jobs may share a card, 1 if not told; or a parameter, `$name`.
     #[serde(rename = "per-gpu")]
-    #[schemars(range(min = 1))]
-    pub per_gpu: Option<u32>,
+    pub per_gpu: Option<Count>,
+}
+
+/// How many.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Count {
+    /// So many.
+    Number(#[schemars(range(min = 1))] u32),
+    /// As a parameter says.
+    Reference(String),
 }
 
 /// An amount of memory.
@@ -254,7 +280,7 @@ pub(super) struct Needs {
 pub(super) enum Memory {
     /// Bytes.
     Bytes(u64),
-    /// With a unit: `1G`, `500M`, `2GiB`.
+    /// With a unit: `1G`, `500M`, `2GiB`; or `$name`.
     Text(String),
 }
 
@@ -282,7 +308,7 @@ mod tests {
         assert_eq!(schema["required"], serde_json::json!(["version", "profiles", "stages"]));
         assert_eq!(schema["$defs"]["Stage"]["additionalProperties"], false);
         assert_eq!(schema["$defs"]["Stage"]["properties"]["about"]["description"], "A line for people.");
-        assert_eq!(schema["$defs"]["Needs"]["properties"]["per-gpu"]["minimum"], 1);
+        assert_eq!(schema["$defs"]["Count"]["anyOf"][0]["minimum"], 1);
         assert!(schema["properties"]["profile"]["description"].as_str().unwrap().contains("--profile"));
     }
 }

@@ -9,7 +9,7 @@ use super::params::Params;
 use super::positions::{Place, Position, Positions};
 use super::reference::{is_name, name_rule};
 use super::stage::Scope;
-use super::{Pipeline, Sweep, inputs, presence, shape, share, stage, sweep};
+use super::{Pipeline, Sweep, costs, inputs, presence, shape, share, stage, sweep};
 
 /// The only format of pipeline.yaml there is yet.
 const VERSION: u32 = 1;
@@ -108,6 +108,9 @@ fn checked(
     let mut stages = given.iter().map(stage).collect::<Vec<_>>();
     inputs::check_published(&stages, problems);
     problems.so_far()?;
+
+    let place = Place::of(&["profiles", profile, "costs"]);
+    costs::assign(&document.profiles[profile].costs, &place, &mut stages, &sweeps, &params, problems);
 
     let given: Vec<_> = given.into_iter().map(|(_, stage)| stage).collect();
     let elsewhere = others.into_iter().map(presence::profiles_of).collect();

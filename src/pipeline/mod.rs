@@ -2,6 +2,7 @@
 //!
 //! Everything here is for one profile. Positions in the file live only in errors: what leaves this module is right.
 
+mod costs;
 mod document;
 mod error;
 mod fanout;
@@ -27,12 +28,14 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+pub use costs::{Cost, Costs};
 pub use document::schema;
 pub use error::{PipelineError, Problem};
 pub use load::profiles;
 pub use positions::Position;
 pub use reference::bytes;
 pub use share::{Address, Cloud, Share, Trust};
+pub use sweep::Condition;
 
 /// A job's or a configuration's labels, sorted by name; values as people write them (`arch` = `fc`, `seed` = `42`).
 pub type Labels = BTreeMap<String, String>;
@@ -121,6 +124,8 @@ pub struct Stage {
     pub intermediate: bool,
     /// What a job needs to run.
     pub needs: Needs,
+    /// What the profile says that jobs take.
+    pub costs: Vec<Cost>,
     /// Whether a light run leaves it as it is.
     pub heavy: bool,
     /// Pin files of tools (relative to the root), by the tool's name; their content is part of the key.

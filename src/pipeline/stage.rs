@@ -64,7 +64,8 @@ pub(super) fn check(
         publish,
         provenance: given.provenance,
         intermediate: !given.keep,
-        needs: needs(&given.needs, &place.key("needs"), problems),
+        needs: needs(&given.needs, &place.key("needs"), scope.params, problems),
+        costs: Vec::new(),
         heavy: given.heavy,
         env: env(&given.env, &place.key("env"), problems),
         reads: reads(&given.reads, &place.key("reads"), scope.root, problems),
@@ -316,13 +317,29 @@ fn publish(
     publish
 }
 
-fn needs(given: &document::Needs, place: &Place, problems: &mut Problems) -> Needs {
+fn needs(given: &document::Needs, place: &Place, params: &Params, problems: &mut Problems) -> Needs {
+    let text = |text: &str| match dollar(text) {
+        Some(reference) => reference.and_then(|reference| params.get(&reference).cloned()),
+        None => Ok(Value::from(text)),
+    };
     let memory = match &given.memory {
-        None => 0,
-        Some(document::Memory::Bytes(bytes)) => *bytes,
-        Some(document::Memory::Text(text)) => reference::bytes(text).unwrap_or_else(|what| {
-            problems.value(&place.key("memory"), what);
-            0
+        None => Ok(0),
+        Some(document::Memory::Bytes(bytes)) => Ok(*bytes),
+        Some(document::Memory::Text(given)) => text(given).and_then(|value| match &value {
+            Value::String(text) => reference::bytes(text),
+            value => {
+                value.as_u64().ok_or_else(|| format!("`{given}` is {value}, expected an amount of memory"))
+            }
+        }),
+    };
+    let per_gpu = match &given.per_gpu {
+        None => Ok(1),
+        Some(document::Count::Number(number)) => Ok(*number),
+        Some(document::Count::Reference(given)) => text(given).and_then(|value| {
+            let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+            number
+                .filter(|number| *number > 0)
+                .ok_or_else(|| format!("`{given}` is {value}, expected 1 or more"))
         }),
     };
     let gpu = match given.gpu {
@@ -330,7 +347,19 @@ fn needs(given: &document::Needs, place: &Place, problems: &mut Problems) -> Nee
         document::Gpu::Prefer => Gpu::Prefer,
         document::Gpu::Require => Gpu::Require,
     };
-    Needs { threads: given.threads.unwrap_or(1), memory, gpu, per_gpu: given.per_gpu.unwrap_or(1) }
+    let mut told = |key, what| problems.value(&place.key(key), what);
+    Needs {
+        threads: given.threads.unwrap_or(1),
+        memory: memory.unwrap_or_else(|what| {
+            told("memory", what);
+            0
+        }),
+        gpu,
+        per_gpu: per_gpu.unwrap_or_else(|what| {
+            told("per-gpu", what);
+            1
+        }),
+    }
 }
 
 /// Folders as given, made absolute. Whether they are there is seen when a job needs them: who only looks at results has

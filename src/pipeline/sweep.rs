@@ -56,7 +56,7 @@ pub(super) fn unroll(
 }
 
 /// Each label's values, as text.
-type Domains = BTreeMap<String, BTreeSet<String>>;
+pub(super) type Domains = BTreeMap<String, BTreeSet<String>>;
 
 fn domains(sweep: &document::Sweep, place: &Place, problems: &mut Problems) -> Domains {
     let mut domains = Domains::new();
@@ -127,10 +127,12 @@ fn configuration<'a>(labels: impl IntoIterator<Item = (&'a String, &'a Scalar)>)
 }
 
 /// A condition of `exclude` or `when`: each label with the values that meet it.
-struct Condition(Domains);
+#[derive(Debug)]
+pub struct Condition(Domains);
 
 impl Condition {
-    fn meets(&self, labels: &Labels) -> bool {
+    /// Whether labels have one of its values each.
+    pub fn meets(&self, labels: &Labels) -> bool {
         self.0.iter().all(|(label, values)| labels.get(label).is_some_and(|value| values.contains(value)))
     }
 }
@@ -146,7 +148,7 @@ fn conditions(
 }
 
 /// A misspelt value would leave the condition silently unmet, so values that nothing has are problems.
-fn condition(
+pub(super) fn condition(
     given: &document::Condition,
     place: &Place,
     domains: &Domains,

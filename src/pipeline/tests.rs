@@ -268,3 +268,41 @@ fn a_file_that_is_not_there_is_named() {
     let error = Pipeline::load(Path::new("nowhere/pipeline.yaml"), None, &[]).unwrap_err().to_string();
     assert_eq!(error, "cannot read nowhere/pipeline.yaml: No such file or directory (os error 2)");
 }
+
+#[test]
+fn the_factors_of_costs_that_a_job_meets_are_multiplied() {
+    let costs = "    params: {epochs: 3.0, data: {kind: mini}, image: {fc: 0.5, vit: 4}}
+    costs:
+      train:
+        - {seconds: $epochs, bytes: 4}
+        - {when: {arch: fc}, seconds: $image.fc, bytes: 10}
+        - {when: {arch: vit, optimizer: [adam]}, seconds: $image.vit}
+      distance: [{when: {rows: fc+adam, split: [train]}, bytes: 1e3}]
+";
+    let text = RIGHT.replace("    params: {epochs: 3.0, data: {kind: mini}}\n", costs);
+    let pipeline = load(&text);
+    let cost = |name: &str, labels: &[(&str, &str)]| {
+        let labels = labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let Costs { seconds, bytes } = stage(&pipeline, name).cost(&labels);
+        (seconds, bytes)
+    };
+    assert_eq!(cost("train", &[("arch", "fc"), ("optimizer", "sgd")]), (Some(1.5), Some(40.0)));
+    assert_eq!(cost("train", &[("arch", "vit"), ("optimizer", "adam")]), (Some(12.0), Some(4.0)));
+    assert_eq!(cost("train", &[("arch", "vit"), ("optimizer", "sgd")]), (Some(3.0), Some(4.0)));
+    assert_eq!(cost("distance", &[("rows", "fc+adam"), ("split", "train")]), (None, Some(1000.0)));
+    assert_eq!(cost("distance", &[("rows", "fc+adam"), ("split", "test")]), (None, None));
+    assert_eq!(cost("embed", &[("split", "test")]), (None, None));
+}
+
+#[test]
+fn memory_and_sharing_of_a_card_may_be_parameters() {
+    let text = RIGHT
+        .replace("data: {kind: mini}}\n", "data: {kind: mini}, memory: 2GiB, cards: {share: 3}}\n")
+        .replace(
+            "memory: 1.5G, gpu: prefer, per-gpu: 4",
+            "memory: $memory, gpu: prefer, per-gpu: $cards.share",
+        );
+    let pipeline = load(&text);
+    let needs = &stage(&pipeline, "train").needs;
+    assert_eq!((needs.memory, needs.per_gpu), (2 << 30, 3));
+}

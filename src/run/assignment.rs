@@ -1,10 +1,12 @@
 //! A job as a worker gets it: everything resolved.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::pool::Gone;
 use super::process::Launch;
 use crate::graph::JobId;
 use crate::hash::Key;
@@ -48,6 +50,8 @@ pub struct Assignment {
     pub resume: bool,
     /// What runs it.
     pub program: Program,
+    /// Processes that keep what it is to have, and are ending.
+    pub after: Vec<Arc<Gone>>,
 }
 
 /// What runs a job.

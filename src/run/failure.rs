@@ -86,6 +86,9 @@ fn died(status: ExitStatus, out_of_memory: bool) -> String {
             "it was killed (signal 9); if nobody did that, the system ran out of memory".to_owned()
         }
         (Some(signal), _) => format!("it was ended by signal {signal}"),
+        (None, Some(code)) if out_of_memory => {
+            format!("it ended with exit status {code}, and the system ran out of memory")
+        }
         (None, Some(code)) => format!("it ended with exit status {code}"),
         (None, None) => "it ended".to_owned(),
     }

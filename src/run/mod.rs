@@ -18,7 +18,6 @@ mod report;
 mod rerun;
 mod sandbox;
 mod scheduler;
-mod slots;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -37,6 +36,7 @@ use crate::lockfile::{Line, LockError};
 use crate::plan::{Plan, State};
 use crate::project::{Project, ProjectError};
 use crate::share::{Exchange, ShareError};
+use crate::slots::Slots;
 use crate::space::{self, Estimate};
 use crate::store::StoreError;
 
@@ -48,7 +48,6 @@ pub use launcher::serve as launch;
 pub use light::{Left, check, left};
 pub use report::{Happening, Json, Plain, Report};
 pub use rerun::{Rerun, rerun};
-pub use slots::threads;
 
 /// How to run.
 #[derive(Debug, Default, Clone)]
@@ -177,7 +176,7 @@ pub fn run(
         plan.demand();
     }
     if !options.ignore_space
-        && let Some(estimate) = space::estimate(&plan, threads(options.threads))
+        && let Some(estimate) = space::estimate(&plan, Slots::here(options.threads))
         && estimate.is_too_much()
     {
         return Err(RunError::Space { estimate, store: project.store.root().to_owned() });

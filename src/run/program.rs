@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::assignment::Program;
 use super::process::Launch;
 use super::sandbox::{self, Reach};
-use crate::pipeline::{self, Stage};
+use crate::pipeline::{self, Gpu, Stage};
 use crate::project::Project;
 
 /// The program of the stage with this index; `binaries` are the built programs of crates by their folders.
@@ -63,5 +63,6 @@ fn reach(project: &Project, stage: &Stage, command: &[OsString]) -> Reach {
     if let pipeline::Program::Command { code, .. } = &stage.program {
         reads.extend(code.iter().map(|path| project.root.join(path)));
     }
-    Reach { reads, declared: stage.reads.clone(), closed, network: stage.network }
+    let gpus = stage.needs.gpu != Gpu::None;
+    Reach { reads, declared: stage.reads.clone(), closed, network: stage.network, gpus }
 }

@@ -77,6 +77,8 @@ pub struct Reach {
     pub closed: Vec<PathBuf>,
     /// Whether they reach the network, and may write to the cache folder what they get there.
     pub network: bool,
+    /// Whether they use GPUs.
+    pub gpus: bool,
 }
 
 /// What a process may do, once it has entered.
@@ -134,7 +136,7 @@ impl Rules {
         };
         let is_gpu = |name: &OsStr| GPUS.iter().any(|gpu| name.to_string_lossy().starts_with(gpu));
         let devices = fs::read_dir("/dev").into_iter().flatten().flatten();
-        let gpus = devices.filter(|entry| is_gpu(&entry.file_name())).map(|entry| entry.path());
+        let gpus = devices.filter(|entry| reach.gpus && is_gpu(&entry.file_name())).map(|entry| entry.path());
 
         let mut reads: Vec<PathBuf> = SYSTEM.map(PathBuf::from).into();
         reads.extend(named(&LIBRARIES));

@@ -5,7 +5,7 @@ mod programs;
 mod sharing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::Scope;
 use std::time::Duration;
 
@@ -16,7 +16,6 @@ use super::intermediates::Intermediates;
 use super::pool::Pool;
 use super::report::{Happening, Report};
 use super::sandbox;
-use super::slots::{Full, Held, Slots};
 use super::worker::Told;
 use super::{Interrupts, Options, RunError, Summary};
 use crate::graph::JobId;
@@ -25,6 +24,7 @@ use crate::pipeline::{Gpu, StageId};
 use crate::plan::{Plan, Reason, State};
 use crate::project::Project;
 use crate::share::{Crew, Exchange};
+use crate::slots::{Full, Held, Slots};
 use crate::store::{Artifacts, Hold, Scratch, StoreError};
 
 /// How often to look whether another run has finished a job that this one needs too.
@@ -88,8 +88,11 @@ pub fn execute<'run, 'scope, 'env>(
         sharing,
         left: vec![0; stages],
         slots: Slots::here(options.threads),
-        pool: Pool::new(scope, project, scratch.path().to_owned(), tell),
+        pool: Pool::new(scope, project, scratch.path().to_owned(), tell.clone()),
         programs: vec![None; stages],
+        is_building: false,
+        scope,
+        events: tell,
         intermediates,
         stopping: false,
         failure: None,
@@ -125,7 +128,14 @@ struct Run<'run, 'scope, 'env> {
     left: Vec<usize>,
     slots: Slots,
     pool: Pool<'scope, 'env>,
+    /// By stage: what runs its jobs, once it is built.
     programs: Vec<Option<Program>>,
+    /// Whether a program is being built beside what runs.
+    is_building: bool,
+    /// For threads that end before the run does.
+    scope: &'scope Scope<'scope, 'env>,
+    /// By which they report.
+    events: Sender<Told>,
     intermediates: Intermediates,
     /// No new jobs start.
     stopping: bool,
@@ -198,7 +208,7 @@ impl<'env> Run<'_, '_, 'env> {
                 Some(sharing) => sharing.is_idle() && self.elsewhere.is_empty(),
                 None => self.stopping || self.elsewhere.is_empty(),
             };
-            if self.running.is_empty() && is_over {
+            if self.running.is_empty() && !self.is_building && is_over {
                 return;
             }
             let next = match self.elsewhere.is_empty() {
@@ -222,6 +232,8 @@ impl<'env> Run<'_, '_, 'env> {
             Told::Asked { id, key, made } => self.asked(id, key, made),
             Told::Fetched(id) => self.fetched(id),
             Told::Published => self.published(),
+            Told::Building(line) => self.tell(&Happening::Build(&line)),
+            Told::Built(built) => self.built(built),
             Told::Interrupt => {
                 self.stop(true);
                 self.summary.interrupted = true;
@@ -267,9 +279,14 @@ impl<'env> Run<'_, '_, 'env> {
                 continue;
             };
             let needs = &self.project.pipeline.stages[stage].needs;
-            if needs.gpu == Gpu::Require && !self.slots.has_cards() {
+            if needs.gpu == Gpu::Require && self.slots.cards() == 0 {
                 self.ready[stage].remove(&id);
                 self.fail(id, "it needs a GPU and this machine has none", &[]);
+                continue;
+            }
+            // Built now where the share could have spared it, or content it had made was found gone.
+            if !self.is_built(stage)? {
+                above = stage;
                 continue;
             }
             let held = match self.slots.take(needs) {
@@ -349,16 +366,11 @@ impl<'env> Run<'_, '_, 'env> {
             self.waiting[id.index()] = self.missing_producers(id);
             return Ok(false);
         }
-        let stage = self.stage(id).0;
-        if self.programs[stage].is_none() {
-            // A job of a stage that had nothing to do, until content it had made was found gone.
-            self.build(&[stage])?;
-        }
         let assignment =
             self.assignment(id, key, held).expect("its inputs are known and its program is built");
         self.tell(&Happening::Started(id));
         self.running.insert(id, (key, held.clone()));
-        self.pool.give(assignment);
+        self.pool.give(assignment, held, self.slots.free_memory());
         Ok(true)
     }
 
@@ -414,7 +426,7 @@ impl<'env> Run<'_, '_, 'env> {
             Err((failure, tail)) => self.fail(id, &failure.to_string(), &tail),
         }
         let (left, programs) = (&self.left, &self.programs);
-        self.pool.free(worker, |launch| {
+        self.pool.free(worker, held, |launch| {
             let uses = |program: &Option<Program>| {
                 matches!(program, Some(Program::Worker(it) | Program::Command(it)) if it == launch)
             };

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::RunError;
 use super::assignment::{AssignedInput, Assignment, Placed, Program};
 use super::failure::{Failure, REFUSED};
 use super::folder::{empty, write_over};
@@ -76,6 +77,10 @@ pub enum Told {
     Fetched(JobId),
     /// A job's work was brought to a share, or cannot be.
     Published,
+    /// A line that the build of a stage's program prints.
+    Building(String),
+    /// A build has ended: what runs stages, by their places.
+    Built(Result<Vec<(usize, Program)>, RunError>),
     /// Somebody wants the run to end.
     Interrupt,
 }
@@ -137,6 +142,7 @@ impl Worker<'_> {
     pub fn work(mut self, assignments: Receiver<Assignment>) {
         let mut processes = None;
         for assignment in assignments {
+            assignment.after.iter().for_each(|other| other.wait());
             let started = Instant::now();
             let mut log = Log::new(self.store, &assignment);
             let result = self.perform(&assignment, &mut processes, &mut log, started);

@@ -96,6 +96,19 @@ pub fn decode(key: Key, bytes: &[u8]) -> Result<Bundle, NoRecord> {
     Ok(Bundle { record, signer, objects })
 }
 
+/// What is read of a record on a share is of the key that was asked for, and the same when it was written again; whether
+/// there was one.
+#[cfg(any(test, fuzzing))]
+pub fn check(key: Key, bytes: &[u8]) -> bool {
+    let Ok(first) = decode(key, bytes) else { return false };
+    let objects: Vec<Vec<u8>> = first.objects.values().cloned().collect();
+    let written = encode(&first.record, None, &objects).expect("its parts are small");
+    let second = decode(key, &written).expect("what was written can be read");
+    assert_eq!(format!("{:?}", second.record), format!("{:?}", first.record));
+    assert_eq!((second.objects, second.record.key), (first.objects, key));
+    true
+}
+
 fn next<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, after) = rest.split_first_chunk::<4>()?;
     let (part, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;

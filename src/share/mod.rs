@@ -25,6 +25,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use bundle::check as check_bundle;
 pub use crew::Crew;
 pub use heal::heal;
 pub use pull::{Pulled, pull};
@@ -194,9 +196,13 @@ impl Exchange {
         }))
     }
 
-    /// How many requests it takes at once.
+    /// How many errands are worth doing at once. Of a server, twice as many as requests, of which no more are sent at a
+    /// time: while some wait for answers, others read, pack and keep what goes and comes.
     pub fn width(&self) -> u32 {
-        self.share.connections
+        match self.share.address {
+            Address::Folder(_) => self.share.connections,
+            _ => 2 * self.share.connections,
+        }
     }
 
     /// Whether it is worth asking.

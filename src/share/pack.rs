@@ -11,7 +11,7 @@ const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Fast, and most of what higher levels gain on tensors and text.
 const LEVEL: i32 = 3;
 
-/// How much of a content is tried.
+/// How much of a content is tried; one that has no more is packed by the trial.
 const SAMPLE: usize = 1 << 20;
 
 /// The most memory that unpacking uses for its window: what `LEVEL` needs, and more than any honest packer.
@@ -21,7 +21,9 @@ const WINDOW_LOG: u32 = 23;
 pub enum Packing<R: BufRead> {
     /// As it is.
     Raw(R),
-    /// Packed.
+    /// Packed at once.
+    Whole(Cursor<Vec<u8>>),
+    /// Packed as it is read.
     Packed(zstd::stream::read::Encoder<'static, R>),
 }
 
@@ -33,8 +35,11 @@ impl<R: Read> Packing<io::BufReader<Chain<Cursor<Vec<u8>>, R>>> {
     pub fn of(mut content: R) -> io::Result<Self> {
         let mut sample = Vec::new();
         (&mut content).take(SAMPLE as u64).read_to_end(&mut sample)?;
-        let helps = sample.starts_with(&MAGIC)
-            || zstd::bulk::compress(&sample, LEVEL)?.len() + 16 < sample.len() / 10 * 9;
+        let packed = zstd::bulk::compress(&sample, LEVEL)?;
+        let helps = sample.starts_with(&MAGIC) || packed.len() + 16 < sample.len() / 10 * 9;
+        if helps && sample.len() < SAMPLE {
+            return Ok(Packing::Whole(Cursor::new(packed)));
+        }
         let all = io::BufReader::new(Cursor::new(sample).chain(content));
         Ok(match helps {
             true => Packing::Packed(zstd::stream::read::Encoder::with_buffer(all, LEVEL)?),
@@ -46,7 +51,7 @@ impl<R: Read> Packing<io::BufReader<Chain<Cursor<Vec<u8>>, R>>> {
 impl<R: BufRead> Packing<R> {
     /// Whether it is packed.
     pub fn is_packed(&self) -> bool {
-        matches!(self, Packing::Packed(_))
+        !matches!(self, Packing::Raw(_))
     }
 }
 
@@ -59,6 +64,7 @@ impl<R: BufRead> Read for Packing<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Packing::Raw(content) => content.read(buffer),
+            Packing::Whole(content) => content.read(buffer),
             Packing::Packed(content) => content.read(buffer),
         }
     }

@@ -6,10 +6,14 @@
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use blake3::hazmat::{
+    ChainingValue, HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root,
+};
 
 use super::access::Access;
 use crate::hash::Hash;
@@ -17,8 +21,11 @@ use crate::hash::Hash;
 const MAGIC: &[u8; 8] = b"ribmemo1";
 const ENTRY: usize = 8 * 9 + 32;
 
-/// Files above this size are hashed through a memory map and on all threads.
+/// Files above this size are read and hashed on all threads, in pieces of at most so many bytes.
 const LARGE: u64 = 1 << 20;
+
+/// Bytes that are read at once of a large file, and hashed while the processor has them near.
+const READ: usize = 64 << 10;
 
 /// How often a file is read whose ctime keeps changing.
 const READINGS: usize = 100;
@@ -115,7 +122,7 @@ impl Memo {
             }
             stamp = now;
         }
-        Err(io::Error::other("the file changed while it was read"))
+        Err(changed())
     }
 
     /// Does something to a file that changes its times but not its content (a link, a rename), and keeps its hash.
@@ -184,15 +191,50 @@ impl Memo {
     }
 }
 
-/// Hashes a file; large ones through a memory map, on all threads.
+/// Hashes a file of so many bytes; large ones on all threads.
+///
+/// Not through a memory map: where a file is cut short meanwhile or a disk fails, that ends the process by a signal.
 pub(crate) fn hash_file(path: &Path, size: u64) -> io::Result<Hash> {
-    let mut hasher = blake3::Hasher::new();
-    if size > LARGE {
-        hasher.update_mmap_rayon(path)?;
-    } else {
-        hasher.update_reader(File::open(path)?)?;
+    let file = File::open(path)?;
+    if size <= LARGE {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(file)?;
+        return Ok(hasher.finalize().into());
     }
-    Ok(hasher.finalize().into())
+    let (left, right) = halves(&file, 0, size)?;
+    Ok(merge_subtrees_root(&left, &right, Mode::Hash).into())
+}
+
+/// Both sides of blake3's tree over a piece of a file.
+fn halves(file: &File, at: u64, length: u64) -> io::Result<(ChainingValue, ChainingValue)> {
+    let left = left_subtree_len(length);
+    let (left, right) =
+        rayon::join(|| hash_piece(file, at, left), || hash_piece(file, at + left, length - left));
+    Ok((left?, right?))
+}
+
+fn hash_piece(file: &File, mut at: u64, length: u64) -> io::Result<ChainingValue> {
+    if length > LARGE {
+        let (left, right) = halves(file, at, length)?;
+        return Ok(merge_subtrees_non_root(&left, &right, Mode::Hash));
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.set_input_offset(at);
+    let (mut read, end) = ([0; READ], at + length);
+    while at < end {
+        let part = &mut read[..READ.min((end - at) as usize)];
+        file.read_exact_at(part, at).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => changed(),
+            _ => error,
+        })?;
+        hasher.update(part);
+        at += part.len() as u64;
+    }
+    Ok(hasher.finalize_non_root())
+}
+
+fn changed() -> io::Error {
+    io::Error::other("the file changed while it was read")
 }
 
 fn encode(entries: &HashMap<(u64, u64), Entry>) -> Vec<u8> {
@@ -331,6 +373,41 @@ mod tests {
             let hashes: Vec<_> = (0..2000).map(|_| memo.hash(&file)).collect();
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
             assert!(hashes.into_iter().all(|hash| hash.is_ok_and(|hash| hash == Hash::of(b"one"))));
+        });
+    }
+
+    #[test]
+    fn a_large_file_has_the_hash_of_its_bytes_however_long_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        let large = LARGE as usize;
+        let bytes: Vec<u8> = (0..4 * large as u32 + 9).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
+        for length in [large, large + 1, 2 * large - 1, 2 * large, 2 * large + 1, 3 * large, bytes.len()] {
+            fs::write(&file, &bytes[..length]).unwrap();
+            assert_eq!(hash_file(&file, length as u64).unwrap(), Hash::of(&bytes[..length]), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_large_file_that_is_cut_short_while_it_is_read_is_an_error_and_no_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let memo = Memo::open(&folder.path().join("memo"), false);
+        let (whole, begun) = (64 << 20, std::time::Instant::now());
+        let file = File::create(&path).unwrap();
+        file.set_len(whole).unwrap();
+        std::thread::scope(|scope| {
+            let hashing = scope.spawn(|| {
+                while memo.hash(&path).is_ok() {
+                    assert!(begun.elapsed() < Duration::from_secs(60), "it is never seen to be cut");
+                }
+            });
+            while !hashing.is_finished() {
+                for length in [5, whole] {
+                    file.set_len(length).unwrap();
+                    std::thread::sleep(Duration::from_millis(9));
+                }
+            }
         });
     }
 

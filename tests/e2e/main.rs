@@ -1,11 +1,13 @@
 //! What people do with `ribbon`, on tiny pipelines with the real program: a module an action.
 
 mod accept;
+mod cards;
 mod diff;
 mod edit;
 mod example;
 mod explain;
 mod export;
+mod forecast;
 mod gc;
 mod hostile;
 mod keep;

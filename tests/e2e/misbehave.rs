@@ -1,7 +1,8 @@
 //! Stages that misbehave: that job fails with a clear word, and all else is kept.
 
 use std::fs;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::run::{stage, why_it_failed};
@@ -109,6 +110,63 @@ fn a_job_of_which_a_part_was_killed_runs_again_and_one_that_failed_by_itself_doe
     let project = unlucky("exit 1", 3);
     assert_eq!(why_it_failed(&project.run("")), "it ended with exit status 1");
     assert_eq!(project.told().len(), 1);
+}
+
+/// Processes that have 100 MB together, if this user may limit them so.
+struct SmallMemory(PathBuf);
+
+impl SmallMemory {
+    fn new() -> Option<SmallMemory> {
+        // Both versions of control groups.
+        let kinds = [
+            ("/sys/fs/cgroup", "memory.max", "memory.swap.max"),
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.swappiness"),
+        ];
+        for (root, memory, swap) in kinds {
+            let group = SmallMemory(Path::new(root).join(format!("ribbon-test-{}", std::process::id())));
+            let _ = fs::create_dir(&group.0);
+            let set = |name: &str, value: &str| {
+                fs::File::options().write(true).open(group.0.join(name))?.write_all(value.as_bytes())
+            };
+            if group.0.join("cgroup.procs").exists() && set(memory, "100000000").and(set(swap, "0")).is_ok() {
+                return Some(group);
+            }
+        }
+        eprintln!(
+            "SKIPPED: running out of memory is not tested: there is no control group to limit it (root may make one)"
+        );
+        None
+    }
+}
+
+impl Drop for SmallMemory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_job_that_runs_out_of_memory_is_told_so_and_runs_again_as_often_as_it_may() {
+    let Some(group) = SmallMemory::new() else { return };
+    let hog = "python3 -c 'b\"x\" * 300000000'";
+    let script = format!(
+        "echo ran >> \"$HOME/ran\"\ncase $(wc -l < \"$HOME/ran\") in\n1) exec {hog};;\n2) {hog} || exit 1;;\nesac\necho > $1"
+    );
+    let project = stage("made.txt", &script);
+    project.edit("pipeline.yaml", "  make:\n", "  make:\n    retries: 2\n");
+    let enter = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", group.0.display());
+    let run =
+        project.start_by(&["sh", "-c", &enter, "sh", env!("CARGO_BIN_EXE_ribbon")], "", "run --json").end();
+    assert_eq!((run.code, project.told().len()), (Some(0), 3), "{run:?}");
+    let log = project.ribbon("log make").out;
+    assert!(
+        log.contains("[it was killed (signal 9): the system ran out of memory; running again, 1 of 2"),
+        "{log}"
+    );
+    assert!(
+        log.contains("[it ended with exit status 1, and the system ran out of memory; running again, 2 of 2"),
+        "{log}"
+    );
 }
 
 /// Three squares, of which the second job does this; what is said of it.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::Command;
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
@@ -67,13 +68,16 @@ fn a_job_cannot_write_to_its_inputs() {
 fn only_a_stage_that_says_so_reaches_the_network() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = server.local_addr().unwrap().port();
-    let project = stage("made.txt", &format!("exec 3<>/dev/tcp/127.0.0.1/{port} || exit 1; echo > $1"));
-    project.edit("pipeline.yaml", "[sh, make.sh", "[bash, make.sh");
-    let run = project.run("");
-    assert!(was_refused(&run), "{run:?}");
-    project.edit("pipeline.yaml", "  make:\n", "  make:\n    network: true\n");
-    let run = project.run("");
-    assert_eq!(run.code, Some(0), "{run:?}");
+    for protocol in ["tcp", "udp"] {
+        let script = format!("exec 3<>/dev/{protocol}/127.0.0.1/{port} || exit 1; echo > $1");
+        let project = stage("made.txt", &script);
+        project.edit("pipeline.yaml", "[sh, make.sh", "[bash, make.sh");
+        let run = project.run("");
+        assert!(was_refused(&run), "{protocol}: {run:?}");
+        project.edit("pipeline.yaml", "  make:\n", "  make:\n    network: true\n");
+        let run = project.run("");
+        assert_eq!(run.code, Some(0), "{protocol}: {run:?}");
+    }
 }
 
 #[test]
@@ -87,6 +91,43 @@ fn a_declared_folder_is_read_and_a_missing_one_is_named() {
     project.write("../lib/one.txt", "one\n");
     let run = project.run("");
     assert_eq!((run.code, project.read("outputs/quick/made.txt").as_str()), (Some(0), "one\n"), "{run:?}");
+}
+
+/// A device that looks like a GPU's and takes everything, as `/dev/null` does; none where this user makes no devices.
+struct FakeGpu(PathBuf);
+
+impl FakeGpu {
+    fn new() -> Option<FakeGpu> {
+        let path = PathBuf::from(format!("/dev/nvidia-fake-{}", std::process::id()));
+        let made = Command::new("mknod").args(["-m", "666"]).arg(&path).args(["c", "1", "3"]).output();
+        // Where a container lets nobody use new devices, it can be made and not opened.
+        if made.is_ok_and(|made| made.status.success()) && fs::write(&path, "").is_ok() {
+            return Some(FakeGpu(path));
+        }
+        eprintln!("SKIPPED: jobs with GPUs are not tested: {} cannot be made (root may)", path.display());
+        None
+    }
+}
+
+impl Drop for FakeGpu {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn only_a_stage_that_needs_a_gpu_opens_its_device() {
+    let Some(gpu) = FakeGpu::new() else { return };
+    let mut project = stage("made.txt", &format!("echo > {} || exit 1; echo > $1", gpu.0.display()));
+    // One card, which nobody looks for.
+    project.set("CUDA_VISIBLE_DEVICES", "0");
+    let run = project.run("");
+    assert!(was_refused(&run), "{run:?}");
+    for (from, to) in [("  make:\n", "  make:\n    needs: {gpu: prefer}\n"), ("prefer", "require")] {
+        project.edit("pipeline.yaml", from, to);
+        let run = project.run("--force make");
+        assert_eq!(run.code, Some(0), "{run:?}");
+    }
 }
 
 #[test]

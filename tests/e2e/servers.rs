@@ -32,13 +32,14 @@ impl Drop for Server {
     }
 }
 
-/// S3: s3s-fs, which setup/servers.sh installs.
+/// S3: s3s-fs, which setup/servers.sh installs; the fast one, if it is there.
 pub fn s3() -> Option<Server> {
     let cache = std::env::var_os("RIBBON_CACHE").map(PathBuf::from).or_else(|| {
         let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
         Some(cache.or_else(|| Some(std::env::home_dir()?.join(".cache")))?.join("hyperribbon"))
     })?;
-    let program = installed(&cache.join("servers/bin/s3s-fs"), "S3")?;
+    let builds = ["servers/release/bin/s3s-fs", "servers/bin/s3s-fs"].map(|path| cache.join(path));
+    let program = installed(builds.iter().find(|path| path.exists()).unwrap_or(&builds[1]), "S3")?;
     let (folder, port) = (folder(), free_port());
     fs::create_dir(folder.path().join("files/bucket")).unwrap();
     let secret = format!("secret-{port}");

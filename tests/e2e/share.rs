@@ -1,9 +1,10 @@
 //! Sharing: what one clone has made, another one need not make.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
-use crate::scratch::{Run, Scratch};
+use crate::scratch::{Run, Scratch, wait_until};
 use crate::servers::{self, Server};
 use crate::tiny::{self, WHOLE_PAPER};
 
@@ -87,6 +88,47 @@ fn after_an_edit_a_run_fetches_the_inputs_of_what_it_runs_and_nothing_upstream_r
 }
 
 #[test]
+fn while_a_program_is_built_that_the_share_could_not_spare_other_jobs_go_on() {
+    let mut squares = tiny::squares();
+    let stages = "  first: {run: [sh, -c, 'echo first | tee -a \"$HOME/ran\" > {outputs.o}'], outputs: {o: o.txt}}\n  \
+                  second: {run: [sh, -c, 'echo second | tee -a \"$HOME/ran\" > {outputs.o}'], inputs: {i: first.o}, \
+                  outputs: {o: o.txt}}\n";
+    squares.edit("pipeline.yaml", "stages:\n", &format!("stages:\n{stages}"));
+    append(&squares, "share: ../lab\n");
+    let go = squares.home("go");
+    let (home, waited_for) = (squares.home(""), go.display());
+    let wait = format!("while [ -d {} ] && [ ! -e {waited_for} ]; do sleep 0.02; done", home.display());
+    let cargo = format!("#!/bin/sh\n{wait}\nexec cargo \"$@\"\n");
+    squares.write("../cargo", &cargo);
+    fs::set_permissions(squares.path("../cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    squares.set("CARGO", squares.path("../cargo").to_str().unwrap());
+    let running = squares.start("run --json");
+    wait_until("a job runs that another one made ready", || {
+        squares.told_so_far().contains(&"second".to_owned())
+    });
+    fs::write(&go, "").unwrap();
+    let run = running.end();
+    assert_eq!((run.code, run.made().as_str()), (Some(0), "first 1, second 1, square 3, total 1"), "{run:?}");
+}
+
+#[test]
+fn a_program_that_does_not_build_beside_other_jobs_ends_the_run_and_they_are_kept() {
+    let squares = tiny::squares();
+    let slow = "  slow: {run: [sh, -c, 'sleep 0.2; echo > {outputs.o}'], outputs: {o: o.txt}}\n";
+    squares.edit("pipeline.yaml", "stages:\n", &format!("stages:\n{slow}"));
+    append(&squares, "share: ../lab\n");
+    squares.edit("stages/square/src/main.rs", "number * number", "number * numbers");
+    let run = squares.run("");
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.err.contains("stages/square does not build"), "{}", run.err);
+    assert_eq!(run.jobs("done"), ["slow"]);
+    assert!(
+        run.events_of("build").iter().any(|event| event["text"].to_string().contains("E0425")),
+        "{run:?}"
+    );
+}
+
+#[test]
 fn a_trusted_users_work_arrives_without_a_lock_and_goes_back() {
     let paper = paper();
     let ada = become_user(&mut paper.clone_as("ada"), "ada");
@@ -159,6 +201,24 @@ fn a_push_is_repeated_without_sending_anything_and_goes_on_where_it_stopped() {
         (14, 2),
         "small outputs are in records"
     );
+}
+
+#[test]
+fn where_objects_cannot_be_written_no_record_names_them() {
+    let paper = paper();
+    paper.run("");
+    // A file in the way.
+    paper.write("../lab/objects", "");
+    let push = paper.ribbon("push");
+    assert!(push.code == Some(2) && push.err.contains("/lab: cannot write objects/"), "{push:?}");
+    let lab = paper.path("../lab");
+    let records =
+        || files(&lab, "records").iter().map(|path| path.file_name().unwrap().to_owned()).collect::<Vec<_>>();
+    let is_there = |job: &str| records().iter().any(|name| *name == paper.locked(job)[2][2..]);
+    assert!(!is_there("embed") && !is_there("figure"), "what they publish is an object");
+    paper.remove("../lab/objects");
+    assert_eq!(paper.ribbon("push").code, Some(0));
+    assert!(is_there("embed") && is_there("figure"));
 }
 
 #[test]
@@ -279,6 +339,16 @@ fn secrets_in_pipeline_yaml_are_refused_with_their_place() {
     );
 }
 
+/// No file in a folder has a server's secret in it.
+fn assert_kept_secret(server: &Server, folder: &Path) {
+    let secret = server.variables.iter().map(|(_, value)| value).find(|value| value.starts_with("secret-"));
+    for entry in walkdir::WalkDir::new(folder).into_iter().flatten().filter(|it| it.file_type().is_file()) {
+        let bytes = fs::read(entry.path()).unwrap_or_default();
+        let tells = |secret: &String| memchr::memmem::find(&bytes, secret.as_bytes()).is_some();
+        assert!(!secret.is_some_and(tells), "{}", entry.path().display());
+    }
+}
+
 /// Two users exchange work in both directions.
 fn exchange(server: &Server) {
     let mut ada = tiny::paper();
@@ -307,6 +377,9 @@ fn exchange(server: &Server) {
     assert!(
         !files(&server.files().join("paper"), "records").is_empty() || server.files().join("bucket").exists()
     );
+    // Whatever was written and said: projects, stores, logs, locks, output, and the share.
+    assert_kept_secret(server, &ada.path(".."));
+    assert_kept_secret(server, &server.files());
 }
 
 #[test]

@@ -102,3 +102,39 @@ fn a_worker_that_keeps_paths_of_its_jobs_finds_nothing_there_and_its_results_are
     assert_eq!((order.as_slice(), processes(&told).len()), (["3", "2", "1"].as_slice(), 1));
     assert_eq!(back.read("pipeline.lock"), forth.read("pipeline.lock"));
 }
+
+/// After each square a job of another stage, with the same needs, tells which processes of squares are there. How many
+/// were, in all, and how many processes made squares.
+fn idle_processes(needs: &str) -> (usize, usize) {
+    let mut squares = tiny::squares();
+    // One card, which nobody looks for.
+    squares.set("CUDA_VISIBLE_DEVICES", "0");
+    squares.edit(
+        "pipeline.yaml",
+        "    params: {n: $number.n}\n",
+        &format!("    params: {{n: $number.n}}\n    {needs}\n"),
+    );
+    let look = format!(
+        r#"  look:
+    run: [sh, -c, 'for p in $(cut -d" " -f1 "$HOME/ran" | sort -u); do [ ! -e /proc/$p ] || echo $p; done > {{outputs.there}}']
+    each: number in numbers
+    inputs: {{square: square.square}}
+    outputs: {{there: there.txt}}
+    publish: {{there: "there-{{n}}.txt"}}
+    {needs}
+"#
+    );
+    squares.write("pipeline.yaml", &(squares.read("pipeline.yaml") + &look));
+    let run = squares.run("-j 1");
+    assert_eq!((run.code, run.made().as_str()), (Some(0), "square 3, total 1, look 3"), "{run:?}");
+    // After the last one none waits for another.
+    let there = (1..=2).map(|n| squares.read(&format!("outputs/quick/there-{n}.txt")).lines().count());
+    (there.sum(), processes(&squares.told()).len())
+}
+
+#[test]
+fn a_process_that_waits_for_its_next_job_goes_when_another_stage_needs_its_memory_or_its_card() {
+    assert_eq!(idle_processes("needs: {memory: 1K}"), (2, 1), "there is enough for both");
+    assert_eq!(idle_processes("needs: {memory: 1000T}"), (0, 3));
+    assert_eq!(idle_processes("needs: {gpu: require}"), (0, 3));
+}

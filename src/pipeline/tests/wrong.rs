@@ -546,3 +546,44 @@ fn a_matrix_that_nobody_can_want_is_refused_before_it_fills_the_memory() {
         "8:7: the matrix of the sweep `networks` has more than 1000000 combinations",
     );
 }
+
+#[test]
+fn costs_of_what_is_not_there_and_costs_that_are_no_numbers_are_refused() {
+    let costs = |costs: &str, expected: &str| {
+        let params = "    params: {epochs: 3.0, data: {kind: mini}}\n";
+        refused(params, &format!("{params}    costs: {costs}\n"), expected);
+    };
+    costs(
+        "{trian: []}",
+        "7:13: the profile has no stage `trian`; did you mean `train`? (there are `draw`, `prepare`, `train`, \
+         `distance`, `embed`)",
+    );
+    costs(
+        "{train: [{when: {split: test}, bytes: 1}]}",
+        "7:29: there is no label `split`; there are `arch`, `optimizer`, `seed`",
+    );
+    costs(
+        "{train: [{when: {arch: fcc}, bytes: 1}]}",
+        "7:35: no configuration has `arch` = `fcc`; did you mean `fc`? (there are `fc`, `vit`)",
+    );
+    costs("{train: [{seconds: -1}]}", "7:31: -1, expected a number of at least 0");
+    costs(
+        "{train: [{seconds: $data.kind}]}",
+        "7:31: `$data.kind` is \"mini\", expected a number of at least 0",
+    );
+    costs(
+        "{train: [{bytes: $nothing}]}",
+        "7:29: there is no parameter `nothing`; there are `data`, `epochs`, `precision`",
+    );
+}
+
+#[test]
+fn parameters_that_are_no_memory_and_no_number_of_jobs_are_refused() {
+    refused(
+        "memory: 1.5G",
+        "memory: $data",
+        "39:33: `$data` is {\"kind\":\"mini\"}, expected an amount of memory",
+    );
+    refused("per-gpu: 4", "per-gpu: $precision", "39:61: `$precision` is \"f32\", expected 1 or more");
+    refused("per-gpu: 4", "per-gpu: 0", "39:61: 0 is too small; it must be at least 1");
+}

@@ -4,7 +4,7 @@ use super::Run;
 use crate::graph::{JobId, JobInput, Origin};
 use crate::hash::Key;
 use crate::run::assignment::{AssignedInput, Assignment, Placed};
-use crate::run::slots::Held;
+use crate::slots::Held;
 
 impl Run<'_, '_, '_> {
     /// Everything a worker has to know of a job.
@@ -58,6 +58,7 @@ impl Run<'_, '_, '_> {
             rehearse: self.options.rehearse,
             ingredients: self.plan.ingredients(id),
             program: self.programs[job.stage.0].clone()?,
+            after: Vec::new(),
         })
     }
 }

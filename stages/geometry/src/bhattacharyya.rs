@@ -15,9 +15,12 @@ const CHUNK_MODELS: usize = 52;
 /// Groups of a chunk at most.
 const CHUNK_GROUPS: usize = 4;
 
-/// Bytes of chunks that are packed at a time, about as large as a last cache: pairs' products, of which there are more than
-/// that, are read and written once for all of them.
-const PACKED: usize = 32 << 20;
+/// Bytes of chunks that are packed at a time, and stay in the last cache.
+const PACKED: usize = 8 << 20;
+
+/// Multiply-adds of a pair at least that chunks are packed for at a time: the products of all pairs, which may find room in
+/// no cache, are read and written once for so many.
+const MULTIPLY_ADDS: usize = 512;
 
 /// Rows and columns of which the pairs' products, and a chunk of the models, stay in the second-level cache.
 const BLOCK_ROWS: usize = 128;
@@ -99,7 +102,8 @@ impl<const COLS: usize> Sums for Overlaps<COLS> {
         let bytes = (2 * rows.len() + cols.len()) * length * classes * size_of::<f32>();
         let ranges: Vec<Range<usize>> =
             (0..samples).step_by(length).map(|start| start..samples.min(start + length)).collect();
-        let mut chunks = vec![Chunk::default(); (PACKED / bytes).clamp(1, ranges.len())];
+        let count = (PACKED / bytes).max(MULTIPLY_ADDS.div_ceil(length * classes)).min(ranges.len());
+        let mut chunks = vec![Chunk::default(); count];
         for ranges in ranges.chunks(chunks.len()) {
             let Overlaps { functions, is_half, blocks, row_loss, col_loss } = &mut *self;
             let chunks = &mut chunks[..ranges.len()];

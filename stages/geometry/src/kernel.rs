@@ -199,8 +199,8 @@ fn absorb<const COLS: usize, const FUSED: bool>(
         // instructions as they stand here.
         let mut small = [0u32; COLS];
         for product in &product {
-            for j in 0..COLS {
-                small[j] |= u32::from(product.0[j] < SMALL);
+            for (small, product) in small.iter_mut().zip(&product.0) {
+                *small |= u32::from(*product < SMALL);
             }
         }
         let mut any = 0;

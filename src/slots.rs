@@ -3,7 +3,7 @@
 use crate::pipeline::{Gpu, Needs};
 
 /// What a machine gives to jobs, and what is free of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Slots {
     threads: u32,
     free_threads: u32,
@@ -12,7 +12,7 @@ pub struct Slots {
     cards: Vec<Card>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Card {
     device: String,
     /// Jobs on it, all of one kind: how many of them may share it.
@@ -20,7 +20,7 @@ struct Card {
     per_gpu: u32,
 }
 
-/// What a running job holds.
+/// What a running job holds, and a process that waits for its next job keeps of it: all but threads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     threads: u32,
@@ -46,14 +46,20 @@ impl Slots {
         Slots { threads, free_threads: threads, memory, free_memory: memory, cards }
     }
 
-    /// Slots of this machine.
+    /// Slots of this machine: so many CPU threads, or all it has.
     pub fn here(threads: Option<u32>) -> Slots {
-        Slots::new(self::threads(threads), memory_here(), cards_here())
+        let available = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        Slots::new(threads.unwrap_or_else(available).max(1), memory_here(), cards_here())
     }
 
-    /// Whether there is a card for jobs that cannot do without.
-    pub fn has_cards(&self) -> bool {
-        !self.cards.is_empty()
+    /// CPU threads in all.
+    pub fn threads(&self) -> u32 {
+        self.threads
+    }
+
+    /// How many cards there are.
+    pub fn cards(&self) -> usize {
+        self.cards.len()
     }
 
     /// Takes what a job needs. A job that needs more than the machine has gets all of it, alone.
@@ -81,6 +87,11 @@ impl Slots {
         Ok(Held { threads, memory, card, device })
     }
 
+    /// Bytes that no job holds.
+    pub fn free_memory(&self) -> u64 {
+        self.free_memory
+    }
+
     /// Gives back what a job held.
     pub fn give(&mut self, held: &Held) {
         self.free_threads += held.threads;
@@ -98,10 +109,16 @@ impl Slots {
     }
 }
 
-/// The CPU threads that jobs share: as many as are asked for, or all of this machine's.
-pub fn threads(asked: Option<u32>) -> u32 {
-    let available = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-    asked.unwrap_or_else(available).max(1)
+impl Held {
+    /// Bytes.
+    pub fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    /// Whether both are on one card.
+    pub fn shares_card(&self, other: &Held) -> bool {
+        self.card.is_some() && self.card == other.card
+    }
 }
 
 /// Bytes of memory that jobs may use: what is free now, or all that cannot be told.
@@ -112,13 +129,28 @@ fn memory_here() -> u64 {
     kilobytes.map_or(u64::MAX, |n| n * 1024)
 }
 
-/// The cards: `CUDA_VISIBLE_DEVICES` counts them where it is set, device files elsewhere.
+/// The cards: those that `CUDA_VISIBLE_DEVICES` names where it is set, else those that have device files.
 fn cards_here() -> Vec<String> {
     let number = match std::env::var("CUDA_VISIBLE_DEVICES") {
-        Ok(list) => list.split(',').filter(|id| !id.trim().is_empty() && id.trim() != "-1").count(),
-        Err(_) => (0..).take_while(|n| std::path::Path::new(&format!("/dev/nvidia{n}")).exists()).count(),
+        Ok(list) => visible(&list),
+        Err(_) => {
+            let names =
+                std::fs::read_dir("/dev").into_iter().flatten().flatten().map(|file| file.file_name());
+            names.filter(|name| is_card(&name.to_string_lossy())).count()
+        }
     };
     (0..number).map(|n| format!("cuda:{n}")).collect()
+}
+
+/// How many cards a value of `CUDA_VISIBLE_DEVICES` lets a program see, by numbers or by names: CUDA stops at the first that
+/// is none, and numbers those before it from 0.
+fn visible(list: &str) -> usize {
+    list.split(',').map(str::trim).take_while(|id| !id.is_empty() && !id.starts_with('-')).count()
+}
+
+/// Whether a name in /dev is a card's: `nvidia0`, where `nvidiactl` and the like are not.
+fn is_card(name: &str) -> bool {
+    name.strip_prefix("nvidia").is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 #[cfg(test)]
@@ -154,6 +186,14 @@ mod tests {
             "another kind wants it empty"
         );
         assert_eq!(slots.take(&needs(1, 0, Gpu::Prefer, 2)).unwrap().device, "cuda:0");
+    }
+
+    #[test]
+    fn cards_are_those_that_cuda_is_told_to_show_or_that_have_device_files() {
+        assert_eq!(["", "-1"].map(visible), [0, 0]);
+        assert_eq!(["0", "2, 3", "1,-1,0", "GPU-8932f937,GPU-46b1ae3a"].map(visible), [1, 2, 1, 2]);
+        let names = ["nvidia0", "nvidia13", "nvidiactl", "nvidia-uvm", "nvidia", "null"];
+        assert_eq!(names.map(is_card), [true, true, false, false, false, false]);
     }
 
     #[test]

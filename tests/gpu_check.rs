@@ -1,0 +1,36 @@
+//! benches/gpu-check.sh on a machine without a GPU: it says so, and with `--cpu` it does all it would do with one.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn check(arguments: &[&str]) -> Output {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(root.join("benches/gpu-check.sh"));
+    command.args(arguments).env("RIBBON", env!("CARGO_BIN_EXE_ribbon"));
+    // Where this test was built lies what its stages are built of.
+    let target = Path::new(env!("CARGO_BIN_EXE_ribbon")).ancestors().nth(2).unwrap();
+    command.env("CARGO_TARGET_DIR", target).env("CUDA_VISIBLE_DEVICES", "-1");
+    command.env_remove("LD_LIBRARY_PATH").env_remove("RIBBON_STORE").env_remove("CARGO_MANIFEST_DIR");
+    command.output().unwrap()
+}
+
+#[test]
+fn without_a_gpu_it_says_so_with_its_own_status() {
+    let output = check(&[]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("there is no NVIDIA GPU here"));
+    assert_eq!(check(&["--gpu"]).status.code(), Some(2));
+}
+
+#[test]
+fn on_the_processor_every_check_passes() {
+    let output = check(&["--cpu", "--seconds", "0.2"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let lines = said.lines().filter(|line| line.ends_with(" ok")).count();
+    assert_eq!(
+        lines, 25,
+        "devices, four of each of five networks, distances, twice the same bits, throughput: {said}"
+    );
+    assert!(said.contains("--set 'train-image={fc: "), "{said}");
+}
