@@ -243,8 +243,8 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
 
     // A changed colour: figures and pages, and they look different.
     let before = workspace.figure("speed.svg");
-    let fc = "(\"fc\", Colour(0xD5, 0x5E, 0x00))";
-    workspace.edit("stages/palette/src/lib.rs", fc, "(\"fc\", Colour(1, 2, 3))");
+    let fc = "(\"fc\", Colour(0xD5, 0x5E, 0x00),";
+    workspace.edit("stages/palette/src/lib.rs", fc, "(\"fc\", Colour(1, 2, 3),");
     let coloured = workspace.run(&[]);
     assert_eq!(coloured.count(), (FIGURES.len() + STARTS.len() + PAGES.len()) as u64);
     let is_drawn =
@@ -270,6 +270,7 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
         ("factors", 2),
         ("frechet", 2),
         ("nearest", 2),
+        ("outcomes", 1),
         ("page-embedding", 2),
         ("predict", 1),
         ("report", 1),
