@@ -1,3 +1,5 @@
+//! Tests of a training run: its steps, its starts, and going on after an interruption.
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
