@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// The count of processes that the system had killed for lack of memory, at some moment.
+/// The count of processes that were killed for lack of memory, at some moment.
 #[derive(Debug)]
 pub struct OutOfMemory(Option<u64>);
 
@@ -12,15 +12,28 @@ impl OutOfMemory {
         OutOfMemory(killed())
     }
 
-    /// Whether a process was killed since, whichever it was: the system counts them, also those that went over the
-    /// limit of a container. False where it does not tell.
+    /// Whether a process was killed since, for lack of memory of the machine or of a container: one of the control
+    /// group of this process, to which its jobs belong too, or any where there are no control groups. False where the
+    /// system does not tell.
     pub fn killed_something(&self) -> bool {
         matches!((self.0, killed()), (Some(before), Some(now)) if now > before)
     }
 }
 
 fn killed() -> Option<u64> {
-    count(&fs::read_to_string("/proc/vmstat").ok()?)
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let statistics = groups.lines().filter_map(statistics_of).find_map(|file| fs::read_to_string(file).ok());
+    count(&statistics.or_else(|| fs::read_to_string("/proc/vmstat").ok())?)
+}
+
+/// Where a control group that accounts for memory counts its own processes, of both versions of control groups.
+fn statistics_of(group: &str) -> Option<String> {
+    let mut parts = group.splitn(3, ':').skip(1);
+    match (parts.next()?, parts.next()?) {
+        ("", path) => Some(format!("/sys/fs/cgroup{path}/memory.events.local")),
+        ("memory", path) => Some(format!("/sys/fs/cgroup/memory{path}/memory.oom_control")),
+        _ => None,
+    }
 }
 
 fn count(statistics: &str) -> Option<u64> {
@@ -29,11 +42,20 @@ fn count(statistics: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::count;
+    use super::{count, statistics_of};
 
     #[test]
     fn the_count_is_found_among_the_statistics() {
         assert_eq!(count("nr_free_pages 7\noom_kill 3\noom_kill_x 9\n"), Some(3));
         assert_eq!(count("nr_free_pages 7\n"), None);
+    }
+
+    #[test]
+    fn a_control_group_counts_its_own() {
+        let files: Vec<_> = "4:memory:/a:b\n1:cpu:/c\n0::/d\n\n".lines().filter_map(statistics_of).collect();
+        assert_eq!(
+            files,
+            ["/sys/fs/cgroup/memory/a:b/memory.oom_control", "/sys/fs/cgroup/d/memory.events.local"]
+        );
     }
 }
