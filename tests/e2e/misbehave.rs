@@ -42,7 +42,7 @@ fn a_job_is_out_of_reach_of_the_terminal() {
 fn a_flood_of_output_is_read_quickly_and_its_log_is_cut() {
     let project = stage(
         "made.txt",
-        "yes 'it goes on and on' | head -c 300000000; echo > $1; echo; echo the end; exit 3",
+        "yes 'it goes on and on' | head -c 1000000000; echo > $1; echo; echo the end; exit 3",
     );
     let started = Instant::now();
     let run = project.run("");
