@@ -3,6 +3,8 @@
 use anyhow::{Result, bail, ensure};
 use tables::Table;
 
+use crate::values::numbers;
+
 /// A tree over K leaves, as scipy numbers clusters: leaf i is node i, merge j is node K + j.
 #[derive(Debug)]
 pub struct Tree {
@@ -41,7 +43,7 @@ impl Tree {
             }
         }
         let (left, right) = (linkage.values::<i64>("left")?, linkage.values::<i64>("right")?);
-        let heights = linkage.numbers("height")?;
+        let heights = numbers(linkage, "height")?;
         ensure!(
             heights.len() + 1 == leaf_count,
             "{} merges make no tree over {leaf_count} configurations",

@@ -18,7 +18,6 @@ mod convmixer;
 mod data;
 mod fc;
 mod layers;
-mod logits;
 mod model;
 mod network;
 mod random;
