@@ -13,6 +13,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rayon::prelude::*;
+
 use crate::graph::{JobId, Origin};
 use crate::hash::{Hash, Key};
 use crate::key::{self, Told};
@@ -20,6 +22,9 @@ use crate::lockfile::Line;
 use crate::pipeline::Output;
 use crate::project::Project;
 use crate::store::{Artifact, Artifacts};
+
+/// So many keys are worth a thread.
+const KEYS: usize = 64;
 
 /// What is known of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,14 +102,18 @@ impl<'a> Plan<'a> {
                 before: BTreeMap::new(),
             }
         };
-        for id in graph.ids() {
-            if plan.states[id.index()] == State::Waiting {
-                match plan.inputs_known(id) {
-                    true => plan.resolve(id),
-                    false => plan.keep(id),
-                }
+        // Jobs whose inputs are known do not depend on each other: usually all of a stage.
+        let mut ready = Vec::new();
+        for id in graph.ids().filter(|id| plan.states[id.index()] == State::Waiting).collect::<Vec<_>>() {
+            if !plan.inputs_known(id) {
+                plan.resolve_all(&std::mem::take(&mut ready));
+            }
+            match plan.inputs_known(id) {
+                true => ready.push(id),
+                false => plan.keep(id),
             }
         }
+        plan.resolve_all(&ready);
         plan
     }
 
@@ -151,13 +160,29 @@ impl<'a> Plan<'a> {
 
     /// Learns a job's key, and whether it has to run. Its inputs must be known.
     pub fn resolve(&mut self, id: JobId) {
+        self.learn(id, self.resolved(id));
+    }
+
+    /// The same of several.
+    fn resolve_all(&mut self, ids: &[JobId]) {
+        let states: Vec<State> = ids.par_iter().with_min_len(KEYS).map(|&id| self.resolved(id)).collect();
+        for (&id, state) in ids.iter().zip(states) {
+            self.learn(id, state);
+        }
+    }
+
+    fn resolved(&self, id: JobId) -> State {
         let Project { pipeline, graph, .. } = self.project;
         let key = key::key(pipeline, graph, self.project.facts(id), id, |origin| self.content(origin));
-        self.states[id.index()] = match self.known(id, key) {
+        match self.known(id, key) {
             _ if self.forced.contains(&id) => State::Stale(key, Reason::Forced),
             Some(artifacts) => State::Current(key, artifacts),
             None => State::Stale(key, Reason::NewKey),
-        };
+        }
+    }
+
+    fn learn(&mut self, id: JobId, state: State) {
+        self.states[id.index()] = state;
         if matches!(self.state(id), State::Stale(..)) {
             self.keep(id);
         }

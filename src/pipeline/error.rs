@@ -1,5 +1,6 @@
 //! What can be wrong with pipeline.yaml: every problem with its line and column, and the nearest valid name.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use super::positions::{Place, Position, Positions};
@@ -44,24 +45,31 @@ fn lines(file: &Path, problems: &[Problem]) -> String {
 
 /// Collects problems; each phase of the checks ends when it has found any.
 pub(super) struct Problems<'a> {
-    positions: &'a Positions,
+    text: &'a str,
+    /// Read at the first problem: usually there is none.
+    positions: OnceCell<Positions>,
     found: Vec<Problem>,
 }
 
 impl<'a> Problems<'a> {
-    /// None so far, in a file with these positions.
-    pub fn new(positions: &'a Positions) -> Problems<'a> {
-        Problems { positions, found: Vec::new() }
+    /// None so far, in a file with this text.
+    pub fn new(text: &'a str) -> Problems<'a> {
+        Problems { text, positions: OnceCell::new(), found: Vec::new() }
+    }
+
+    fn positions(&self) -> &Positions {
+        // Parsers differ in corners of YAML: what only this one refuses has its problems in the first line.
+        self.positions.get_or_init(|| Positions::read(self.text).unwrap_or_default())
     }
 
     /// A problem of a key, or of all that stands under it.
     pub fn key(&mut self, place: &Place, text: impl Into<String>) {
-        self.found.push(Problem { position: Some(self.positions.key(place)), text: text.into() });
+        self.found.push(Problem { position: Some(self.positions().key(place)), text: text.into() });
     }
 
     /// A problem of a value.
     pub fn value(&mut self, place: &Place, text: impl Into<String>) {
-        self.found.push(Problem { position: Some(self.positions.value(place)), text: text.into() });
+        self.found.push(Problem { position: Some(self.positions().value(place)), text: text.into() });
     }
 
     /// A problem of the command line.

@@ -26,9 +26,8 @@ impl Pipeline {
         sets: &[(String, String)],
     ) -> Result<Pipeline, PipelineError> {
         let (text, root) = (read(path)?, path.parent().unwrap_or(Path::new("")));
-        let loaded = parse(&text).and_then(|(document, positions)| {
-            checked(&document, root, profile, sets, &mut Problems::new(&positions))
-        });
+        let loaded = parse(&text)
+            .and_then(|document| checked(&document, root, profile, sets, &mut Problems::new(&text)));
         loaded.map_err(|problems| PipelineError::Invalid { file: path.to_owned(), problems })
     }
 }
@@ -38,7 +37,7 @@ impl Pipeline {
 /// # Errors
 /// If the file cannot be read, or is not a pipeline.yaml at all; its references are not checked.
 pub fn profiles(path: &Path) -> Result<Vec<(String, String)>, PipelineError> {
-    let (document, _) =
+    let document =
         parse(&read(path)?).map_err(|problems| PipelineError::Invalid { file: path.to_owned(), problems })?;
     Ok(document.profiles.into_iter().map(|(name, profile)| (name, profile.about)).collect())
 }
@@ -48,22 +47,26 @@ fn read(path: &Path) -> Result<String, PipelineError> {
 }
 
 /// Reads YAML of the schema's shape.
-fn parse(text: &str) -> Result<(Document, Positions), Vec<Problem>> {
-    let positions = Positions::read(text).map_err(|problem| vec![problem])?;
-    // The two parsers differ in corners of YAML, so that serde_yaml may refuse what saphyr read.
-    let refused = |error: serde_yaml::Error| {
-        let position = error.location().map(|at| Position { line: at.line(), column: at.column() });
-        vec![Problem { position, text: error.to_string() }]
-    };
-    if !positions.twice.is_empty() {
-        return Err(positions.twice.iter().map(twice).collect());
-    }
-    let yaml: serde_yaml::Value = serde_yaml::from_str(text).map_err(refused)?;
-    let mut problems = Problems::new(&positions);
+fn parse(text: &str) -> Result<Document, Vec<Problem>> {
+    // At the same time: a pipeline of thousands of lines is most of what a run reads when nothing changed.
+    let (yaml, document) = rayon::join(|| serde_yaml::from_str(text), || serde_yaml::from_str(text));
+    let yaml: serde_yaml::Value = yaml.map_err(|error| refused(text, &error))?;
+    let mut problems = Problems::new(text);
     shape::check(&document::schema(), &yaml, &mut problems);
     problems.so_far()?;
-    let document: Document = serde_yaml::from_str(text).map_err(refused)?;
-    Ok((document, positions))
+    document.map_err(|error| refused(text, &error))
+}
+
+/// Why serde_yaml refuses a text, in the words of the parser that knows positions, if that refuses it too.
+fn refused(text: &str, error: &serde_yaml::Error) -> Vec<Problem> {
+    match Positions::read(text) {
+        Err(problem) => vec![problem],
+        Ok(positions) if !positions.twice.is_empty() => positions.twice.iter().map(twice).collect(),
+        Ok(_) => {
+            let position = error.location().map(|at| Position { line: at.line(), column: at.column() });
+            vec![Problem { position, text: error.to_string() }]
+        }
+    }
 }
 
 fn twice((key, again, first): &(String, Position, Position)) -> Problem {
