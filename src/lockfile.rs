@@ -86,11 +86,16 @@ pub fn all(path: &Path) -> Result<Vec<Line>, LockError> {
         })
     };
     let text = read(path)?;
-    text.lines()
+    unended(&text)
         .enumerate()
         .filter(|(_, text)| !text.starts_with('#') && !text.is_empty())
         .map(line)
         .collect()
+}
+
+/// Lines without their ends, whichever system's they are: what is not ours is written again with our own.
+fn unended(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(|line| line.trim_end_matches('\r'))
 }
 
 impl Lock {
@@ -108,7 +113,7 @@ impl Lock {
     /// When a line of this profile is none.
     pub fn parse(path: &Path, profile: &str, text: String) -> Result<Lock, LockError> {
         let (mut lines, mut others) = (BTreeMap::new(), Vec::new());
-        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {
+        for (number, line) in unended(&text).enumerate().filter(|(_, line)| !line.starts_with('#')) {
             match line.split_once(' ') {
                 Some((name, rest)) if unescape(name) == profile => {
                     let (job, line) = parse(rest).map_err(|why| LockError::Line {
@@ -322,6 +327,20 @@ mod tests {
         let lines: Vec<_> = found.lines().iter().map(|(job, line)| (job.as_str(), line.key.0.0[0])).collect();
         assert_eq!(lines, [("kept", 2), ("mine", 3), ("new", 2)]);
         assert_eq!(open("paper").get("prepare"), Some(&line(2)));
+    }
+
+    #[test]
+    fn ends_of_lines_of_another_system_are_written_as_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipeline.lock");
+        let key = "07".repeat(32);
+        fs::write(&path, format!("paper prepare {key}\r\nquick prepare {key}\r")).unwrap();
+        let mut lock = Lock::open(&path, "quick").unwrap();
+        assert!(lock.get("prepare").is_some());
+        lock.set("train", line(1));
+        lock.save().unwrap();
+        assert!(!fs::read_to_string(&path).unwrap().contains('\r'));
+        assert!(Lock::open(&path, "paper").unwrap().get("prepare").is_some());
     }
 
     #[test]

@@ -56,10 +56,27 @@ impl Workspace {
         for name in files.into_iter().chain(folders) {
             copy(&from.join(name), &folder.path().join(name));
         }
+        let workspace = Workspace { folder };
+        workspace.be_another_version();
+        let folder = &workspace.folder;
         let libtorch = fs::canonicalize(from.join(".deps/libtorch")).expect("`make setup` links libtorch");
         fs::create_dir(folder.path().join(".deps")).unwrap();
         std::os::unix::fs::symlink(libtorch, folder.path().join(".deps/libtorch")).unwrap();
-        Workspace { folder }
+        workspace
+    }
+
+    /// Gives its crates another version. To cargo crates at the same place in their workspace are the same crate, and with one
+    /// target folder those that are edited here would be found, newer than their sources, by the tests of stages.
+    fn be_another_version(&self) {
+        let another = |text: &str| text.replacen("version = \"0.1.0\"", "version = \"0.1.1\"", 1);
+        let (manifest, lock) = (self.path("Cargo.toml"), self.path("Cargo.lock"));
+        fs::write(&manifest, another(&fs::read_to_string(&manifest).unwrap())).unwrap();
+        let packages = fs::read_to_string(&lock).unwrap();
+        let packages = packages.split("[[package]]").map(|package| match package.contains("source = ") {
+            true => package.to_owned(),
+            false => another(package),
+        });
+        fs::write(&lock, packages.collect::<Vec<_>>().join("[[package]]")).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -31,6 +31,8 @@ impl Taken {
         let log = folder.with_extension("log");
         let file = File::create(&log).unwrap();
         command.current_dir(folder).stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        // What was written before is not for this one to bring to the disk.
+        nix::unistd::sync();
         let started = Instant::now();
         let child = command.spawn().unwrap();
         let (status, usage) = wait(child.id()).unwrap();
