@@ -86,7 +86,7 @@ pub fn all(path: &Path) -> Result<Vec<Line>, LockError> {
         })
     };
     let text = read(path)?;
-    unended(&text)
+    lines_of(&text)
         .enumerate()
         .filter(|(_, text)| !text.starts_with('#') && !text.is_empty())
         .map(line)
@@ -94,7 +94,7 @@ pub fn all(path: &Path) -> Result<Vec<Line>, LockError> {
 }
 
 /// Lines without their ends, whichever system's they are: what is not ours is written again with our own.
-fn unended(text: &str) -> impl Iterator<Item = &str> {
+fn lines_of(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(|line| line.trim_end_matches('\r'))
 }
 
@@ -113,7 +113,7 @@ impl Lock {
     /// When a line of this profile is none.
     pub fn parse(path: &Path, profile: &str, text: String) -> Result<Lock, LockError> {
         let (mut lines, mut others) = (BTreeMap::new(), Vec::new());
-        for (number, line) in unended(&text).enumerate().filter(|(_, line)| !line.starts_with('#')) {
+        for (number, line) in lines_of(&text).enumerate().filter(|(_, line)| !line.starts_with('#')) {
             match line.split_once(' ') {
                 Some((name, rest)) if unescape(name) == profile => {
                     let (job, line) = parse(rest).map_err(|why| LockError::Line {

@@ -171,6 +171,7 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Whether a job is current or stale, by its inputs.
     fn resolved(&self, id: JobId) -> State {
         let Project { pipeline, graph, .. } = self.project;
         let key = key::key(pipeline, graph, self.project.facts(id), id, |origin| self.content(origin));

@@ -68,9 +68,13 @@ impl Workspace {
     /// Gives its crates another version. To cargo crates at the same place in their workspace are the same crate, and with one
     /// target folder those that are edited here would be found, newer than their sources, by the tests of stages.
     fn be_another_version(&self) {
-        let another = |text: &str| text.replacen("version = \"0.1.0\"", "version = \"0.1.1\"", 1);
+        let version = |version| format!("version = \"{version}\"");
+        let (ours, other) = (version(env!("CARGO_PKG_VERSION")), version("0.0.0-edited"));
+        let another = |text: &str| text.replacen(&ours, &other, 1);
         let (manifest, lock) = (self.path("Cargo.toml"), self.path("Cargo.lock"));
-        fs::write(&manifest, another(&fs::read_to_string(&manifest).unwrap())).unwrap();
+        let text = another(&fs::read_to_string(&manifest).unwrap());
+        assert!(text.contains(&other), "{}: no `{ours}`", manifest.display());
+        fs::write(&manifest, text).unwrap();
         let packages = fs::read_to_string(&lock).unwrap();
         let packages = packages.split("[[package]]").map(|package| match package.contains("source = ") {
             true => package.to_owned(),

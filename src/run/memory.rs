@@ -22,8 +22,8 @@ impl OutOfMemory {
 
 fn killed() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let statistics = groups.lines().filter_map(statistics_of).find_map(|file| fs::read_to_string(file).ok());
-    count(&statistics.or_else(|| fs::read_to_string("/proc/vmstat").ok())?)
+    let mut files = groups.lines().filter_map(statistics_of).chain(["/proc/vmstat".to_owned()]);
+    files.find_map(|file| count(&fs::read_to_string(file).ok()?))
 }
 
 /// Where a control group that accounts for memory counts its own processes, of both versions of control groups.
