@@ -12,7 +12,7 @@ use crate::page::{HEAD, MARGIN, nothing, page, several};
 use crate::panel::{Axis, Panel, padded};
 use crate::runs::split_name;
 use crate::style;
-use crate::values::{numbers, texts};
+use crate::values::texts;
 
 /// The averages in the order of the table, with what a reader calls them.
 const CENTROIDS: [(&str, &str); 6] = [
@@ -49,11 +49,11 @@ pub fn draw(centroids: &Table, spectrum: &Table, split: &str) -> Result<String> 
         return nothing(&title, "No group has two trained runs: there is nothing to average.");
     }
     let names = centroids.values::<&str>("centroid")?;
-    let progress = numbers(centroids, "progress")?;
+    let progress = centroids.numbers("progress")?;
     let (arch, optimizer) = (texts(centroids, "arch")?, texts(centroids, "optimizer")?);
     let groups: BTreeMap<_, usize> =
         arch.iter().zip(&optimizer).enumerate().map(|(row, group)| (group, row)).collect();
-    let runs = numbers(centroids, "runs")?;
+    let runs = centroids.numbers("runs")?;
     let averaged: f64 = groups.values().map(|&row| runs[row]).sum();
 
     let present: BTreeSet<&str> = names.iter().copied().collect();
@@ -75,7 +75,7 @@ pub fn draw(centroids: &Table, spectrum: &Table, split: &str) -> Result<String> 
     );
     page((width, height), &title, &caption, |ink| {
         for (i, (column, name, logarithmic)) in PANELS.into_iter().enumerate() {
-            let values = numbers(centroids, column)?;
+            let values = centroids.numbers(column)?;
             let curves: Vec<(usize, Curve)> = shown()
                 .map(|centroid| {
                     let name = CENTROIDS[centroid].0;

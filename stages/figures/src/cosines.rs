@@ -9,7 +9,7 @@ use tables::Table;
 use crate::ink::{Ink, Letters, Spot};
 use crate::legend::{Entry, Sample};
 use crate::style::{self, Palette};
-use crate::values::{numbers, texts};
+use crate::values::texts;
 
 /// Pixels for the names of groups at the left.
 const NAMES: f64 = 142.0;
@@ -46,8 +46,8 @@ impl Cosines {
         let [arch, optimizer, other_arch, other_optimizer] = columns;
         let pairs = |arch: Vec<String>, optimizer| arch.into_iter().zip(optimizer).collect::<Vec<_>>();
         let (group, other) = (pairs(arch?, optimizer?), pairs(other_arch?, other_optimizer?));
-        let (cosine, along) = (numbers(table, "cosine")?, numbers(table, "geodesic_cosine")?);
-        let runs = numbers(table, "runs")?;
+        let (cosine, along) = (table.numbers("cosine")?, table.numbers("geodesic_cosine")?);
+        let runs = table.numbers("runs")?;
 
         let rows: Vec<usize> = (0..ends.len()).filter(|&row| ends[row] == end).collect();
         let of_group: BTreeMap<&(String, String), usize> =

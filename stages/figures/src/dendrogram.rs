@@ -12,7 +12,7 @@ use crate::panel::{Axis, BELOW, LEFT, Panel};
 use crate::runs::split_name;
 use crate::style::{self, Palette};
 use crate::tree::Tree;
-use crate::values::{distinct, numbers, rank, texts};
+use crate::values::{distinct, rank, texts};
 
 /// The columns beside the leaves: of the table, in words, and pixels across.
 const COLUMNS: [(&str, &str, f64); 6] = [
@@ -86,7 +86,7 @@ pub fn draw(tables: &Tables, split: &str) -> Result<String> {
     if !entries.is_empty() {
         height += ROW * rows(WIDTH - 2.0 * MARGIN, &entries)? as f64;
     }
-    let runs: f64 = numbers(configurations, "runs")?.iter().sum();
+    let runs: f64 = configurations.numbers("runs")?.iter().sum();
     let title = format!("Tree of the distances between trajectories{}", split_name(split));
     let caption = format!(
         "{}, each the mean of its trained runs ({} in all); {samples}; complete linkage; a branch has the colour of its \

@@ -1,12 +1,10 @@
 //! The dimensions of an InPCA as axes: what each explains, and whether it is time-like.
 
 use anyhow::{Result, ensure};
-use tables::Table;
+use tables::{Table, count};
 
-use crate::page::count;
 use crate::panel::Axis;
 use crate::style;
-use crate::values::numbers;
 
 /// A spectrum: a row a dimension, from the first.
 #[derive(Debug)]
@@ -27,10 +25,10 @@ impl Spectrum {
     /// # Errors
     /// When a column is absent or the table empty.
     pub fn of(table: &Table) -> Result<Spectrum> {
-        let eigenvalues = numbers(table, "eigenvalue")?;
-        let stress = numbers(table, "explained_stress")?;
+        let eigenvalues = table.numbers("eigenvalue")?;
+        let stress = table.numbers("explained_stress")?;
         ensure!(!eigenvalues.is_empty(), "the spectrum has no dimension");
-        let size = |column| -> Result<usize> { Ok(numbers(table, column)?[0] as usize) };
+        let size = |column| -> Result<usize> { Ok(table.numbers(column)?[0] as usize) };
         Ok(Spectrum { eigenvalues, stress, models: size("models")?, samples: size("samples")? })
     }
 
@@ -70,7 +68,7 @@ impl Spectrum {
 /// # Errors
 /// When one of the columns `pc1`, `pc2`, .. is absent, or holds something else than finite numbers.
 pub fn coordinates(table: &Table, dimensions: usize) -> Result<Vec<Vec<f64>>> {
-    (1..=dimensions).map(|pc| numbers(table, &format!("pc{pc}"))).collect()
+    Ok((1..=dimensions).map(|pc| table.numbers(&format!("pc{pc}"))).collect::<Result<_, _>>()?)
 }
 
 #[cfg(test)]

@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use plotters::prelude::RGBColor;
-use tables::Table;
+use tables::{Table, count};
 
 use crate::curves::thinned;
 use crate::embedding::{CELL, entries, geodesic};
 use crate::ink::{Ink, Letters, Mark, Spot};
 use crate::inpca::{Spectrum, coordinates};
 use crate::legend::{Entry, ROW, Sample, legend, rows};
-use crate::page::{HEAD, MARGIN, count, page, several};
+use crate::page::{HEAD, MARGIN, page, several};
 use crate::panel::{Axis, BELOW, LEFT, Panel};
 use crate::runs::{Runs, split_name};
 use crate::style;
-use crate::values::{distinct, numbers, rank, texts};
+use crate::values::{distinct, rank, texts};
 
 /// A panel with its labels, in pixels.
 const PANEL: (f64, f64) = (420.0, 430.0);
@@ -200,7 +200,7 @@ fn ends(
     untrained: f64,
 ) -> Result<()> {
     let (arch, optimizer) = (texts(table, "arch")?, texts(table, "optimizer")?);
-    let (error, trained) = (numbers(table, "train_error")?, table.values::<bool>("trained")?);
+    let (error, trained) = (table.numbers("train_error")?, table.values::<bool>("trained")?);
     let archs: Vec<(&str, RGBColor)> = outliers.runs.palette.entries().collect();
     let highest = error.iter().copied().fold(untrained, f64::max);
     let x = Axis::new("", 0.0..archs.len() as f64).bare();

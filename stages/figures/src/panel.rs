@@ -130,7 +130,7 @@ impl Panel {
             .x_label_style(tick(x))
             .y_label_style(tick(y))
             .x_label_formatter(&number)
-            .y_label_formatter(&number)
+            .y_label_formatter(if logarithmic { &power } else { &number })
             .set_all_tick_mark_size(units(4.0))
             .x_labels(x.ticks)
             .y_labels(y.ticks);
@@ -178,10 +178,18 @@ fn builder<'a, 'b>(area: &'a Area<'b>) -> ChartBuilder<'a, 'static, SVGBackend<'
     builder
 }
 
-/// A tick's number: no more digits than it has, and a true minus sign.
+/// A tick's number on a linear axis: a multiple of a step, up to rounding.
 fn number(value: &f64) -> String {
-    // Ticks are multiples of a step, up to rounding.
-    let rounded: f64 = format!("{value:.9}").parse().unwrap_or(*value);
+    written(format!("{value:.9}").parse().unwrap_or(*value))
+}
+
+/// A tick's number on a logarithmic axis, where the smallest counts as much as the largest.
+fn power(value: &f64) -> String {
+    written(format!("{value:.9e}").parse().unwrap_or(*value))
+}
+
+/// No more digits than it has, and a true minus sign.
+fn written(rounded: f64) -> String {
     let size = rounded.abs();
     let text = if size != 0.0 && !(1e-4..1e6).contains(&size) {
         format!("{rounded:e}")
@@ -242,5 +250,9 @@ mod tests {
     fn ticks_have_no_more_digits_than_they_need() {
         let shown = [0.30000000000000004, -0.0, -1.5, 2.0, 1e-5, 2e7].map(|value| number(&value));
         assert_eq!(shown, ["0.3", "0", "\u{2212}1.5", "2", "1e\u{2212}5", "2e7"]);
+        assert_eq!(
+            [1.0000000000000001e-11, 0.1, 1.0].map(|value| power(&value)),
+            ["1e\u{2212}11", "0.1", "1"]
+        );
     }
 }

@@ -1,17 +1,13 @@
 //! Runs in a table of models: which rows are the checkpoints of one network.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail, ensure};
-use tables::Table;
+use anyhow::{Result, bail};
+use tables::{Models, Table, count};
 
-use crate::page::{count, several};
+use crate::page::several;
 use crate::style::Palette;
 use crate::values::texts;
-
-/// What the `run` of the geodesic's points says.
-const GEODESIC: &str = "geodesic";
 
 /// One network with its seed.
 #[derive(Debug, Default)]
@@ -41,27 +37,11 @@ impl Runs {
     /// # Errors
     /// When a column is absent, or there is no run.
     pub fn of(table: &Table) -> Result<Runs> {
-        let names = table.values::<&str>("run")?;
         let (arch, optimizer) = (texts(table, "arch")?, texts(table, "optimizer")?);
-        let checkpoint = table.optional::<f64>("checkpoint")?;
-        let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (row, name) in names.iter().enumerate() {
-            groups.entry(name).or_default().push(row);
-        }
-        for rows in groups.values_mut() {
-            // Stable: rows without a number stay as they are.
-            rows.sort_by(|&a, &b| checkpoint[a].partial_cmp(&checkpoint[b]).unwrap_or(Ordering::Equal));
-        }
-        let geodesic = groups.remove(GEODESIC).unwrap_or_default();
-        ensure!(
-            !groups.is_empty(),
-            "the table of models has no run: {} rows, none of a network",
-            names.len()
-        );
-
+        let Models { runs, geodesic } = Models::of(table)?;
         let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
         let mut order: Vec<(usize, &str, Vec<usize>)> = Vec::new();
-        for rows in groups.into_values() {
+        for rows in runs.into_values() {
             let arch = arch[rows[0]].as_str();
             let turn = seen.entry(arch).or_default();
             order.push((*turn, arch, rows));
@@ -127,8 +107,6 @@ pub fn split_name(split: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tables::Column;
-
     use super::*;
     use crate::sample;
 
@@ -156,18 +134,5 @@ mod tests {
         let all_runs = Runs { runs: vec![Run { rows: runs.geodesic, ..Run::default() }], ..Runs::default() };
         let message = all_runs.numbers(&table, "epoch").unwrap_err().to_string();
         assert!(message.starts_with("column `epoch` holds nothing in row "), "{message}");
-    }
-
-    #[test]
-    fn a_table_without_networks_is_told() {
-        let table = Table::new(vec![
-            Column::new("run".into(), ["geodesic"]),
-            Column::new("arch".into(), ["geodesic"]),
-            Column::new("optimizer".into(), [None::<&str>]),
-            Column::new("checkpoint".into(), [0_i64]),
-        ])
-        .unwrap();
-        let message = Runs::of(&table).unwrap_err().to_string();
-        assert_eq!(message, "the table of models has no run: 1 rows, none of a network");
     }
 }

@@ -15,7 +15,6 @@ use crate::page::{HEAD, MARGIN, nothing, page, several};
 use crate::panel::{Axis, Panel, padded};
 use crate::runs::{Runs, split_name};
 use crate::style;
-use crate::values::numbers;
 
 const DIMENSIONS: usize = 3;
 /// The panels of both embeddings: dimension across, dimension up.
@@ -156,7 +155,7 @@ impl Embedding {
         let of_models = |axis: &Vec<f64>| models.iter().map(|&row| axis[row]).collect();
         // What four points explain of all models is in `misfit`, not in their own stress.
         let spectrum = Spectrum {
-            eigenvalues: numbers(misfit, "eigenvalue")?,
+            eigenvalues: misfit.numbers("eigenvalue")?,
             stress: Vec::new(),
             models: points.len(),
             samples: 0,
@@ -248,9 +247,9 @@ fn beside(ink: &Ink, panel: &Panel, spot: Spot, name: &str) -> Result<()> {
 
 /// The errors of embeddings against their number of dimensions.
 fn misfit(ink: &Ink, (from, to): (Spot, Spot), table: &Table) -> Result<()> {
-    let dimensions = numbers(table, "dimensions")?;
-    let columns = MISFITS.map(|(column, _, _)| numbers(table, column));
-    let columns = columns.into_iter().collect::<Result<Vec<_>>>()?;
+    let dimensions = table.numbers("dimensions")?;
+    let columns = MISFITS.map(|(column, _, _)| table.numbers(column));
+    let columns = columns.into_iter().collect::<Result<Vec<_>, _>>()?;
     let high = padded(columns.iter().flatten().copied().chain([0.0])).end;
     let last = dimensions.iter().copied().fold(1.0, f64::max);
     let x = Axis::new("number of dimensions", 0.7..last + 0.3).ticks(3);

@@ -3,8 +3,6 @@
 use anyhow::{Result, bail, ensure};
 use tables::Table;
 
-use crate::values::numbers;
-
 /// A tree over K leaves, as scipy numbers clusters: leaf i is node i, merge j is node K + j.
 #[derive(Debug)]
 pub struct Tree {
@@ -43,7 +41,7 @@ impl Tree {
             }
         }
         let (left, right) = (linkage.values::<i64>("left")?, linkage.values::<i64>("right")?);
-        let heights = numbers(linkage, "height")?;
+        let heights = linkage.numbers("height")?;
         ensure!(
             heights.len() + 1 == leaf_count,
             "{} merges make no tree over {leaf_count} configurations",

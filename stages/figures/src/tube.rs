@@ -12,7 +12,7 @@ use crate::page::{HEAD, MARGIN, nothing, page, several};
 use crate::panel::{Axis, Panel};
 use crate::runs::split_name;
 use crate::style::Palette;
-use crate::values::{numbers, texts};
+use crate::values::texts;
 
 /// A panel with its labels, in pixels.
 const PANEL: (f64, f64) = (400.0, 330.0);
@@ -36,7 +36,7 @@ pub fn draw(tube: &Table, spectrum: &Table, runs: &Table, split: &str) -> Result
         return nothing(&title, "No configuration has two trained runs: there is nothing to compare.");
     }
     let (run, arch) = (tube.values::<&str>("run")?, texts(tube, "arch")?);
-    let (progress, distance) = (numbers(tube, "progress")?, numbers(tube, "distance")?);
+    let (progress, distance) = (tube.numbers("progress")?, tube.numbers("distance")?);
     let all = texts(runs, "arch")?;
     let palette = Palette::of(all.iter().map(String::as_str)).restricted(arch.iter().map(String::as_str));
     let panels: Vec<(&str, Vec<Option<BoxPlot>>)> = palette

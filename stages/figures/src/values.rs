@@ -1,41 +1,16 @@
-//! Columns of a table as figures want them: finite numbers, and categories in a readable order.
+//! Categories in a table: as text, and in a readable order.
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, ensure};
-use tables::Table;
-
-/// A column of finite numbers.
-///
-/// # Errors
-/// When there is no such column, or a row of it holds no finite number.
-pub fn numbers(table: &Table, column: &str) -> Result<Vec<f64>> {
-    let values = table.values::<f64>(column)?;
-    for (row, value) in values.iter().enumerate() {
-        ensure!(value.is_finite(), "column `{column}` holds {value} in row {row}, not a finite number");
-    }
-    Ok(values)
-}
+use anyhow::Result;
+use tables::{Table, shown};
 
 /// A column as text, whatever scalars it holds; an empty cell is a dash.
 ///
 /// # Errors
 /// When there is no such column.
 pub fn texts(table: &Table, column: &str) -> Result<Vec<String>> {
-    fn shown<T: ToString>(cells: Vec<Option<T>>) -> Vec<String> {
-        cells.into_iter().map(|cell| cell.map_or_else(|| "–".to_owned(), |cell| cell.to_string())).collect()
-    }
-    if let Ok(cells) = table.optional::<bool>(column) {
-        let words = |cell: Option<bool>| cell.map(|yes| if yes { "yes" } else { "no" });
-        return Ok(shown(cells.into_iter().map(words).collect()));
-    }
-    if let Ok(cells) = table.optional::<f64>(column) {
-        let digits = |number: f64| {
-            if number != 0.0 && number.abs() < 1e-3 { format!("{number:e}") } else { number.to_string() }
-        };
-        return Ok(shown(cells.into_iter().map(|cell| cell.map(digits)).collect()));
-    }
-    Ok(shown(table.optional::<&str>(column)?))
+    Ok(table.scalars(column)?.iter().map(shown).collect())
 }
 
 /// The distinct values of a category, numbers by size before words by alphabet.
@@ -57,13 +32,6 @@ mod tests {
     use tables::Column;
 
     use super::*;
-
-    #[test]
-    fn a_number_that_is_not_finite_is_told_with_its_row() {
-        let table = Table::new(vec![Column::new("progress".into(), [0.5, f64::NAN])]).unwrap();
-        let message = numbers(&table, "progress").unwrap_err().to_string();
-        assert_eq!(message, "column `progress` holds NaN in row 1, not a finite number");
-    }
 
     #[test]
     fn scalars_of_every_kind_become_text() {

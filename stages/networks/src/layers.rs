@@ -21,7 +21,7 @@ pub enum Mode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// 32-bit floats throughout (on CUDA, libtorch lets cuDNN round the factors of convolutions to TF32).
+    /// 32-bit floats throughout (`device` keeps cuDNN from rounding factors to TF32).
     F32,
     /// bfloat16 in convolutions, linear layers and attention; 32-bit weights, statistics, norms and losses. A parameter,
     /// never a consequence of the device: so it is not libtorch's autocast, which is f16 and does nothing on a CPU.

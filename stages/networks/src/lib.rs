@@ -18,6 +18,7 @@ mod convmixer;
 mod data;
 mod fc;
 mod layers;
+mod logits;
 mod model;
 mod network;
 mod random;

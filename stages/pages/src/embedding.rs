@@ -7,11 +7,11 @@ use kit::Job;
 use palette::Palette;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tables::Table;
+use tables::{Table, count};
 
 use crate::html::{self, escape, fill, json};
 use crate::networks::{Network, Networks};
-use crate::table::{common, count, numbers};
+use crate::table::common;
 
 const PAGE: &str = include_str!("embedding/page.html");
 const STYLE: &str = include_str!("embedding/page.css");
@@ -85,7 +85,7 @@ fn write(points: &Table, spectrum: &Table, split: &str) -> Result<String> {
     let mut bytes = Vec::with_capacity(columns.len() * rows.len() * 4);
     for (place, name) in columns.iter().enumerate() {
         let values = match place < axes.len() {
-            true => numbers(points, name)?,
+            true => points.numbers(name)?,
             // The geodesic has no epoch.
             false => points.optional::<f64>(name)?.into_iter().map(|cell| cell.unwrap_or(f64::NAN)).collect(),
         };
@@ -144,7 +144,7 @@ fn told(network: &Network) -> Told<'_> {
 
 /// The dimensions that the table of points has, with what the spectrum says of them.
 fn axes(points: &Table, spectrum: &Table) -> Result<Vec<Axis>> {
-    let (eigenvalues, stress) = (numbers(spectrum, "eigenvalue")?, numbers(spectrum, "explained_stress")?);
+    let (eigenvalues, stress) = (spectrum.numbers("eigenvalue")?, spectrum.numbers("explained_stress")?);
     let has = |name: &str| points.columns().iter().any(|column| column.name() == name);
     let there = (1..=DIMENSIONS).take_while(|pc| has(&format!("pc{pc}"))).count();
     ensure!(there >= 3, "the table of points has {there} dimensions, `pc1` and further; a view takes 3");

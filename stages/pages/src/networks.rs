@@ -1,16 +1,8 @@
 //! Networks in a table of models: which rows are the checkpoints of one, and what is told of it.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
-
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use serde_json::{Map, Value};
-use tables::Table;
-
-use crate::table::scalars;
-
-/// What the `run` of the geodesic's points says.
-const GEODESIC: &str = "geodesic";
+use tables::{Models, Table};
 
 /// Columns that are of a checkpoint, or not a setting of its network.
 const OTHERS: [&str; 12] = [
@@ -72,24 +64,12 @@ impl Networks {
     /// # Errors
     /// When a column is absent, or there is no network.
     pub fn of(table: &Table) -> Result<Networks> {
-        let names = table.values::<&str>("run")?;
-        let checkpoint = table.optional::<f64>("checkpoint")?;
         table.optional::<&str>("arch")?;
-        let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (row, name) in names.iter().enumerate() {
-            groups.entry(name).or_default().push(row);
-        }
-        for rows in groups.values_mut() {
-            // Stable: rows without a number stay as they are.
-            rows.sort_by(|&a, &b| checkpoint[a].partial_cmp(&checkpoint[b]).unwrap_or(Ordering::Equal));
-        }
-        let geodesic = groups.remove(GEODESIC).unwrap_or_default();
-        ensure!(!groups.is_empty(), "the table of models has no network among its {} rows", names.len());
-
+        let Models { runs, geodesic } = Models::of(table)?;
         let columns = table.columns().iter().map(|column| column.name().to_string());
         let settings: Vec<String> = columns.filter(|name| is_setting(name)).collect();
         let values: Vec<Vec<Value>> =
-            settings.iter().map(|name| scalars(table, name)).collect::<Result<_>>()?;
+            settings.iter().map(|name| table.scalars(name)).collect::<Result<_, _>>()?;
         let parameters = table.optional::<i64>("parameters").unwrap_or_default();
         let trained = table.optional::<bool>("trained").unwrap_or_default();
         let network = |(run, rows): (&str, Vec<usize>)| {
@@ -104,7 +84,7 @@ impl Networks {
                 rows,
             }
         };
-        Ok(Networks { all: groups.into_iter().map(network).collect(), settings, geodesic })
+        Ok(Networks { all: runs.into_iter().map(network).collect(), settings, geodesic })
     }
 }
 
@@ -137,17 +117,5 @@ mod tests {
         assert_eq!((fc.arch(), &fc.rows[..], fc.trained, fc.last()), ("fc", &[3, 1][..], Some(true), 1));
         assert_eq!((vit.settings["batch"].clone(), vit.parameters), (json!(25), None));
         assert_eq!(networks.geodesic, [2]);
-    }
-
-    #[test]
-    fn a_table_without_networks_is_told() {
-        let table = Table::new(vec![
-            Column::new("run".into(), ["geodesic"]),
-            Column::new("arch".into(), [None::<&str>]),
-            Column::new("checkpoint".into(), [0_i64]),
-        ])
-        .unwrap();
-        let message = Networks::of(&table).unwrap_err().to_string();
-        assert_eq!(message, "the table of models has no network among its 1 rows");
     }
 }

@@ -4,48 +4,36 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use kit::{Layout, TensorFile, Tensors};
-use networks::{Dataset, Mode, Model, Network, Precision, Split, Stream, generator};
+use networks::{Dataset, Model, Network, Split, Stream, generator};
 use serde::Deserialize;
 use serde_json::Value;
-use tch::{Device, Tensor};
+use tch::Device;
 
 use crate::softmax::{Score, softmax};
 
-/// Samples at once, and numbers they have together: on a CPU as many as its caches like, on a GPU enough to keep it busy
-/// and to leave room for others. It follows from the samples' size alone, never from how much memory is free, because
-/// the bits follow from it.
-const CPU_BATCH: Batch = Batch { samples: 50, numbers: 50 * 3 * 32 * 32 };
-const GPU_BATCH: Batch = Batch { samples: 4096, numbers: 2048 * 3 * 32 * 32 };
-
-/// What a batch has at most, if it has more than one sample.
-struct Batch {
-    samples: i64,
-    numbers: i64,
-}
-
 /// What of a `network` matters here.
 #[derive(Debug, Deserialize)]
-struct Run {
+struct Configuration {
     model: Model,
 }
 
 #[derive(Debug, Deserialize)]
 struct Metadata {
-    network: Run,
+    network: Configuration,
 }
 
 /// One split, and how the checkpoints so far did.
-struct Half<'a> {
+struct Part<'a> {
     name: &'static str,
     split: &'a Split,
     labels: Vec<i64>,
     scores: Vec<Score>,
 }
 
-impl<'a> Half<'a> {
-    fn new(name: &'static str, split: &'a Split) -> Result<Half<'a>> {
+impl<'a> Part<'a> {
+    fn new(name: &'static str, split: &'a Split) -> Result<Part<'a>> {
         let labels = Vec::try_from(&split.labels).with_context(|| format!("{name} labels"))?;
-        Ok(Half { name, split, labels, scores: Vec::new() })
+        Ok(Part { name, split, labels, scores: Vec::new() })
     }
 }
 
@@ -61,17 +49,17 @@ pub fn predict(
     output: &Path,
     mut progress: impl FnMut(u64, u64, &str),
 ) -> Result<()> {
-    let Metadata { network: Run { model } } = file.metadata()?;
+    let Metadata { network: Configuration { model } } = file.metadata()?;
     // All initial values are replaced: the seed is of no consequence.
     let mut random = generator(0, Stream::Weights);
     let network = Network::new(&model, data.shape(), data.classes, &mut random, device)?;
     let (steps, epochs) = (file.i64s("step")?.values, file.f64s("epoch")?.values);
-    let mut halves = [Half::new("train", &data.train)?, Half::new("test", &data.test)?];
+    let mut parts = [Part::new("train", &data.train)?, Part::new("test", &data.test)?];
     ensure!(epochs.len() == steps.len(), "{} epochs for {} checkpoints", epochs.len(), steps.len());
     let (count, classes) = (steps.len(), data.classes as usize);
     let mut layout = Layout::new();
     layout.i64s("step", &[count]).f64s("epoch", &[count]);
-    for Half { name, split, .. } in &halves {
+    for Part { name, split, .. } in &parts {
         layout
             .f32s(name, &[count, split.count(), classes])
             .f64s(&format!("{name}_loss"), &[count])
@@ -89,17 +77,19 @@ pub fn predict(
                 Ok::<_, anyhow::Error>((tensor.shape, tensor.values))
             })
             .with_context(|| format!("checkpoint {checkpoint}"))?;
-        for Half { name, split, labels, scores } in &mut halves {
+        for Part { name, split, labels, scores } in &mut parts {
             probabilities.clear();
-            let score = softmax(&logits(&network, data, split, device)?, labels, &mut probabilities)
+            let logits =
+                Vec::try_from(network.logits(data, split).view([-1])).context("reading the logits")?;
+            let score = softmax(&logits, labels, &mut probabilities)
                 .with_context(|| format!("checkpoint {checkpoint} (step {step}), {name}"))?;
             predictions.f32s(name, checkpoint * probabilities.len(), &probabilities)?;
             scores.push(score);
         }
-        let note = format!("train error {:.3}", halves[0].scores[checkpoint].error);
+        let note = format!("train error {:.3}", parts[0].scores[checkpoint].error);
         progress(checkpoint as u64 + 1, steps.len() as u64, &note);
     }
-    for Half { name, scores, .. } in &halves {
+    for Part { name, scores, .. } in &parts {
         let losses: Vec<f64> = scores.iter().map(|score| score.loss).collect();
         let errors: Vec<f64> = scores.iter().map(|score| score.error).collect();
         predictions.f64s(&format!("{name}_loss"), 0, &losses)?;
@@ -108,30 +98,12 @@ pub fn predict(
     Ok(())
 }
 
-impl Batch {
-    /// Samples of this shape at once.
-    fn size(&self, shape: [i64; 3]) -> i64 {
-        (self.numbers / shape.iter().product::<i64>()).clamp(1, self.samples)
-    }
-}
-
-/// Logits of all samples of a split, [N, C] row-major.
-fn logits(network: &Network, data: &Dataset, split: &Split, device: Device) -> Result<Vec<f32>> {
-    let batch = if device.is_cuda() { GPU_BATCH } else { CPU_BATCH };
-    let (count, size) = (split.count() as i64, batch.size(data.shape()));
-    let logits = |start: i64| {
-        let pixels = split.pixels.narrow(0, start, size.min(count - start));
-        network.forward(&data.normalise(&pixels), Mode::Evaluate, Precision::F32)
-    };
-    let batches: Vec<Tensor> = tch::no_grad(|| (0..count).step_by(size as usize).map(logits).collect());
-    Vec::try_from(Tensor::cat(&batches, 0).view([-1])).context("reading the logits")
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
     use kit::TensorsWriter;
+    use networks::{Mode, Precision};
     use serde_json::json;
 
     use super::*;
@@ -207,16 +179,6 @@ mod tests {
         let expected: Vec<f32> = Vec::try_from(expected.view([-1])).unwrap();
         assert!(expected.iter().zip(train.values).all(|(e, found)| (e - found).abs() < 1e-6));
         assert_ne!(train.values[..309], train.values[309..], "the second checkpoint is another network");
-    }
-
-    #[test]
-    fn batches_of_larger_samples_have_fewer_and_at_least_one() {
-        let sizes = |shape| [CPU_BATCH.size(shape), GPU_BATCH.size(shape)];
-        assert_eq!(sizes([3, 32, 32]), [50, 2048]);
-        assert_eq!(sizes([3, 64, 64]), [12, 512]);
-        assert_eq!(sizes([3, 224, 224]), [1, 41]);
-        assert_eq!(sizes([200, 1, 1]), [50, 4096]);
-        assert_eq!(sizes([3, 4096, 4096]), [1, 1]);
     }
 
     #[test]

@@ -66,6 +66,26 @@ pub enum TablesError {
         /// The row, from 0.
         row: usize,
     },
+    /// A number that is none, or infinite.
+    #[error("{table}: column `{column}` holds {value} in row {row}, not a finite number")]
+    NotFinite {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+        /// The row, from 0.
+        row: usize,
+        /// What it holds.
+        value: f64,
+    },
+    /// A table of models in which no row is of a run.
+    #[error("{table}: no run among the models, {rows} row{}", if *rows == 1 { "" } else { "s" })]
+    NoRun {
+        /// The table.
+        table: String,
+        /// How many rows it has.
+        rows: usize,
+    },
     /// JSON values that no column type holds.
     #[error("column `{column}`: {value} in row {row} is not {expected}")]
     Mixed {

@@ -25,10 +25,14 @@
 mod cell;
 mod error;
 mod json;
+mod models;
 mod table;
+mod text;
 
 pub use cell::Cell;
 pub use error::TablesError;
 pub use json::{json_column, json_columns};
+pub use models::Models;
 pub use polars::prelude::Column;
 pub use table::Table;
+pub use text::{count, shown};

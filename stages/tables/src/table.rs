@@ -7,6 +7,7 @@ use polars::prelude::{
     Column, DataFrame, DataType, IdxSize, ParallelStrategy, ParquetReader, ParquetWriter, PolarsError,
     SerReader,
 };
+use serde_json::Value;
 
 use crate::{Cell, TablesError};
 
@@ -59,6 +60,11 @@ impl Table {
             .map_err(|source| TablesError::Parquet { path: path.to_owned(), source })
     }
 
+    /// What messages call it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The number of rows.
     pub fn height(&self) -> usize {
         self.frame.height()
@@ -77,6 +83,41 @@ impl Table {
         let null = |row| TablesError::Null { table: self.name.clone(), column: column.to_owned(), row };
         let cells = self.optional(column)?;
         cells.into_iter().enumerate().map(|(row, cell)| cell.ok_or_else(|| null(row))).collect()
+    }
+
+    /// The values of a column that has a finite number in every row.
+    ///
+    /// # Errors
+    /// When there is no such column, or a row has something else.
+    pub fn numbers(&self, column: &str) -> Result<Vec<f64>, TablesError> {
+        let values = self.values::<f64>(column)?;
+        match values.iter().position(|value| !value.is_finite()) {
+            None => Ok(values),
+            Some(row) => {
+                let (table, column) = (self.name.clone(), column.to_owned());
+                Err(TablesError::NotFinite { table, column, row, value: values[row] })
+            }
+        }
+    }
+
+    /// The values of a column of scalars of any kind as JSON; an empty cell is null.
+    ///
+    /// # Errors
+    /// When there is no such column.
+    pub fn scalars(&self, column: &str) -> Result<Vec<Value>, TablesError> {
+        fn values<T: Into<Value>>(cells: Vec<Option<T>>) -> Vec<Value> {
+            cells.into_iter().map(|cell| cell.map_or(Value::Null, Into::into)).collect()
+        }
+        if let Ok(cells) = self.optional::<bool>(column) {
+            return Ok(values(cells));
+        }
+        if let Ok(cells) = self.optional::<i64>(column) {
+            return Ok(values(cells));
+        }
+        if let Ok(cells) = self.optional::<f64>(column) {
+            return Ok(values(cells));
+        }
+        Ok(values(self.optional::<&str>(column)?))
     }
 
     /// The values of a column where not every row needs to have one.
@@ -166,6 +207,8 @@ fn stacked(tables: &[Table], name: &str) -> Result<Column, TablesError> {
 mod tests {
     use std::path::PathBuf;
 
+    use serde_json::json;
+
     use super::*;
 
     fn scratch(name: &str) -> PathBuf {
@@ -217,6 +260,30 @@ mod tests {
     fn an_empty_cell_in_a_full_column_is_told_with_its_row() {
         let message = models().values::<f64>("rate").unwrap_err().to_string();
         assert_eq!(message, "new table: column `rate` has no value in row 2");
+    }
+
+    #[test]
+    fn a_number_that_is_not_finite_is_told_with_its_row() {
+        let table = Table::new(vec![Column::new("progress".into(), [0.5, f64::NAN])]).unwrap();
+        let message = table.numbers("progress").unwrap_err().to_string();
+        assert_eq!(message, "new table: column `progress` holds NaN in row 1, not a finite number");
+    }
+
+    #[test]
+    fn scalars_of_every_kind_are_kept() {
+        let table = Table::new(vec![
+            Column::new("augment".into(), [Some(true), None]),
+            Column::new("batch".into(), [Some(200_i64), None]),
+            Column::new("rate".into(), [Some(0.001), None]),
+            Column::new("arch".into(), [Some("fc"), None]),
+        ])
+        .unwrap();
+        for (column, value) in
+            [("augment", json!(true)), ("batch", json!(200)), ("rate", json!(0.001)), ("arch", json!("fc"))]
+        {
+            assert_eq!(table.scalars(column).unwrap(), [value, Value::Null], "{column}");
+        }
+        assert!(table.scalars("decay").is_err());
     }
 
     #[test]

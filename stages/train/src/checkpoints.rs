@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use kit::{Layout, TensorFile, Tensors};
 use networks::Weights;
 use serde_json::Value;
@@ -30,11 +30,7 @@ impl Checkpoints {
         metadata: &Value,
     ) -> Result<Checkpoints> {
         let file = TensorFile::create(path, &layout(weights, kept.len()), metadata)?;
-        let steps: Vec<i64> = kept.iter().map(|&step| step as i64).collect();
-        let epochs: Vec<f64> = kept.iter().map(|&step| step as f64 / steps_per_epoch as f64).collect();
-        file.i64s("step", 0, &steps)?;
-        file.f64s("epoch", 0, &epochs)?;
-        Ok(Checkpoints { file, kept, hashes: Vec::new() })
+        Checkpoints::begin(file, kept, steps_per_epoch, Vec::new())
     }
 
     /// Goes on with a file that [`are_whole`] holds for.
@@ -45,21 +41,41 @@ impl Checkpoints {
         path: &Path,
         weights: &Weights,
         kept: Vec<u64>,
+        steps_per_epoch: u64,
         hashes: Vec<String>,
         metadata: &Value,
     ) -> Result<Checkpoints> {
         let file = TensorFile::go_on(path, &layout(weights, kept.len()), metadata)?;
+        Checkpoints::begin(file, kept, steps_per_epoch, hashes)
+    }
+
+    /// Where the checkpoints lie in time is written in any case: what was there before may be damaged.
+    fn begin(
+        file: TensorFile,
+        kept: Vec<u64>,
+        steps_per_epoch: u64,
+        hashes: Vec<String>,
+    ) -> Result<Checkpoints> {
+        let steps: Vec<i64> = kept.iter().map(|&step| step as i64).collect();
+        let epochs: Vec<f64> = kept.iter().map(|&step| step as f64 / steps_per_epoch as f64).collect();
+        file.i64s("step", 0, &steps)?;
+        file.f64s("epoch", 0, &epochs)?;
         Ok(Checkpoints { file, kept, hashes })
     }
 
     /// Keeps the weights if this is a step after which they are kept. Returns whether it is.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When a value is not finite, or the file cannot be written.
     pub fn keep(&mut self, step: u64, weights: &Weights) -> Result<bool> {
         let Ok(at) = self.kept.binary_search(&step) else { return Ok(false) };
         let mut hasher = blake3::Hasher::new();
         for (name, _, values) in weights.export() {
+            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                bail!(
+                    "after step {step}, `{name}` has a value of {value}; with a lower rate it may stay finite"
+                );
+            }
             hasher.update(bytemuck::cast_slice(&values));
             self.file.f32s(&format!("{at:04}/{name}"), 0, &values)?;
         }

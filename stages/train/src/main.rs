@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::state::States;
-use crate::training::{Run, Task, Told};
+use crate::training::{Configuration, Task, Told};
 
 /// What an interruption may cost, and the time between two checkpoints.
 const BETWEEN_STATES: Duration = Duration::from_secs(60);
@@ -38,7 +38,7 @@ fn main() {
 
 fn train(job: &Job, held: &mut Memo<Dataset>) -> Result<()> {
     let Params { network, precision } = job.params()?;
-    let run = Run::deserialize(&network).context("params.network")?;
+    let configuration = Configuration::deserialize(&network).context("params.network")?;
     let device = device::prepare(&job.device, job.threads)?;
     let data = held.get(job.input("data")?, |artifact| -> Result<_> {
         Ok(Dataset::read(&Tensors::open(&artifact.path)?)?)
@@ -46,7 +46,7 @@ fn train(job: &Job, held: &mut Memo<Dataset>) -> Result<()> {
     let data = data.to(device);
     let task = Task { data: &data, device, precision, network: &network, output: job.output("checkpoints")? };
     let states = job.resume().map(|folder| States::new(folder, BETWEEN_STATES));
-    run.train(&task, states, |told| match told {
+    configuration.train(&task, states, |told| match told {
         Told::Step(done, of, note) => job.progress(done, of, note),
         Told::Line(line) => job.log(&line),
     })

@@ -1,14 +1,11 @@
 //! Other starts: what a network fits first, to go to the task from there.
 
 use anyhow::{Result, ensure};
-use networks::{Dataset, Mode, Network, Precision, Random, Split};
+use networks::{Dataset, Network, Random, Split};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
-
-/// Samples that are predicted at once.
-const BATCH: i64 = 500;
 
 /// What is fitted, until its error is 0.
 #[derive(Debug, Clone, Deserialize)]
@@ -36,8 +33,8 @@ enum Labels {
 pub struct Reached {
     /// Epochs it took.
     pub epochs: u64,
-    /// The error, in evaluation mode, on what was fitted.
-    pub error: f64,
+    /// How many of the samples that were to be fitted have another class than theirs, in evaluation mode.
+    pub wrong: u64,
 }
 
 impl Start {
@@ -80,24 +77,16 @@ impl Start {
 impl Reached {
     /// A line for people.
     pub fn told(&self) -> String {
-        let Reached { epochs, error } = self;
-        match *error == 0.0 {
-            true => format!("the start was fitted in {epochs} epochs"),
-            false => format!("the start was not fitted: its error is {error} after {epochs} epochs"),
+        let Reached { epochs, wrong } = self;
+        match wrong {
+            0 => format!("the start was fitted in {epochs} epochs"),
+            _ => format!("the start was not fitted: {wrong} samples are wrong after {epochs} epochs"),
         }
     }
 }
 
-/// The error of a network on the train split, in evaluation mode.
-pub fn error(network: &Network, data: &Dataset) -> f64 {
-    let Split { pixels, labels } = &data.train;
-    let count = data.train.count() as i64;
-    let wrong = |start: i64| {
-        let size = BATCH.min(count - start);
-        let images = data.normalise(&pixels.narrow(0, start, size));
-        let classes = network.forward(&images, Mode::Evaluate, Precision::F32).argmax(1, false);
-        classes.ne_tensor(&labels.narrow(0, start, size)).sum(Kind::Int64).int64_value(&[])
-    };
-    let wrong: i64 = tch::no_grad(|| (0..count).step_by(BATCH as usize).map(wrong).sum());
-    wrong as f64 / count as f64
+/// How many samples of the train split a network takes for another class, in evaluation mode.
+pub fn wrong(network: &Network, data: &Dataset) -> u64 {
+    let classes = network.logits(data, &data.train).argmax(1, false);
+    classes.ne_tensor(&data.train.labels).sum(Kind::Int64).int64_value(&[]) as u64
 }

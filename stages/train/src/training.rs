@@ -20,7 +20,7 @@ use crate::state::{Mark, State, States};
 /// A configuration of the sweep: the `network` parameter.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Run {
+pub struct Configuration {
     /// The name in figures; nothing here depends on it.
     #[serde(rename = "arch")]
     _arch: String,
@@ -67,20 +67,16 @@ pub enum Told<'a> {
     Line(String),
 }
 
-impl Run {
+impl Configuration {
     /// Trains the network and writes its checkpoints. It goes on from what it finds in `states`, and leaves some there.
     ///
     /// # Errors
     /// When the configuration makes no sense for these data, the loss stops being a number, or a file cannot be written.
     pub fn train(&self, task: &Task, mut states: Option<States>, mut tell: impl FnMut(Told)) -> Result<()> {
         let Task { data, device, precision, network: given, output } = *task;
+        self.check(data)?;
         let mut random = generator(self.seed, Stream::Weights);
         let network = Network::new(&self.model, data.shape(), data.classes, &mut random, device)?;
-        self.check()?;
-        ensure!(
-            data.has_images() || !self.augment,
-            "augment is true, and these data are no images that could be cropped and mirrored; say `augment: false`"
-        );
         let crops = self.augment.then(|| generator(self.seed, Stream::Augmentation));
         let size = self.batch_size(data, &network)?;
         let batches = Batches::new(data, size, generator(self.seed, Stream::Order), crops);
@@ -94,13 +90,13 @@ impl Run {
             tell(Told::Line(format!("going on after step {}{of}", mark.step)));
         }
 
-        let mut metadata = json!({"network": given, "parameters": network.weights.trained_count()});
         let mut reached = state.as_ref().and_then(|state| state.mark.start);
         if let Some(start) = self.start.as_ref().filter(|_| reached.is_none()) {
             let ended = self.fit_start(start, &network, task, state.take(), states.as_mut(), &mut tell)?;
             tell(Told::Line(ended.told()));
             reached = Some(ended);
         }
+        let mut metadata = json!({"network": given, "parameters": network.weights.trained_count()});
         if let Some(reached) = reached {
             metadata["start"] = serde_json::to_value(reached)?;
         }
@@ -110,7 +106,8 @@ impl Run {
         let mut checkpoints = match state {
             Some(state) => {
                 fit.go_on(&state)?;
-                Checkpoints::go_on(&file, &network.weights, kept, state.mark.checkpoints, &metadata)?
+                let hashes = state.mark.checkpoints;
+                Checkpoints::go_on(&file, &network.weights, kept, steps_per_epoch, hashes, &metadata)?
             }
             None => {
                 let mut checkpoints =
@@ -167,11 +164,11 @@ impl Run {
                 Ok(())
             })
             .context("start")?;
-            let error = start::error(network, &data);
-            if error == 0.0 || fit.is_done() {
-                return Ok(Reached { epochs: fit.epochs(), error });
+            let wrong = start::wrong(network, &data);
+            if wrong == 0 || fit.is_done() {
+                return Ok(Reached { epochs: fit.epochs(), wrong });
             }
-            note = format!("start: error {error:.3}");
+            note = format!("start: {wrong} of {} samples wrong", data.train.count());
             if let Some(states) = states.as_mut().filter(|states| states.is_due()) {
                 let (step, optimizer) = fit.position();
                 let mark = Mark { step, start: None, checkpoints: Vec::new() };
@@ -180,14 +177,18 @@ impl Run {
         }
     }
 
-    /// Whether the configuration makes sense, whatever the data.
-    fn check(&self) -> Result<()> {
-        let Run { batch, rate, decay, epochs, .. } = *self;
+    /// Whether the configuration makes sense, for such data.
+    fn check(&self, data: &Dataset) -> Result<()> {
+        let Configuration { batch, rate, decay, epochs, .. } = *self;
         ensure!(batch >= 1 && epochs >= 1, "batch is {batch} and epochs {epochs}; both must be at least 1");
         for rate in self.start.iter().filter_map(|start| start.rate).chain([rate]) {
             ensure!(rate.is_finite() && rate > 0.0, "rate is {rate}, must be positive");
         }
         ensure!(decay.is_finite() && decay >= 0.0, "decay is {decay}, must not be negative");
+        ensure!(
+            data.has_images() || !self.augment,
+            "augment is true, and these data are no images that could be cropped and mirrored; say `augment: false`"
+        );
         Ok(())
     }
 

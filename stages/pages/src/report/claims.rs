@@ -1,13 +1,13 @@
 //! The claims of the paper in its order: what it says, what was found here, the figures that show it.
 
 use anyhow::Result;
-use tables::Table;
+use tables::{Table, count};
 
 use super::numbers::{self, Apart};
 use super::{Inputs, Section, table};
 use crate::html::escape;
 use crate::networks::Networks;
-use crate::table::{common, count, scalars};
+use crate::table::common;
 
 /// Numbers of dimensions that the report tells of, each with the explained stress that the paper publishes for the
 /// CIFAR-10 train set.
@@ -219,7 +219,7 @@ fn factors(inputs: &Inputs, networks: &Networks) -> Result<Section> {
 }
 
 fn varies(configurations: &Table, name: &str) -> bool {
-    scalars(configurations, name).is_ok_and(|values| values.windows(2).any(|pair| pair[0] != pair[1]))
+    configurations.scalars(name).is_ok_and(|values| values.windows(2).any(|pair| pair[0] != pair[1]))
 }
 
 /// R² and p of a factor, if the table has it.

@@ -9,7 +9,6 @@ use serde_json::Value;
 use tables::Table;
 
 use crate::networks::{Network, Networks};
-use crate::table::{numbers, scalars};
 
 /// Median of numbers; of an even count the mean of the two in the middle. None of none.
 pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
@@ -29,7 +28,7 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
 /// # Errors
 /// When a column is absent.
 pub fn explained(spectrum: &Table, dimensions: usize) -> Result<Option<(f64, f64)>> {
-    let at = |column| -> Result<Option<f64>> { Ok(numbers(spectrum, column)?.get(dimensions - 1).copied()) };
+    let at = |column| -> Result<Option<f64>> { Ok(spectrum.numbers(column)?.get(dimensions - 1).copied()) };
     Ok(at("explained_stress")?.zip(at("explained_distance")?))
 }
 
@@ -73,7 +72,7 @@ pub fn apart(
     let rows: BTreeMap<&str, usize> = runs.into_iter().enumerate().map(|(row, run)| (run, row)).collect();
     let row = |member: &String| rows.get(member.as_str()).copied();
     let of_setting = |name: &String| -> Result<Option<Apart>> {
-        let values = scalars(configurations, name)?;
+        let values = configurations.scalars(name)?;
         let of: Vec<Option<&Value>> =
             members.iter().map(|member| row(member).map(|row| &values[row])).collect();
         // Sum and number of pairs: those that agree, those that differ.

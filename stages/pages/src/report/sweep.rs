@@ -5,12 +5,11 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use serde_json::{Map, Value};
-use tables::Table;
+use tables::{Table, count, shown};
 
 use super::{Inputs, Section};
 use crate::html::escape;
 use crate::networks::{Network, Networks};
-use crate::table::{count, shown};
 
 /// A cell: what is read, and what is sorted by where that is not the same.
 struct Cell {

@@ -37,8 +37,8 @@ impl Trial {
         Trial { folder: tempfile::tempdir().unwrap(), network, data, steps: 0, lines: Vec::new() }
     }
 
-    fn run(&self) -> Run {
-        Run::deserialize(&self.network).unwrap()
+    fn run(&self) -> Configuration {
+        Configuration::deserialize(&self.network).unwrap()
     }
 
     fn train(&mut self, states: Option<States>, mut after: impl FnMut(u64, &str)) -> Result<Vec<u8>> {
@@ -216,7 +216,7 @@ fn a_start_is_fitted_and_the_run_begins_from_there() {
         let file = trial.file();
         let reached: Reached =
             serde_json::from_value(file.metadata::<Value>().unwrap()["start"].clone()).unwrap();
-        assert!(reached.error == 0.0 && reached.epochs < 100, "{start}: {reached:?}");
+        assert!(reached.wrong == 0 && reached.epochs < 100, "{start}: {reached:?}");
         assert_eq!(trial.lines, [format!("the start was fitted in {} epochs", reached.epochs)]);
         // The first checkpoint is that corner: an error of 0 on what was fitted, drawn once more.
         let run = trial.run();
@@ -266,9 +266,9 @@ fn a_start_that_is_not_fitted_is_told() {
     let mut trial = Trial::of(noise(40), fitter(json!({"labels": "random", "epochs": 2, "rate": 1e-9})));
     let reached = trial.file().metadata::<Value>().unwrap()["start"].clone();
     assert_eq!(reached["epochs"], 2);
-    let error = reached["error"].as_f64().unwrap();
-    assert!(error > 0.0);
-    assert_eq!(trial.lines, [format!("the start was not fitted: its error is {error} after 2 epochs")]);
+    let wrong = reached["wrong"].as_u64().unwrap();
+    assert!(wrong > 0);
+    assert_eq!(trial.lines, [format!("the start was not fitted: {wrong} samples are wrong after 2 epochs")]);
 }
 
 #[test]
@@ -297,8 +297,14 @@ fn the_loss_falls() {
 }
 
 #[test]
-fn a_loss_that_is_not_a_number_is_told_with_its_step() {
-    let changes = json!({"optimizer": "sgd", "rate": 1e60, "model": {"kind": "fc", "widths": []}});
+fn a_loss_and_weights_that_are_no_numbers_are_told_with_their_step() {
+    let mut changes = json!({"optimizer": "sgd", "rate": 1e60, "model": {"kind": "fc", "widths": []}});
+    let message = Trial::new(changes.clone()).failure();
+    assert!(message.starts_with("after step "), "{message}");
+    assert!(message.contains(", `layers.1.weight` has a value of "), "{message}");
+    assert!(message.ends_with("; with a lower rate it may stay finite"), "{message}");
+    // The first epoch keeps no checkpoint.
+    (changes["early"], changes["epochs"]) = (json!(0), json!(40));
     let message = Trial::new(changes).failure();
     assert!(message.starts_with("step ") && message.contains(": the loss is "), "{message}");
 }
