@@ -139,7 +139,7 @@ impl<'a> Crate<'a> {
                 let job = project.name(*id).to_owned();
                 return Err(CrateError::Gone { profile, path: path.to_owned(), job });
             }
-            project.store.copy(artifact, &folder.join(path), &project.memo)?;
+            project.store.copy(artifact, &folder.join(path))?;
         }
         for name in self.own_files() {
             let (from, to) = (project.root.join(name), folder.join(name));

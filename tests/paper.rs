@@ -4,6 +4,8 @@
 
 #[path = "paper/own.rs"]
 mod own;
+#[path = "e2e/skip.rs"]
+mod skip;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -12,6 +12,8 @@ mod scratch;
 #[path = "../../tests/e2e/servers.rs"]
 #[allow(dead_code, reason = "tests use all of it")]
 mod servers;
+#[path = "../../tests/e2e/skip.rs"]
+mod skip;
 
 use std::time::{Duration, Instant};
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use opendal::layers::RetryLayer;
@@ -15,6 +15,9 @@ use tokio::sync::{Mutex, OnceCell};
 
 /// Bytes a second that the slowest useful connection moves; what moves more bytes may take longer.
 const SLOWEST: u64 = 64 << 10;
+
+/// Bytes that a download is given at once, at most: an HTTP frame, a packet of SFTP.
+const CHUNK: u64 = 256 << 10;
 
 /// Bytes in a part of a large upload.
 const PART: usize = 8 << 20;
@@ -107,6 +110,7 @@ impl Server {
             let first = stream.try_next().await?;
             Ok::<_, opendal::Error>((stream, first))
         };
+        let began = Instant::now();
         let (mut stream, mut next) = match self.within(0, open).await? {
             Ok(opened) => opened,
             Err(error) => return present(Err(error)),
@@ -121,7 +125,10 @@ impl Server {
             for bytes in chunk {
                 file.write_all(&bytes).await.map_err(local(to))?;
             }
-            next = self.within(PART as u64, stream.try_next()).await?.map_err(|error| remote(&error))?;
+            // A server that trickles holds up a run as one that says nothing does.
+            let left = self.time_for(read + CHUNK).saturating_sub(began.elapsed());
+            let time = left.min(self.time_for(CHUNK));
+            next = answered(time, stream.try_next()).await?.map_err(|error| remote(&error))?;
         }
         file.flush().await.map_err(local(to))?;
         Ok(true)
@@ -187,10 +194,18 @@ impl Server {
 
     /// Waits for an answer, as long as is right for `size` bytes.
     async fn within<T>(&self, size: u64, answer: impl Future<Output = T>) -> Result<T, Failure> {
-        let time = self.timeout + Duration::from_secs(size / SLOWEST);
-        let late = |_| Failure::Said(format!("no answer within {} s", time.as_secs()));
-        tokio::time::timeout(time, answer).await.map_err(late)
+        answered(self.time_for(size), answer).await
     }
+
+    /// How long so many bytes may take.
+    fn time_for(&self, size: u64) -> Duration {
+        self.timeout + Duration::from_secs(size / SLOWEST)
+    }
+}
+
+async fn answered<T>(time: Duration, answer: impl Future<Output = T>) -> Result<T, Failure> {
+    let late = |_| Failure::Said(format!("no answer within {} s", time.as_secs()));
+    tokio::time::timeout(time, answer).await.map_err(late)
 }
 
 /// Tells OpenDAL which HTTP client and which cryptography to use.

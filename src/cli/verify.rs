@@ -1,6 +1,6 @@
 //! `ribbon verify`: is the store as it was written, and do jobs make the same bits again?
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -8,9 +8,11 @@ use anyhow::{Context, Result};
 use super::exchange::tell_notes;
 use super::{jobs, print, report};
 use crate::hash::Hash;
+use crate::lockfile::Line;
 use crate::project::Project;
 use crate::run::{self, Interrupts, Options, Rerun};
 use crate::share::{self, Exchange};
+use crate::store::Artifact;
 
 /// Reads all that the store keeps.
 pub fn store(project: &Project) -> Result<ExitCode> {
@@ -39,14 +41,40 @@ pub fn store(project: &Project) -> Result<ExitCode> {
     if !verified.restored.is_empty() {
         text.push_str(&format!("back in the index, by their records: {}\n", verified.restored.join(", ")));
     }
-    let (size, damaged) = (indicatif::HumanBytes(verified.bytes), verified.damaged());
+    if project.memo.was_damaged() {
+        // What it remembered is read again where it is used.
+        project.memo.save().context("cannot write the memo of hashes")?;
+        text.push_str("damaged, dropped: the memo of hashes\n");
+    }
+    let unlike = unlike_their_records(project);
+    for job in &unlike {
+        text.push_str(&format!(
+            "pipeline.lock has other bits of {job} than its record: damaged, or made elsewhere; `ribbon run --update-lock` \
+             takes the record's\n"
+        ));
+    }
+    let damaged = verified.damaged() + usize::from(project.memo.was_damaged());
+    let size = indicatif::HumanBytes(verified.bytes);
     text.push_str(&format!("{} objects, {size}, {damaged} damaged\n", verified.objects));
     if verified.dropped.len() > healed.len() {
         text.push_str("`ribbon run` makes again what is needed of them\n");
     }
     print(&text)?;
     exchange.iter().for_each(tell_notes);
-    Ok(if damaged == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if damaged + unlike.len() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The jobs of which pipeline.lock says another thing than the record of the same key.
+fn unlike_their_records(project: &Project) -> Vec<&str> {
+    let is_unlike = |line: &Line| {
+        project.store.record(line.key).is_some_and(|record| {
+            let made: BTreeMap<String, Artifact> =
+                record.outputs.keys().cloned().zip(record.artifacts()).collect();
+            made != line.outputs
+        })
+    };
+    let lines = project.lock.lines().iter();
+    lines.filter(|(_, line)| is_unlike(line)).map(|(job, _)| job.as_str()).collect()
 }
 
 /// Runs jobs again, and tells which make the same bits.

@@ -561,7 +561,7 @@ impl<'env> Run<'_, '_, 'env> {
             let artifact = &artifacts[place as usize];
             if !project.is_published(id, artifact, &path)
                 && project.store.holds(artifact, &project.memo)
-                && let Err(error) = project.store.copy(artifact, &project.outputs().join(path), &project.memo)
+                && let Err(error) = project.store.copy(artifact, &project.outputs().join(path))
             {
                 return self.break_off(error.into());
             }

@@ -306,6 +306,8 @@ impl Worker<'_> {
         deadline: Option<Instant>,
         log: &mut Log,
     ) -> Result<(), Failure> {
+        // What the last job left for itself there would be an input of this one.
+        let _ = empty(&self.folder.join("tmp"));
         let request = json!({"job": file}).to_string();
         let is_known = processes.is_running();
         if is_known {
@@ -317,7 +319,6 @@ impl Worker<'_> {
             }
         }
         if !processes.is_running() {
-            let _ = empty(&self.folder.join("tmp"));
             self.started(launch, processes.start_worker(&launch.command))?;
             let _ = processes.write_line(&request);
         }

@@ -167,7 +167,7 @@ fn publish(project: &Project, item: &Item) -> Result<(), ShareError> {
     for (_, path) in published.iter().filter(|(place, _)| usize::from(*place) == item.place) {
         if !project.is_published(item.id, &item.wanted.artifact, path) {
             let to = project.outputs().join(path);
-            project.store.copy(&item.wanted.artifact, &to, &project.memo)?;
+            project.store.copy(&item.wanted.artifact, &to)?;
         }
     }
     Ok(())

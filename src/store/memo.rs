@@ -77,6 +77,8 @@ struct Entries {
 pub struct Memo {
     path: PathBuf,
     entries: Mutex<Entries>,
+    /// Whether the file was no memo, or not whole.
+    was_damaged: bool,
     /// Never believe a stamp: hash at every use.
     paranoid: bool,
 }
@@ -84,8 +86,16 @@ pub struct Memo {
 impl Memo {
     /// Reads the memo at `path`; none, or a damaged one, is empty.
     pub fn open(path: &Path, paranoid: bool) -> Memo {
-        let by_inode = fs::read(path).ok().and_then(|bytes| decode(&bytes)).unwrap_or_default();
-        Memo { path: path.to_owned(), entries: Mutex::new(Entries { by_inode, changed: false }), paranoid }
+        let read = fs::read(path).ok();
+        let decoded = read.as_deref().and_then(decode);
+        let was_damaged = read.is_some() && decoded.is_none();
+        let entries = Entries { by_inode: decoded.unwrap_or_default(), changed: was_damaged };
+        Memo { path: path.to_owned(), entries: Mutex::new(entries), was_damaged, paranoid }
+    }
+
+    /// Whether what the memo knew was lost, for its file was damaged. [`Memo::save`] writes a sound one.
+    pub fn was_damaged(&self) -> bool {
+        self.was_damaged
     }
 
     /// The hash of a regular file's content (links are followed).
@@ -305,6 +315,39 @@ mod tests {
         assert_eq!(second.lock().by_inode.len(), 1);
         assert_eq!(second.hash(&file).unwrap(), Hash::of(b"one"));
         assert!(!second.lock().changed, "served from the memo");
+    }
+
+    #[test]
+    fn a_file_that_was_touched_is_read_once_more_and_then_known_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        settled(&file, "one");
+        let memo = Memo::open(&folder.path().join("memo"), false);
+        memo.hash(&file).unwrap();
+        settled(&file, "one");
+        memo.lock().changed = false;
+        assert_eq!(memo.hash(&file).unwrap(), Hash::of(b"one"));
+        assert!(std::mem::take(&mut memo.lock().changed), "read, and noted with its new times");
+        assert_eq!(memo.hash(&file).unwrap(), Hash::of(b"one"));
+        assert!(!memo.lock().changed, "served from the memo");
+    }
+
+    #[test]
+    fn a_damaged_memo_is_told_and_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, path) = (folder.path().join("a"), folder.path().join("memo"));
+        settled(&file, "one");
+        let memo = Memo::open(&path, false);
+        memo.hash(&file).unwrap();
+        memo.save().unwrap();
+        assert!(!memo.was_damaged() && !Memo::open(&path, false).was_damaged());
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let damaged = Memo::open(&path, false);
+        assert!(damaged.was_damaged() && damaged.lock().by_inode.is_empty());
+        damaged.save().unwrap();
+        assert!(!Memo::open(&path, false).was_damaged());
     }
 
     #[test]

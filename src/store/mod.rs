@@ -288,8 +288,8 @@ impl Store {
     ///
     /// # Errors
     /// When it is not here whole, or cannot be written.
-    pub fn copy(&self, artifact: &Artifact, to: &Path, memo: &Memo) -> Result<(), StoreError> {
-        Ok(self.objects.copy(artifact, to, memo)?)
+    pub fn copy(&self, artifact: &Artifact, to: &Path) -> Result<(), StoreError> {
+        Ok(self.objects.copy(artifact, to)?)
     }
 
     /// Takes the right to run the job with this key, unless another process has it.

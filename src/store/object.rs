@@ -111,9 +111,12 @@ impl Objects {
             if self.is_intact(member.hash, memo) {
                 fs::remove_file(path).map_err(io_error(path))?;
             } else {
-                let stored = self.access.make_parent(&object).and_then(|()| fs::rename(path, &object));
-                stored.map_err(io_error(&object))?;
-                memo.note(&object, member.hash);
+                // What may have written since it was hashed, a worker that has the file open yet, leaves another time, or
+                // one that the memo does not trust.
+                let stored = self.access.make_parent(&object);
+                stored
+                    .and_then(|()| memo.keep(path, &object, || fs::rename(path, &object)))
+                    .map_err(io_error(&object))?;
             }
         }
         // One that is there may be another user's, whose mode cannot be changed.
@@ -188,21 +191,19 @@ impl Objects {
     ///
     /// # Errors
     /// When an object is missing or a file cannot be written.
-    pub fn copy(&self, artifact: &Artifact, to: &Path, memo: &Memo) -> Result<(), ObjectError> {
+    pub fn copy(&self, artifact: &Artifact, to: &Path) -> Result<(), ObjectError> {
         super::make_parent(to).map_err(io_error(to))?;
         let scratch = super::beside(to);
         let copied = self
-            .copy_new(artifact, &scratch, memo)
+            .copy_new(artifact, &scratch)
             .and_then(|()| super::replace(&scratch, to).map_err(io_error(to)));
-        match artifact.kind {
-            _ if copied.is_err() => drop(super::remove(&scratch)),
-            Kind::File => memo.note(to, artifact.hash),
-            Kind::Folder => {}
+        if copied.is_err() {
+            let _ = super::remove(&scratch);
         }
         copied
     }
 
-    fn copy_new(&self, artifact: &Artifact, to: &Path, memo: &Memo) -> Result<(), ObjectError> {
+    fn copy_new(&self, artifact: &Artifact, to: &Path) -> Result<(), ObjectError> {
         let copy = |hash: Hash, to: &Path| {
             super::make_parent(to)?;
             // On file systems with reflinks this shares blocks, and still nobody's edit reaches the store.
@@ -216,7 +217,6 @@ impl Objects {
                 for member in self.members(artifact.hash)? {
                     let file = to.join(&member.path);
                     copy(member.hash, &file).map_err(io_error(&file))?;
-                    memo.note(&file, member.hash);
                 }
                 Ok(())
             }
@@ -451,7 +451,7 @@ mod tests {
         assert_eq!((artifact.hash, artifact.size), (Hash::of(b"figure"), 6));
         assert!(!made.exists());
         let copy = folder.path().join("outputs/figure.svg");
-        objects.copy(&artifact, &copy, &memo).unwrap();
+        objects.copy(&artifact, &copy).unwrap();
         assert_eq!(fs::read(&copy).unwrap(), b"figure");
         assert_eq!(fs::metadata(objects.path(artifact.hash)).unwrap().mode() & 0o777, 0o444);
         assert_ne!(
@@ -527,6 +527,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_to_an_output_after_it_was_hashed_does_not_pass_for_it() {
+        let Bench { folder, objects, memo } = bench();
+        for wait in [0, 50] {
+            let made = folder.path().join("made");
+            fs::write(&made, "figure").unwrap();
+            // A program that goes on writing keeps the file open.
+            let mut open = fs::OpenOptions::new().write(true).open(&made).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(wait));
+            let ready = make_ready(&made, Kind::File, &memo).unwrap();
+            std::io::Write::write_all(&mut open, b"edited").unwrap();
+            let artifact = objects.insert(ready, &memo).unwrap();
+            assert!(!objects.is_whole(&artifact, &memo), "after {wait} ms");
+            assert!(!objects.path(artifact.hash).exists(), "dropped");
+        }
+    }
+
+    #[test]
+    fn a_published_copy_that_is_edited_at_once_is_seen_to_be() {
+        let Bench { folder, objects, memo } = bench();
+        let made = folder.path().join("made");
+        fs::write(&made, "figure").unwrap();
+        let artifact = insert(&objects, &made, Kind::File, &memo).unwrap();
+        let published = folder.path().join("figure.svg");
+        for _ in 0..20 {
+            objects.copy(&artifact, &published).unwrap();
+            fs::write(&published, "edited").unwrap();
+            assert_eq!(measure(&published, &memo).unwrap().hash, Hash::of(b"edited"));
+        }
+    }
+
+    #[test]
     fn a_copy_replaces_a_folder_with_more_in_it_and_a_thing_of_the_other_kind() {
         let Bench { folder, objects, memo } = bench();
         let made = folder.path().join("made");
@@ -540,7 +571,7 @@ mod tests {
         fs::create_dir_all(published.join("older")).unwrap();
         fs::write(published.join("older/stale"), "stale").unwrap();
         for artifact in [images, file, images, images] {
-            objects.copy(&artifact, &published, &memo).unwrap();
+            objects.copy(&artifact, &published).unwrap();
             assert_eq!(measure(&published, &memo).unwrap(), artifact);
         }
         assert_eq!(

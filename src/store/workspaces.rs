@@ -70,7 +70,7 @@ impl Workspace {
 /// When one of them cannot be written.
 pub fn note(folder: &Path, access: Access, root: &Path) -> io::Result<()> {
     let text = [machine().as_bytes(), b"\n", root.as_os_str().as_bytes()].concat();
-    let note = folder.join(&Hash::of(&text).to_string()[..NAME]);
+    let note = folder.join(name(&text));
     if !note.exists() {
         access.make_folder(folder)?;
         access.write_whole(&note, &text)?;
@@ -107,11 +107,12 @@ pub fn all(folder: &Path) -> io::Result<Vec<Workspace>> {
         let is_there = |name: &str| path.join(name).try_exists();
         let is_closed = fs::File::open(path.join("pipeline.lock"))
             .is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+        let is_damaged = note.file_name() != Some(OsStr::new(&name(&text)));
         let presence = match (is_there(".ribbon"), is_there("pipeline.lock")) {
-            _ if is_closed => Presence::Hidden,
+            _ if is_closed || is_damaged => Presence::Hidden,
             (Ok(true), _) | (_, Ok(true)) => Presence::Here,
             (Ok(false), Ok(false)) if noted == machine().as_bytes() => Presence::Gone,
-            // Without the permission to look, or on another machine, nothing is known.
+            // Without the permission to look, on another machine, or with a damaged path nothing is known.
             _ => Presence::Hidden,
         };
         let machine = String::from_utf8_lossy(noted).into_owned();
@@ -119,6 +120,13 @@ pub fn all(folder: &Path) -> io::Result<Vec<Workspace>> {
     }
     workspaces.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(workspaces)
+}
+
+/// What a note with this text is called.
+fn name(text: &[u8]) -> String {
+    let mut name = Hash::of(text).to_string();
+    name.truncate(NAME);
+    name
 }
 
 fn copy_beside(note: &Path) -> PathBuf {
@@ -150,11 +158,25 @@ mod tests {
         fs::remove_dir_all(&root).unwrap();
         assert_eq!(presence(), [Presence::Gone]);
         let noted = all(&notes).unwrap().remove(0);
-        let text = fs::read_to_string(&noted.note).unwrap();
-        fs::write(&noted.note, format!("not-{text}")).unwrap();
-        assert_eq!(presence(), [Presence::Hidden]);
+        let text = format!("not-{}", fs::read_to_string(&noted.note).unwrap());
         noted.forget().unwrap();
+        fs::write(notes.join(name(text.as_bytes())), text).unwrap();
+        assert_eq!(presence(), [Presence::Hidden]);
+        all(&notes).unwrap().remove(0).forget().unwrap();
         assert_eq!(presence(), []);
+    }
+
+    #[test]
+    fn a_workspace_whose_note_is_damaged_is_not_taken_for_one_that_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (notes, root) = (folder.path().join("workspaces"), folder.path().join("paper"));
+        fs::create_dir_all(root.join(".ribbon")).unwrap();
+        note(&notes, Access::default(), &root).unwrap();
+        let noted = all(&notes).unwrap().remove(0);
+        let mut text = fs::read(&noted.note).unwrap();
+        *text.last_mut().unwrap() ^= 1;
+        fs::write(&noted.note, text).unwrap();
+        assert_eq!(all(&notes).unwrap()[0].presence, Presence::Hidden);
     }
 
     #[test]

@@ -180,3 +180,37 @@ fn a_file_that_is_added_to_a_code_folder_while_a_job_runs_is_noticed() {
     let failed = run.end().events_of("failed");
     assert_eq!(failed[0]["what"], "code/helper.sh changed while the job ran; run again");
 }
+
+#[test]
+fn inputs_and_pins_that_change_while_a_job_runs_are_noticed() {
+    let project = Scratch::new(&[
+        (
+            "pipeline.yaml",
+            "version: 1\nprofile: quick\nprofiles: {quick: {}}\nstages:\n  a:\n    run: [sh, -c, 'echo begun >> $HOME/ran; \
+             while [ -e $HOME/hold ]; do sleep 0.02; done; cat {inputs.images}/* > {outputs.x}']\n    \
+             inputs: {images: ./images}\n    tools: {sh: ./sh.txt}\n    outputs: {x: x.txt}\n",
+        ),
+        ("images/one.txt", "one\n"),
+        ("sh.txt", "dash 0.5\n"),
+    ]);
+    for (file, other) in [("sh.txt", "dash 0.6\n"), ("images/one.txt", "two\n"), ("images/two.txt", "two\n")]
+    {
+        fs::write(project.home("hold"), "").unwrap();
+        let run = project.start("run --json");
+        wait_until("the job is at work", || project.told_so_far() == ["begun"]);
+        let before = project.exists(file).then(|| project.read(file));
+        project.write(file, other);
+        fs::remove_file(project.home("hold")).unwrap();
+        let failed = run.end().events_of("failed");
+        assert_eq!(failed.len(), 1, "{file}");
+        let what = failed[0]["what"].as_str().unwrap();
+        assert!(what.ends_with(" changed while the job ran; run again"), "{file}: {what}");
+        assert!(what.contains(file.split('/').next().unwrap()), "{file}: {what}");
+        project.told();
+        match before {
+            Some(text) => project.write(file, &text),
+            None => project.remove(file),
+        }
+    }
+    assert_eq!(project.run("").made(), "a 1", "nothing stands under the old key");
+}

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -204,6 +204,20 @@ fn a_folder_that_would_write_elsewhere_is_not_used_and_the_job_runs() {
 }
 
 #[test]
+fn a_share_with_more_names_than_anybody_listens_to_is_asked_file_by_file() {
+    let ada = paper();
+    ada.run("");
+    // A folder of records that somebody has filled.
+    let key = ada.locked("embed")[2].clone();
+    let folder = ada.path("../lab/records").join(&key[..2]);
+    fs::create_dir_all(&folder).unwrap();
+    (0..1 << 16).for_each(|n| drop(fs::File::create(folder.join(n.to_string())).unwrap()));
+    let push = ada.ribbon("push");
+    assert!(push.code == Some(0) && push.out.starts_with("pushed 14 jobs, "), "{push:?}");
+    assert!(ada.ribbon("push").out.contains("pushed 0 jobs, 0 B"));
+}
+
+#[test]
 fn a_huge_listing_is_not_read_to_its_end() {
     let listing = "ribbon folder 1\n".to_owned() + &"x".repeat(1 << 20);
     let (bob, run) = folder_of(&listing, &[]);
@@ -220,7 +234,8 @@ fn a_huge_listing_is_not_read_to_its_end() {
     assert!(said(&run).contains("damaged on the share"), "{}", said(&run));
 }
 
-/// A server that says "not found" so many times, and then does what `then` says: closes, errs, or says nothing.
+/// A server that says "not found" so many times, and then does what `then` says: closes, errs, says nothing, or sends
+/// files a byte at a time.
 fn failing_after(good: usize, then: &'static str) -> String {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("dav://{}/share", server.local_addr().unwrap());
@@ -236,6 +251,8 @@ fn failing_after(good: usize, then: &'static str) -> String {
                             _ if answered.fetch_add(1, Ordering::SeqCst) < good => "404 Not Found",
                             "hang" => return std::thread::sleep(std::time::Duration::from_secs(60)),
                             "close" => return,
+                            "trickle" if request.starts_with(b"GET") => return trickle(&mut connection),
+                            "trickle" => "404 Not Found",
                             error => error,
                         };
                         let _ = write!(connection, "HTTP/1.1 {text}\r\nContent-Length: 0\r\n\r\n");
@@ -247,12 +264,25 @@ fn failing_after(good: usize, then: &'static str) -> String {
     address
 }
 
+/// Sends the first minute of a file that would take an hour.
+fn trickle(connection: &mut TcpStream) {
+    let _ = write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: 36000\r\n\r\n");
+    for _ in 0..600 {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        if connection.write_all(b"x").is_err() {
+            return;
+        }
+    }
+}
+
 #[test]
 fn a_share_that_fails_midway_or_hangs_is_told_once_and_the_run_goes_on() {
     if crate::servers::remote().is_none() {
         return;
     }
-    for (good, then) in [(0, "503 Busy"), (3, "500 Broken"), (3, "close"), (0, "hang"), (3, "hang")] {
+    let failures =
+        [(0, "503 Busy"), (3, "500 Broken"), (3, "close"), (0, "hang"), (3, "hang"), (0, "trickle")];
+    for (good, then) in failures {
         let mut paper = tiny::paper();
         append(&paper, &format!("share: {{url: '{}', timeout: 1}}\n", failing_after(good, then)));
         become_user(&mut paper, "ada");

@@ -3,11 +3,12 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use walkdir::WalkDir;
 
 use crate::scratch::Scratch;
+use crate::skip::skipped;
 use crate::tiny::{self, WHOLE_PAPER};
 
 /// Two users of one group that every Linux has, by their numbers, and the group's.
@@ -18,15 +19,20 @@ const GROUP: u32 = 65500;
 fn is_root() -> bool {
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     if !is_root {
-        eprintln!("SKIPPED: only root can run as two users");
+        skipped("only root can run as two users");
     }
     is_root
 }
 
 /// `ribbon` with these words as another user, with the strictest of umasks.
 fn ribbon_as(user: u32, project: &Scratch, store: &Path, words: &str) -> Output {
+    command_of(user, project, store, words).output().unwrap()
+}
+
+fn command_of(user: u32, project: &Scratch, store: &Path, words: &str) -> Command {
     let script = format!("umask 077; exec \"$RIBBON\" {words}");
-    Command::new("setpriv")
+    let mut command = Command::new("setpriv");
+    command
         .args([
             &format!("--reuid={user}"),
             &format!("--regid={GROUP}"),
@@ -38,9 +44,8 @@ fn ribbon_as(user: u32, project: &Scratch, store: &Path, words: &str) -> Output 
         .current_dir(project.path(""))
         .env("HOME", project.home(""))
         .env("RIBBON", project.path("../ribbon"))
-        .env("RIBBON_STORE", store)
-        .output()
-        .unwrap()
+        .env("RIBBON_STORE", store);
+    command
 }
 
 /// Gives a project and the home of its jobs to a user; the home's folders are open to all.
@@ -118,6 +123,29 @@ fn two_users_share_a_store_whatever_their_umask() {
             () => assert_eq!(mode, 0o664, "{name}"),
         }
     }
+}
+
+#[test]
+fn two_users_at_once_do_each_job_once() {
+    if !is_root() {
+        return;
+    }
+    let ([one, two], store) = lab();
+    fs::write(one.home("ran"), "").unwrap();
+    open(&one.home("ran"), 0o666);
+    let start = |user, project| {
+        let mut command = command_of(user, project, &store, "run -j 2");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let runs = [start(USERS[0], &one), start(USERS[1], &two)];
+    for run in runs {
+        let run = run.wait_with_output().unwrap();
+        assert!(run.status.success(), "{run:?}");
+    }
+    let mut told = one.told();
+    told.sort();
+    assert_eq!(told.len(), 14, "{told:?}");
+    assert_eq!(one.read("pipeline.lock"), two.read("pipeline.lock"));
 }
 
 #[test]

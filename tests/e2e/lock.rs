@@ -86,3 +86,29 @@ fn update_lock_takes_the_new_bits() {
     assert_ne!(taken[3], committed[3], "other bits");
     assert_eq!(clock.clone_as("clone").ribbon("status").out.lines().last(), Some("up to date"));
 }
+
+#[test]
+fn keys_and_bits_do_not_depend_on_who_runs_where_and_how() {
+    let one = tiny::paper();
+    assert_eq!(one.run("-j 2").code, Some(0));
+    let mut two = one.clone_as("a/folder/with-another.name");
+    two.remove("pipeline.lock");
+    let elsewhere = two.path("../another-home");
+    std::fs::create_dir_all(&elsewhere).unwrap();
+    for (name, value) in [
+        ("HOSTNAME", "cluster-7"),
+        ("USER", "bob"),
+        ("LOGNAME", "bob"),
+        ("TZ", "Asia/Tokyo"),
+        ("LANG", "tr_TR.UTF-8"),
+        ("LC_ALL", "tr_TR.UTF-8"),
+        ("OMP_NUM_THREADS", "7"),
+        ("EDITOR", "ed"),
+        ("XDG_CACHE_HOME", elsewhere.to_str().unwrap()),
+    ] {
+        two.set(name, value);
+    }
+    let run = two.run("-j 1 --no-sandbox");
+    assert_eq!((run.code, run.made().as_str()), (Some(0), tiny::WHOLE_PAPER), "{}", run.err);
+    assert_eq!(two.read("pipeline.lock"), one.read("pipeline.lock"));
+}

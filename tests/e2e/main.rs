@@ -25,6 +25,7 @@ mod sandbox;
 mod scratch;
 mod servers;
 mod share;
+mod skip;
 mod space;
 mod store;
 mod sweep;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::run::{stage, why_it_failed};
+use crate::skip::skipped;
 use crate::tiny;
 
 #[test]
@@ -132,8 +133,8 @@ impl SmallMemory {
                 return Some(group);
             }
         }
-        eprintln!(
-            "SKIPPED: running out of memory is not tested: there is no control group to limit it (root may make one)"
+        skipped(
+            "running out of memory is not tested: there is no control group to limit it (root may make one)",
         );
         None
     }

@@ -1,9 +1,10 @@
 //! A virtual environment for tests, made as the example's README says, and kept between tests.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use crate::skip;
 
 /// The example whose environment it is; its list has numpy and matplotlib.
 const EXAMPLE: &str = "examples/python-figure";
@@ -44,9 +45,7 @@ pub fn succeeds(command: &mut Command) -> bool {
     ended.is_ok_and(|status| status.success())
 }
 
-/// Says so past the test runner, which shows what a test prints only when it fails.
+/// Says what cannot be tested without Python.
 pub fn skipped(what: &str) {
-    let text =
-        format!("SKIPPED {what}: there is no python3 with venv and pip, or they cannot install packages\n");
-    std::io::stderr().write_all(text.as_bytes()).unwrap();
+    skip::skipped(&format!("{what}: there is no python3 with venv and pip, or they cannot install packages"));
 }

@@ -9,6 +9,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::run::{stage, why_it_failed};
 use crate::scratch::{Run, Scratch};
+use crate::skip::skipped;
 use crate::tiny;
 
 const HINT: &str = "hint: the sandbox lets a job open its inputs";
@@ -104,7 +105,7 @@ impl FakeGpu {
         if made.is_ok_and(|made| made.status.success()) && fs::write(&path, "").is_ok() {
             return Some(FakeGpu(path));
         }
-        eprintln!("SKIPPED: jobs with GPUs are not tested: {} cannot be made (root may)", path.display());
+        skipped(&format!("jobs with GPUs are not tested: {} cannot be made (root may)", path.display()));
         None
     }
 }

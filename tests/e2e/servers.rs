@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::scratch::wait_until;
+use crate::skip::skipped;
 
 /// A running server; ends with the test.
 pub struct Server {
@@ -16,6 +17,8 @@ pub struct Server {
     pub share: String,
     /// What its user has to set.
     pub variables: Vec<(&'static str, String)>,
+    /// What nobody else may learn of that.
+    pub secret: String,
 }
 
 impl Server {
@@ -48,7 +51,11 @@ pub fn s3() -> Option<Server> {
     command.args(["--secret-key", &secret]).arg(folder.path().join("files"));
     Some(Server {
         share: format!("  url: s3://bucket/paper\n  endpoint: http://127.0.0.1:{port}\n"),
-        variables: vec![("AWS_ACCESS_KEY_ID", "ribbon".to_owned()), ("AWS_SECRET_ACCESS_KEY", secret)],
+        variables: vec![
+            ("AWS_ACCESS_KEY_ID", "ribbon".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", secret.clone()),
+        ],
+        secret,
         child: start(command, port),
         folder,
     })
@@ -78,7 +85,8 @@ pub fn webdav() -> Option<Server> {
     command.arg("-c").arg(folder.path().join("nginx.conf")).arg("-e").arg(folder.path().join("error.log"));
     Some(Server {
         share: format!("  url: dav://127.0.0.1:{port}/paper\n"),
-        variables: vec![("RIBBON_SHARE_USER", "ada".to_owned()), ("RIBBON_SHARE_PASSWORD", secret)],
+        variables: vec![("RIBBON_SHARE_USER", "ada".to_owned()), ("RIBBON_SHARE_PASSWORD", secret.clone())],
+        secret,
         child: start(command, port),
         folder,
     })
@@ -118,6 +126,8 @@ pub fn sftp() -> Option<Server> {
     Some(Server {
         share: format!("  url: sftp://{user}@127.0.0.1:{port}{home}/files/paper\n"),
         variables: vec![("PATH", format!("{home}/bin:{}", std::env::var("PATH").unwrap()))],
+        // A line of the key, after the one that every key of its kind begins with.
+        secret: fs::read_to_string(folder.path().join("user")).unwrap().lines().nth(2).unwrap().to_owned(),
         child: start(command, port),
         folder,
     })
@@ -137,7 +147,7 @@ fn installed(path: &Path, what: &str) -> Option<PathBuf> {
 /// A program, or a loud word that something cannot be tested here.
 fn there(path: &Path, what: &str, remedy: &str) -> Option<PathBuf> {
     if !path.exists() {
-        eprintln!("SKIPPED: shares over {what} are not tested: there is no {} ({remedy})", path.display());
+        skipped(&format!("shares over {what} are not tested: there is no {} ({remedy})", path.display()));
     }
     path.exists().then(|| path.to_owned())
 }

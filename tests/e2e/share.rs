@@ -129,7 +129,7 @@ fn a_program_that_does_not_build_beside_other_jobs_ends_the_run_and_they_are_kep
 }
 
 #[test]
-fn a_trusted_users_work_arrives_without_a_lock_and_goes_back() {
+fn a_trusted_users_work_arrives_without_a_lock() {
     let paper = paper();
     let ada = become_user(&mut paper.clone_as("ada"), "ada");
     append(&paper, &format!("trust: {{ada: '{ada}'}}\n"));
@@ -201,6 +201,72 @@ fn a_push_is_repeated_without_sending_anything_and_goes_on_where_it_stopped() {
         (14, 2),
         "small outputs are in records"
     );
+}
+
+#[test]
+fn what_a_job_has_made_is_published_while_others_run() {
+    let mut slow = tiny::slow();
+    append(&slow, "share: ../lab\n");
+    become_user(&mut slow, "ada");
+    fs::write(slow.home("hold-12"), "").unwrap();
+    let run = slow.start("run --push --json -j 2");
+    let lab = slow.path("../lab");
+    wait_until("the others' records are there", || files(&lab, "records").len() == 11);
+    fs::remove_file(slow.home("hold-12")).unwrap();
+    let run = run.end();
+    assert_eq!((run.code, run.made().as_str()), (Some(0), "slow 12, join 1"), "{}", run.err);
+    assert_eq!(files(&lab, "records").len(), 13);
+}
+
+/// A project of many jobs whose outputs are objects of their own, and its share, to which one connection leads.
+fn many() -> Scratch {
+    let mut many = tiny::slow();
+    let numbers: Vec<String> = (1..=MANY).map(|n| n.to_string()).collect();
+    many.edit("pipeline.yaml", "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12", &numbers.join(", "));
+    many.write("slow.sh", "head -c 40000 /dev/zero | tr '\\0' x > \"$2\"\necho \"number $1\" >> \"$2\"\n");
+    append(&many, "share: {url: ../lab, connections: 1}\n");
+    become_user(&mut many, "ada");
+    many
+}
+
+const MANY: usize = 400;
+
+/// Kills a command as soon as `count` says that some of its work is done, and tells how much that was then; none where it
+/// was all.
+fn killed_midway(project: &Scratch, words: &str, count: impl Fn() -> usize) -> Option<usize> {
+    let running = project.start(words);
+    wait_until("some work is done", || count() > 20);
+    running.signal(nix::sys::signal::Signal::SIGKILL);
+    running.end();
+    Some(count()).filter(|done| *done < MANY)
+}
+
+#[test]
+fn a_push_and_a_pull_that_are_killed_go_on_where_they_stopped() {
+    let project = many();
+    project.run("");
+    let lab = project.path("../lab");
+    let done = (0..5).find_map(|_| {
+        let _ = fs::remove_dir_all(&lab);
+        killed_midway(&project, "push slow", || files(&lab, "records").len())
+    });
+    let done = done.expect("a push was killed before its end");
+    let push = project.ribbon("push slow");
+    assert_eq!(push.code, Some(0), "{}", push.err);
+    assert!(push.out.starts_with(&format!("pushed {} jobs, ", MANY - done)), "{done}: {}", push.out);
+    assert!(push.out.contains(&format!("; {done} were there")), "{done}: {}", push.out);
+
+    let pulled = (0..5).find_map(|attempt| {
+        let clone = project.clone_as(&format!("clone-{attempt}"));
+        let done = killed_midway(&clone, "pull slow", || objects_here(&clone))?;
+        Some((clone, done))
+    });
+    let (clone, done) = pulled.expect("a pull was killed before its end");
+    let pull = clone.ribbon("pull slow");
+    assert_eq!(pull.code, Some(0), "{}", pull.err);
+    assert!(pull.out.starts_with(&format!("pulled {} outputs, ", MANY - done)), "{done}: {}", pull.out);
+    assert_eq!(clone.ribbon("verify").code, Some(0));
+    assert_eq!(clone.run("slow").made(), "nothing");
 }
 
 #[test]
@@ -341,19 +407,29 @@ fn secrets_in_pipeline_yaml_are_refused_with_their_place() {
 
 /// No file in a folder has a server's secret in it.
 fn assert_kept_secret(server: &Server, folder: &Path) {
-    let secret = server.variables.iter().map(|(_, value)| value).find(|value| value.starts_with("secret-"));
     for entry in walkdir::WalkDir::new(folder).into_iter().flatten().filter(|it| it.file_type().is_file()) {
         let bytes = fs::read(entry.path()).unwrap_or_default();
-        let tells = |secret: &String| memchr::memmem::find(&bytes, secret.as_bytes()).is_some();
-        assert!(!secret.is_some_and(tells), "{}", entry.path().display());
+        let tells = memchr::memmem::find(&bytes, server.secret.as_bytes()).is_some();
+        assert!(!tells, "{}", entry.path().display());
     }
 }
 
-/// Two users exchange work in both directions.
-fn exchange(server: &Server) {
+/// Two users exchange work in both directions over a server.
+fn exchange_over(server: &Server) {
+    let ada = exchange(&format!("share:\n{}", server.share), &server.variables);
+    assert!(
+        !files(&server.files().join("paper"), "records").is_empty() || server.files().join("bucket").exists()
+    );
+    // Whatever was written and said: projects, stores, logs, locks, output, and the share.
+    assert_kept_secret(server, &ada.path(".."));
+    assert_kept_secret(server, &server.files());
+}
+
+/// Two users exchange work in both directions over what pipeline.yaml calls the share. The project of one of them.
+fn exchange(share: &str, variables: &[(&str, String)]) -> Scratch {
     let mut ada = tiny::paper();
-    append(&ada, &format!("share:\n{}", server.share));
-    server.variables.iter().for_each(|(name, value)| ada.set(name, value));
+    append(&ada, share);
+    variables.iter().for_each(|(name, value)| ada.set(name, value));
     let adas = become_user(&mut ada, "ada");
     let bobs = become_user(&mut ada.clone_as("keys"), "bob");
     append(&ada, &format!("trust: {{ada: '{adas}', bob: '{bobs}'}}\n"));
@@ -374,25 +450,25 @@ fn exchange(server: &Server) {
     let pull = clone.ribbon(&format!("pull {FIGURE}"));
     assert_eq!((pull.code, clone.read(FIGURE)), (Some(0), ada.read(FIGURE)), "{}", pull.err);
     assert!(ada.ribbon("push").out.contains("pushed 0 jobs, 0 B"));
-    assert!(
-        !files(&server.files().join("paper"), "records").is_empty() || server.files().join("bucket").exists()
-    );
-    // Whatever was written and said: projects, stores, logs, locks, output, and the share.
-    assert_kept_secret(server, &ada.path(".."));
-    assert_kept_secret(server, &server.files());
+    ada
+}
+
+#[test]
+fn two_users_exchange_work_over_a_folder() {
+    exchange("share: ../lab\n", &[]);
 }
 
 #[test]
 fn two_users_exchange_work_over_s3() {
-    servers::s3().iter().for_each(exchange);
+    servers::s3().iter().for_each(exchange_over);
 }
 
 #[test]
 fn two_users_exchange_work_over_webdav() {
-    servers::webdav().iter().for_each(exchange);
+    servers::webdav().iter().for_each(exchange_over);
 }
 
 #[test]
 fn two_users_exchange_work_over_sftp() {
-    servers::sftp().iter().for_each(exchange);
+    servers::sftp().iter().for_each(exchange_over);
 }

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::scratch::Scratch;
+use crate::skip::skipped;
 
 /// Four jobs that each make a megabyte of their own, and one that sums them up.
 const LARGE: &str = r#"version: 1
@@ -39,7 +40,7 @@ fn on_a_small_disk(project: &Scratch, script: &str) -> Option<String> {
         .output();
     let out = out.ok().filter(|out| out.status.code() != Some(77) && !out.stdout.is_empty());
     if out.is_none() {
-        eprintln!("SKIPPED: this user cannot mount a small disk (unshare -rm, mount -t tmpfs)");
+        skipped("this user cannot mount a small disk (unshare -rm, mount -t tmpfs)");
     }
     Some(String::from_utf8(out?.stdout).unwrap())
 }

@@ -169,8 +169,8 @@ fn tell(number: u64) {
 }
 "##;
 
-/// The squares, with their numbers in files. A job keeps the path of its input and of its output, and looks through all
-/// paths that its process has kept whether they can be opened; it also leaves something in its scratch folder.
+/// The squares, with their numbers in files. A job keeps the paths of its input, of its output, and of a note that it
+/// leaves in its scratch folder, and looks through all paths that its process has kept whether they can be opened.
 pub fn keepers() -> Scratch {
     let keepers = squares();
     keepers.edit("pipeline.yaml", "  square:\n", NUMBER);
@@ -201,5 +201,7 @@ const KEEP: &str = r#"        let squared = number * number;
         let input = field(job.split_once("\"inputs\"").unwrap().1, "path").to_owned();
         let read = std::fs::read_to_string(&input).unwrap().trim().to_owned();
         let others = kept.iter().filter(|path| std::fs::read(path).is_ok()).count();
-        kept.extend([input, field(&job, "square").to_owned()]);
+        let note = std::env::temp_dir().join(format!("note-of-{number}")).into_os_string().into_string().unwrap();
+        std::fs::write(&note, &read).unwrap();
+        kept.extend([input, field(&job, "square").to_owned(), note]);
 "#;

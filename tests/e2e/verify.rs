@@ -59,6 +59,28 @@ fn a_record_of_another_key_is_dropped_and_its_job_stays_up_to_date() {
     assert_eq!(paper.run("").made(), "nothing");
 }
 
+#[test]
+fn a_damaged_memo_and_a_lock_with_other_bits_are_named() {
+    let paper = tiny::paper();
+    paper.run("");
+    flip(&paper.path(".ribbon/memo"));
+    let found = paper.ribbon("verify");
+    assert_eq!(found.code, Some(1), "{found:?}");
+    assert!(found.out.contains("damaged, dropped: the memo of hashes\n"), "{}", found.out);
+    assert_eq!(paper.ribbon("verify").code, Some(0));
+
+    // Another digit of the hash of what `embed` has made.
+    let hash = paper.locked("embed")[3].split(['=', ':']).nth(1).unwrap().to_owned();
+    let digit = hash.chars().last().unwrap();
+    let other = format!("{}{}", &hash[..hash.len() - 1], if digit == '0' { '1' } else { '0' });
+    paper.edit("pipeline.lock", &hash, &other);
+    let found = paper.ribbon("verify");
+    assert_eq!(found.code, Some(1), "{found:?}");
+    assert!(found.out.contains("pipeline.lock has other bits of embed than its record"), "{}", found.out);
+    paper.run("--update-lock");
+    assert_eq!(paper.ribbon("verify").code, Some(0));
+}
+
 /// A stage that makes the same bits each time, and one that makes others for `n` = 2.
 fn coins() -> Scratch {
     Scratch::new(&[(

@@ -64,7 +64,7 @@ fn load_cuda() {
     }
 }
 
-/// Lets GPUs compute the same bits each time, in full f32 where f32 is asked for. It does not reach processors.
+/// Lets GPUs compute the same bits each time, in full f32 where f32 is asked for. Processors do so anyway.
 fn compute_exactly() {
     unsafe extern "C" {
         /// Of `arithmetic.cpp`.
@@ -100,23 +100,28 @@ mod tests {
     }
 
     #[test]
-    fn cudnn_is_to_give_the_same_bits_each_time() {
+    fn gpus_are_to_give_the_same_bits_each_time_and_f32_where_it_is_asked_for() {
         use std::ffi::c_void;
+        prepare("cpu", 1).unwrap();
         // What tch has no call for either, by its C++ names: a member function takes its object first.
-        let asked = || {
-            let program = Library::this();
-            // SAFETY: both are functions of libtorch_cpu, declared so in ATen/Context.h.
+        let program = Library::this();
+        let is_set = |name: &str| {
+            // SAFETY: all are functions of libtorch_cpu, declared so in ATen/Context.h.
             unsafe {
                 let context =
                     program.get::<unsafe extern "C" fn() -> *const c_void>(b"_ZN2at13globalContextEv\0");
-                let is_set = program.get::<unsafe extern "C" fn(*const c_void) -> bool>(
-                    b"_ZNK2at7Context18deterministicCuDNNEv\0",
-                );
-                is_set.unwrap()(context.unwrap()())
+                let name = format!("_ZNK2at7Context{}{name}Ev\0", name.len());
+                let flag = program.get::<unsafe extern "C" fn(*const c_void) -> bool>(name.as_bytes());
+                flag.unwrap()(context.unwrap()())
             }
         };
-        prepare("cpu", 1).unwrap();
-        assert!(asked());
+        for name in ["deterministicAlgorithms", "deterministicAlgorithmsWarnOnly", "deterministicCuDNN"] {
+            assert!(is_set(name), "{name}");
+        }
+        for name in ["deterministicFillUninitializedMemory", "benchmarkCuDNN", "allowTF32CuBLAS"] {
+            assert!(!is_set(name), "{name}");
+        }
+        assert!(std::env::var_os("CUBLAS_WORKSPACE_CONFIG").is_some());
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod dendrogram;
 mod embedding;
 mod factors;
 mod geodesic_distance;
+mod indexed;
 mod ink;
 mod inpca;
 mod legend;

@@ -10,6 +10,7 @@ use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{self, fontdb};
 use tables::count;
 
+use crate::indexed::encode;
 use crate::ink::{BOLD, Ink, Letters, REGULAR, UNITS, units};
 use crate::style;
 
@@ -108,30 +109,7 @@ pub fn png(svg: &str) -> Result<Vec<u8>> {
     let size = tree.size().to_int_size().scale_by(DENSITY).context("a page without area")?;
     let mut pixels = Pixmap::new(size.width(), size.height()).context("a page too large for memory")?;
     resvg::render(&tree, Transform::from_scale(DENSITY, DENSITY), &mut pixels.as_mut());
-    indexed(&pixels).context("the PNG cannot be encoded")
-}
-
-/// With a palette it is a sixth of the size: a report holds all figures. What differs are pixels where colours overlap, and
-/// by no more than the eye sees.
-fn indexed(pixels: &Pixmap) -> Result<Vec<u8>> {
-    let (width, height) = (pixels.width(), pixels.height());
-    let image = quantizr::Image::new(pixels.data(), width as usize, height as usize)?;
-    let mut quantized = quantizr::QuantizeResult::quantize(&image, &quantizr::Options::default());
-    quantized.set_dithering_level(0.0)?;
-    let mut places = vec![0; (width * height) as usize];
-    quantized.remap_image(&image, &mut places)?;
-    let palette = quantized.get_palette();
-    let colours = palette.entries[..palette.count as usize].iter().flat_map(|it| [it.r, it.g, it.b]);
-
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, width, height);
-    encoder.set_color(png::ColorType::Indexed);
-    encoder.set_palette(colours.collect::<Vec<u8>>());
-    encoder.set_compression(png::Compression::Best);
-    // Places in a palette are no numbers whose differences are small.
-    encoder.set_filter(png::FilterType::NoFilter);
-    encoder.write_header()?.write_image_data(&places)?;
-    Ok(bytes)
+    encode(&pixels).context("the PNG cannot be encoded")
 }
 
 /// A number and its noun, with the plural's s: `1 run`, `72 runs`.

@@ -1,13 +1,13 @@
 //! Figure: progress against epoch, architectures named with their number of parameters. Where an architecture comes in several
-//! sizes, each has a panel of its own: larger is faster.
+//! sizes, each has a panel of its own, with the runs that all sizes have: larger is faster.
 
 use anyhow::Result;
-use tables::Table;
+use tables::{Models, Table};
 
 use crate::curves::{interpolated, quantile};
 use crate::ink::{Ink, Letters, Spot};
 use crate::inpca::Spectrum;
-use crate::page::{HEAD, MARGIN, magnitude, page};
+use crate::page::{HEAD, MARGIN, magnitude, page, several};
 use crate::panel::{Axis, Panel};
 use crate::runs::{Runs, split_name};
 use crate::style;
@@ -58,11 +58,18 @@ struct Moment {
 /// When the table lacks columns, or has no run.
 pub fn draw(models: &Table, spectrum: &Table, split: &str) -> Result<String> {
     let samples = Spectrum::of(spectrum)?.samples();
-    let runs = Runs::of(models)?;
+    let mut runs = Runs::of(models)?;
+    let have_their_like = Models::of(models)?.have_their_like(models, palette::family)?;
+    let all = runs.runs.len();
+    runs.runs.retain(|run| have_their_like[run.rows[0]]);
+    let left_out = match all - runs.runs.len() {
+        0 => String::new(),
+        some => format!("; left out: {} with settings that not all sizes have", several(some, "run")),
+    };
     let curves = curves(models, &runs)?;
     let title = format!("Progress from ignorance to truth{}", split_name(split));
     let caption = format!(
-        "{}; {samples}; lines: mean of an architecture's runs; bands: from their 10 % to their 90 % quantile",
+        "{}{left_out}; {samples}; lines: mean of an architecture's runs; bands: from their 10 % to their 90 % quantile",
         runs.summary(models)?
     );
     let mut families: Vec<(&str, Vec<&Curve>)> = Vec::new();

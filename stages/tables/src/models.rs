@@ -1,12 +1,17 @@
 //! The table of models: which rows are the checkpoints of one run.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
 
 use crate::{Table, TablesError};
 
 /// What the `run` of the geodesic's points says.
 const GEODESIC: &str = "geodesic";
+
+/// How runs of one architecture differ, beside their seeds.
+const SETTINGS: [&str; 4] = ["optimizer", "batch", "decay", "augment"];
 
 /// The rows of a table of models, in the order of checkpoints.
 #[derive(Debug)]
@@ -38,6 +43,44 @@ impl<'a> Models<'a> {
         }
         Ok(Models { runs, geodesic })
     }
+
+    /// For each row whether it is of a run that has its like, in optimizer, batch size, decay and augmentation, among the
+    /// runs of every other size of its architecture; all are where no run has. `family` names what the sizes are sizes
+    /// of. Sizes can be compared by these runs alone.
+    ///
+    /// # Errors
+    /// When there is no column `arch`.
+    pub fn have_their_like(
+        &self,
+        table: &'a Table,
+        family: impl Fn(&str) -> &str,
+    ) -> Result<Vec<bool>, TablesError> {
+        let arch = table.optional::<&str>("arch")?;
+        let settings: Vec<Vec<Value>> = SETTINGS.iter().filter_map(|name| table.scalars(name).ok()).collect();
+        // By family: by settings, the sizes that have them.
+        let mut sizes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let mut having: BTreeMap<(&str, String), BTreeSet<&str>> = BTreeMap::new();
+        let described = |rows: &[usize]| {
+            let arch = arch[rows[0]].unwrap_or_default();
+            let of_it: Vec<String> = settings.iter().map(|values| values[rows[0]].to_string()).collect();
+            (arch, (family(arch), of_it.join(" ")))
+        };
+        for rows in self.runs.values() {
+            let (arch, like) = described(rows);
+            sizes.entry(like.0).or_default().insert(arch);
+            having.entry(like).or_default().insert(arch);
+        }
+        let is_common = |like: &(&str, String)| having[like] == sizes[like.0];
+        let comparable: BTreeSet<&str> =
+            having.keys().filter(|like| is_common(like)).map(|like| like.0).collect();
+        let mut have = vec![false; table.height()];
+        for rows in self.runs.values() {
+            let (_, like) = described(rows);
+            let counts = is_common(&like) || !comparable.contains(like.0);
+            rows.iter().for_each(|&row| have[row] = counts);
+        }
+        Ok(have)
+    }
 }
 
 #[cfg(test)]
@@ -56,6 +99,21 @@ mod tests {
         let models = Models::of(&table).unwrap();
         assert_eq!(models.runs, BTreeMap::from([("fc", vec![3, 1]), ("vit", vec![0])]));
         assert_eq!(models.geodesic, [2]);
+    }
+
+    #[test]
+    fn sizes_are_compared_by_runs_that_all_of_them_have() {
+        let table = Table::new(vec![
+            Column::new("run".into(), ["a", "b", "c", "d", "e", "a"]),
+            Column::new("arch".into(), ["fc-64", "fc-256", "fc-256", "fc-256", "vit", "fc-64"]),
+            Column::new("checkpoint".into(), [0_i64, 0, 0, 0, 0, 1]),
+            Column::new("batch".into(), [50_i64, 50, 100, 50, 10, 50]),
+            Column::new("augment".into(), [false, false, false, true, true, false]),
+        ])
+        .unwrap();
+        let models = Models::of(&table).unwrap();
+        let have = models.have_their_like(&table, |arch| arch.split('-').next().unwrap()).unwrap();
+        assert_eq!(have, [true, true, false, false, true, true]);
     }
 
     #[test]

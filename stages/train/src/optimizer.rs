@@ -2,7 +2,7 @@
 
 use kit::{Layout, TensorFile, Tensors, TensorsError};
 use serde::Deserialize;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
@@ -27,7 +27,7 @@ pub struct Optimizer {
     rule: Rule,
     decay: f64,
     steps: i32,
-    /// Running mean of the gradient (Adam) or the velocity (Nesterov).
+    /// Running mean of the gradient: Adam's first moment; of Nesterov a tenth of the velocity.
     first: Tensor,
     /// Running mean of the squared gradient (Adam).
     second: Tensor,
@@ -77,14 +77,14 @@ impl Optimizer {
         [("first", &self.first), ("second", &self.second)].into_iter().filter(|(_, tensor)| tensor.defined())
     }
 
-    /// Moves `weights`, in place, along `gradient`, which is used up.
+    /// Moves `weights`, in place, along `gradient`, which is used up. Each line is one pass through all of them.
     pub fn step(&mut self, weights: &mut Tensor, mut gradient: Tensor, rate: f64) {
         self.steps += 1;
         tch::no_grad(|| {
             if self.decay != 0.0 {
-                let _ = gradient.g_add_(&(&*weights * self.decay));
+                add_scaled(&mut gradient, weights, self.decay);
             }
-            let _ = match self.rule {
+            match self.rule {
                 Rule::Adam => {
                     let _ = self.first.lerp_(&gradient, 1.0 - BETA1);
                     let _ = self.second.lerp_(&gradient.square_(), 1.0 - BETA2);
@@ -94,17 +94,25 @@ impl Optimizer {
                     let factor = -c1 / rate;
                     let mut denominator = self.second.sqrt();
                     let _ = denominator.g_mul_scalar_(factor / c2.sqrt()).g_add_scalar_(factor * EPSILON);
-                    weights.addcdiv_(&self.first, &denominator)
+                    let _ = weights.addcdiv_(&self.first, &denominator);
                 }
-                Rule::Sgd => weights.g_add_(&gradient.g_mul_scalar_(-rate)),
+                Rule::Sgd => add_scaled(weights, &gradient, -rate),
                 Rule::Nesterov => {
-                    let _ = self.first.g_mul_scalar_(MOMENTUM).g_add_(&gradient);
-                    let _ = gradient.g_add_(&(&self.first * MOMENTUM));
-                    weights.g_add_(&gradient.g_mul_scalar_(-rate))
+                    // The velocity is its own momentum-fold and the gradient; as a running mean it is one pass.
+                    let _ = self.first.lerp_(&gradient, 1.0 - MOMENTUM);
+                    add_scaled(weights, &gradient, -rate);
+                    add_scaled(weights, &self.first, -rate * MOMENTUM / (1.0 - MOMENTUM));
                 }
-            };
+            }
         });
     }
+}
+
+/// Adds `factor` times `other` to `sum`, in place, in one pass.
+fn add_scaled(sum: &mut Tensor, other: &Tensor, factor: f64) {
+    // Made where it is needed: a copy to the device would wait for it.
+    let factor = Tensor::full([0i64; 0], factor, (Kind::Float, sum.device()));
+    let _ = sum.addcmul_(other, &factor);
 }
 
 #[cfg(test)]

@@ -254,8 +254,8 @@ fn speed(inputs: &Inputs, models: &Table, networks: &Networks) -> Result<Section
             ]
         })
         .collect();
-    let caption =
-        "When networks have passed half of the way from ignorance to truth (progress 0.5), train set";
+    let caption = "When networks have passed half of the way from ignorance to truth (progress 0.5), train set; of those in several \
+         sizes the networks whose settings all sizes have";
     let mut body = table(caption, &["architecture", "parameters", "came so far", "median epoch"], &rows);
     body += &inputs.made(&["models-train"])?;
     body += &inputs.figure(

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use kit::Tensors;
 use serde::Deserialize;
 use serde_json::Value;
-use tables::Table;
+use tables::{Models, Table};
 
 use crate::networks::{Network, Networks};
 
@@ -102,14 +102,16 @@ pub struct Speed {
     pub epochs: Vec<f64>,
 }
 
-/// When networks pass half of the way, by architecture and size, in that order.
+/// When networks pass half of the way, by architecture and size, in that order. Of architectures that come in several
+/// sizes those networks whose settings all sizes have.
 ///
 /// # Errors
 /// When a column is absent.
 pub fn speeds(models: &Table, networks: &Networks) -> Result<Vec<Speed>> {
     let (progress, epoch) = (models.optional::<f64>("progress")?, models.optional::<f64>("epoch")?);
+    let have_their_like = Models::of(models)?.have_their_like(models, palette::family)?;
     let mut speeds: BTreeMap<(&str, Option<i64>), Speed> = BTreeMap::new();
-    for network in &networks.all {
+    for network in networks.all.iter().filter(|network| have_their_like[network.rows[0]]) {
         let (arch, parameters) = (network.arch(), network.parameters);
         let speed = speeds.entry((arch, parameters)).or_insert_with(|| Speed {
             arch: arch.to_owned(),

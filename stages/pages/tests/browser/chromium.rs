@@ -48,7 +48,8 @@ impl Chromium {
     pub fn start(more: &[&str]) -> Option<Chromium> {
         let Some(program) = PROGRAMS.into_iter().find(|program| is_there(program)) else {
             // Past the test runner, which shows what a test prints only when it fails.
-            let text = "SKIPPED the pages in a browser: there is no chromium; setup/servers.sh installs it\n";
+            let text =
+                "SKIPPED: the pages in a browser: there is no chromium; setup/servers.sh installs it\n";
             std::io::stderr().write_all(text.as_bytes()).unwrap();
             return None;
         };
