@@ -100,6 +100,8 @@ fn measure(name: &str, server: &Server, made: &Scratch, size: usize, options: &O
     let mut from = project(&format!("{name}-{size}-up"));
     from.set("RIBBON_STORE", made.path(".ribbon/store").to_str().unwrap());
     let to = project(&format!("{name}-{size}-down"));
+    // With it, the records would not have to come.
+    to.remove("pipeline.lock");
     for (what, project, command) in
         [("up", &from, "push"), ("again", &from, "push"), ("down", &to, "pull many")]
     {

@@ -61,7 +61,7 @@ fn main() -> Result<()> {
         let (through, _) = best(|| {
             let mut sums =
                 TensorSums::new(Device::Cpu, Measure::Bhattacharyya, Pairs::Within(models), MEMORY)?;
-            sums.add(&views, &[])?;
+            sums.add(&views, &[], views[0])?;
             sums.mean()
         })?;
         let square = (models * models * SAMPLES) as f64;

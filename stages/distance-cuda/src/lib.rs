@@ -79,7 +79,7 @@ impl TensorSums {
 impl Sums for TensorSums {
     const PAIR: usize = scratch::PAIR + measures::GROUP * scratch::PAIR_SAMPLE;
 
-    fn add(&mut self, rows: &[Model], cols: &[Model]) -> Result<()> {
+    fn add(&mut self, rows: &[Model], cols: &[Model], _like: Model) -> Result<()> {
         let cols = if self.is_half { rows } else { cols };
         let (Some(first), false) = (rows.first(), cols.is_empty()) else { return Ok(()) };
         geometry::check("row", rows, first.dim(), self.samples)?;
@@ -138,13 +138,13 @@ mod tests {
 
     fn between(measure: Measure, rows: &[Model], cols: &[Model], memory: u64) -> Array2<f64> {
         let mut sums = sums(measure, Pairs::Between(rows.len(), cols.len()), memory);
-        sums.add(rows, cols).unwrap();
+        sums.add(rows, cols, rows[0]).unwrap();
         sums.mean().unwrap()
     }
 
     fn within(measure: Measure, models: &[Model], memory: u64) -> Array2<f64> {
         let mut sums = sums(measure, Pairs::Within(models.len()), memory);
-        sums.add(models, &[]).unwrap();
+        sums.add(models, &[], models[0]).unwrap();
         sums.mean().unwrap()
     }
 
@@ -264,7 +264,8 @@ mod tests {
             let mut sums = sums(measure, Pairs::Within(6), 1 << 30);
             for range in [0..16, 16..32, 32..50] {
                 let part = part(range);
-                sums.add(&part.outer_iter().collect::<Vec<_>>(), &[]).unwrap();
+                let models: Vec<Model> = part.outer_iter().collect();
+                sums.add(&models, &[], models[0]).unwrap();
             }
             let views: Vec<Model> = all.outer_iter().collect();
             assert_close(&sums.mean().unwrap(), &within(measure, &views, 1 << 30), 1e-9, 1e-9);
@@ -290,7 +291,7 @@ mod tests {
         all[[2, 3, 1]] = f32::NAN;
         let views: Vec<Model> = all.outer_iter().collect();
         let mut sums = sums(Measure::Kl, Pairs::Between(1, 2), 1 << 30);
-        let error = sums.add(&views[..1], &views[1..]).unwrap_err();
+        let error = sums.add(&views[..1], &views[1..], views[0]).unwrap_err();
         assert_eq!(error.to_string(), "column model 1, sample 3: NaN is not a probability");
     }
 }

@@ -6,7 +6,7 @@ use kit::Memory;
 /// Rows and columns of a block at least: fewer would take as much time again to read as to compute.
 const FEWEST: usize = 64;
 
-/// Bytes of predictions at a time at most: what was read is still in the last cache when it is used.
+/// Bytes of predictions at a time, if these are samples enough: what was read is still in the last cache when it is used.
 const READ: usize = 16 << 20;
 
 /// How much is computed at a time.
@@ -32,7 +32,9 @@ impl Budget {
         let fewest_values = 2 * step * classes * size_of::<f32>();
         let models = (memory / 2 / pair).isqrt().min(memory / 5 / fewest_values.max(1)).max(FEWEST);
         let values = (height.min(models) + width.min(models)) * classes;
-        let fitting = READ.min(memory / 5) / (values * size_of::<f32>()).max(1);
+        let sample = (values * size_of::<f32>()).max(1);
+        let wanted = READ.max(Distances::worth_adding(classes) * sample);
+        let fitting = wanted.min(memory / 5) / sample;
         let steps = (fitting / step).max(1) * step;
         Budget { models, samples: steps.min(samples.max(1)) }
     }
@@ -48,7 +50,7 @@ mod tests {
         assert_eq!(Budget::new(gigabyte, 16, [300, 300], (1000, 10)), Budget { models: 5590, samples: 688 });
         assert_eq!(Budget::new(gigabyte, 16, [9, 9], (1000, 10)).samples, 1000);
         let large = Budget::new(gigabyte, 16, [8000, 8000], (50_000, 10));
-        assert_eq!(large, Budget { models: 5590, samples: 32 });
+        assert_eq!(large, Budget { models: 5590, samples: 64 });
         assert!(large.models.pow(2) * 16 + 2 * large.models * large.samples * 40 <= 750_000_000);
         // Of many classes few samples find room, then few models.
         let wide = Budget::new(gigabyte, 16, [8000, 8000], (50_000, 1000));

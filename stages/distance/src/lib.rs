@@ -48,10 +48,11 @@ pub trait Sums {
     const PAIR: usize;
 
     /// Adds samples of all models, each [samples, C]; among themselves, all models are rows, and columns are not looked at.
+    /// `like` is a model that has learnt, the same for all blocks.
     ///
     /// # Errors
     /// A [`GeometryError`] when the models do not belong together or hold a value that is no probability.
-    fn add(&mut self, rows: &[Model], cols: &[Model]) -> Result<()>;
+    fn add(&mut self, rows: &[Model], cols: &[Model], like: Model) -> Result<()>;
 
     /// The means over the samples, [rows, cols]; among themselves symmetric, with a diagonal of exactly 0.
     ///
@@ -64,8 +65,8 @@ impl Sums for Distances {
     /// The product so far, and the distance.
     const PAIR: usize = 16;
 
-    fn add(&mut self, rows: &[Model], cols: &[Model]) -> Result<()> {
-        Ok(Distances::add(self, rows, cols)?)
+    fn add(&mut self, rows: &[Model], cols: &[Model], like: Model) -> Result<()> {
+        Ok(Distances::add_like(self, rows, cols, like)?)
     }
 
     fn mean(&self) -> Result<Array2<f64>> {
@@ -159,16 +160,19 @@ impl Tile<'_> {
             false => Pairs::Between(block.rows.len(), block.cols.len()),
         })?;
         let (samples, _) = self.rows.shape();
-        let (mut row_values, mut col_values) = (Vec::new(), Vec::new());
+        let (mut row_values, mut col_values, mut last_values) = (Vec::new(), Vec::new(), Vec::new());
+        let last = self.rows.len().saturating_sub(1)..self.rows.len();
         for start in (0..samples).step_by(step) {
             let range = start..samples.min(start + step);
             let rows = self.rows.read(block.rows.clone(), range.clone(), &mut row_values)?;
             // Those of a half are its rows.
             let cols = match is_half {
                 true => Vec::new(),
-                false => self.cols.read(block.cols.clone(), range, &mut col_values)?,
+                false => self.cols.read(block.cols.clone(), range.clone(), &mut col_values)?,
             };
-            sums.add(&rows, &cols).map_err(|error| self.explain(error, block))?;
+            // The last checkpoint of a run, whichever the block.
+            let like = self.rows.read(last.clone(), range, &mut last_values)?;
+            sums.add(&rows, &cols, like[0]).map_err(|error| self.explain(error, block))?;
         }
         sums.mean()
     }

@@ -27,9 +27,10 @@ pub enum Measure {
 
 /// Sums over samples of the distances of pairs of models.
 pub(crate) trait Sums: Send {
-    /// Adds samples. All models have the same shape; where the sums are among models, these are rows and columns. Says
-    /// whether all values are probabilities; if not, the sums are of no use.
-    fn add(&mut self, rows: &[Model], cols: &[Model]) -> bool;
+    /// Adds samples. All models have the same shape; where the sums are among models, these are rows and columns. To the
+    /// class that gets most from `like`, others probably give most, too. Says whether all values are probabilities; if
+    /// not, the sums are of no use.
+    fn add(&mut self, rows: &[Model], cols: &[Model], like: Model) -> bool;
 
     /// The sums so far, each divided by the same number, [rows, cols]. Of those among models only what is above the
     /// diagonal counts.
@@ -51,6 +52,11 @@ impl Distances {
     /// whatever the multiple.
     pub fn step(classes: usize) -> usize {
         bhattacharyya::chunk(classes)
+    }
+
+    /// Samples that are worth adding at a time: the sums of all pairs are read and written each time.
+    pub fn worth_adding(classes: usize) -> usize {
+        bhattacharyya::MULTIPLY_ADDS.div_ceil(classes.max(1)).next_multiple_of(Distances::step(classes))
     }
 
     /// Of each of so many rows and each of so many columns.
@@ -81,6 +87,20 @@ impl Distances {
     /// # Panics
     /// When there are not as many models as was said.
     pub fn add(&mut self, rows: &[Model], cols: &[Model]) -> Result<(), GeometryError> {
+        let Some(like) = rows.last().or(cols.last()) else { return Ok(()) };
+        self.add_like(rows, cols, *like)
+    }
+
+    /// The same for some of the rows and columns of a larger matrix: their distances have the same bits whichever they
+    /// are, if `like`, a model of it with the same samples, is the same for all. Best is one that has learnt most: the
+    /// classes to which others probably give most as well are summed last, which keeps what is small.
+    ///
+    /// # Errors
+    /// As [`Distances::add`].
+    ///
+    /// # Panics
+    /// As [`Distances::add`].
+    pub fn add_like(&mut self, rows: &[Model], cols: &[Model], like: Model) -> Result<(), GeometryError> {
         let cols = if self.cols.is_none() { rows } else { cols };
         assert_eq!(
             (rows.len(), cols.len()),
@@ -92,7 +112,8 @@ impl Distances {
         let expected = if self.shape.0 == 0 { (samples, classes) } else { (samples, self.shape.1) };
         check_shapes("row", rows, expected)?;
         check_shapes("column", cols, expected)?;
-        if !self.sums.add(rows, cols) {
+        check_shapes("row", &[like], expected)?;
+        if !self.sums.add(rows, cols, like) {
             check("row", rows, expected, self.shape.0)?;
             check("column", cols, expected, self.shape.0)?;
         }

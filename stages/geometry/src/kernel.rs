@@ -34,8 +34,16 @@ const SCALE_EXPONENT: i32 = 40;
 /// What takes the place of an empty overlap: exp(-100) of [`crate::reference::EMPTY_OVERLAP`], scaled.
 const EMPTY: f32 = (3.720075976020836e-44 * SCALE as f64) as f32;
 
-/// Classes that are summed one after the other; the rounding of a sum of a thousand would be too much.
-const PARTIAL_SUM: usize = 32;
+/// Classes that are summed one after the other at most where there are no more, and where there are.
+const FEW: usize = 10;
+const CHAIN: usize = 8;
+
+/// Sums that become one of the next level, and levels: all chains of 2,048 classes find a place below the last.
+const FAN: usize = 4;
+const LEVELS: usize = 5;
+
+/// Sums that are not whole yet, by level.
+type Levels<const COLS: usize> = [Block<f32, COLS>; LEVELS];
 
 const MANTISSA_BITS: u32 = f32::MANTISSA_DIGITS - 1;
 const MANTISSA: u32 = (1 << MANTISSA_BITS) - 1;
@@ -185,10 +193,11 @@ fn absorb<const COLS: usize, const FUSED: bool>(
     classes: usize,
 ) {
     let group = GROUP * classes;
+    let mut levels = [[Lanes([0f32; COLS]); ROWS]; LEVELS];
     for (rows, cols) in rows.chunks(group).zip(cols.chunks(group)) {
         let mut product = tile.product;
         for (row, col) in rows.chunks_exact(classes).zip(cols.chunks_exact(classes)) {
-            let overlap = overlaps::<COLS, FUSED>(row, col, 1.0);
+            let overlap = overlaps::<COLS, FUSED>(row, col, 1.0, &mut levels);
             for (product, overlap) in product.iter_mut().zip(&overlap) {
                 for j in 0..COLS {
                     product.0[j] *= capped(overlap.0[j], 1.0);
@@ -210,7 +219,7 @@ fn absorb<const COLS: usize, const FUSED: bool>(
         if any == 0 {
             tile.split(&product, 0);
         } else {
-            absorb_one_by_one::<COLS, FUSED>(tile, rows, cols, classes);
+            absorb_one_by_one::<COLS, FUSED>(tile, rows, cols, classes, &mut levels);
         }
     }
 }
@@ -222,9 +231,10 @@ fn absorb_one_by_one<const COLS: usize, const FUSED: bool>(
     rows: &[[f32; ROWS]],
     cols: &[Lanes<f32, COLS>],
     classes: usize,
+    levels: &mut Levels<COLS>,
 ) {
     for (row, col) in rows.chunks_exact(classes).zip(cols.chunks_exact(classes)) {
-        let mut overlap = overlaps::<COLS, FUSED>(row, col, SCALE);
+        let mut overlap = overlaps::<COLS, FUSED>(row, col, SCALE, levels);
         for (overlap, product) in overlap.iter_mut().zip(&tile.product) {
             for j in 0..COLS {
                 let found = overlap.0[j];
@@ -243,24 +253,63 @@ fn capped(overlap: f32, full: f32) -> f32 {
 }
 
 /// Sums over classes of one sample, for all pairs of the tile, times `scale`.
+///
+/// Equal terms are all rounded to the same side while a sum grows from one power of two to the next. So more than a few
+/// classes are summed as a tree: sums of [`CHAIN`], of [`FAN`] of these, and so on. `levels` is room for them.
 #[inline(always)]
 fn overlaps<const COLS: usize, const FUSED: bool>(
     rows: &[[f32; ROWS]],
     cols: &[Lanes<f32, COLS>],
     scale: f32,
+    levels: &mut Levels<COLS>,
 ) -> Block<f32, COLS> {
-    let (first_rows, other_rows) = rows.split_at(rows.len().min(PARTIAL_SUM));
-    let (first_cols, other_cols) = cols.split_at(cols.len().min(PARTIAL_SUM));
-    let mut total = partial_sum::<COLS, FUSED>(first_rows, first_cols, scale);
-    for (rows, cols) in other_rows.chunks(PARTIAL_SUM).zip(other_cols.chunks(PARTIAL_SUM)) {
-        let sum = partial_sum::<COLS, FUSED>(rows, cols, scale);
-        for i in 0..ROWS {
-            for j in 0..COLS {
-                total[i].0[j] += sum[i].0[j];
-            }
+    if rows.len() <= FEW {
+        return partial_sum::<COLS, FUSED>(rows, cols, scale);
+    }
+    let ((row_chains, last_rows), (col_chains, last_cols)) =
+        (rows.as_chunks::<CHAIN>(), cols.as_chunks::<CHAIN>());
+    let mut chains = 0;
+    for (rows, cols) in row_chains.iter().zip(col_chains) {
+        chains += 1;
+        carry(levels, chains, partial_sum::<COLS, FUSED>(rows, cols, scale));
+    }
+    if !last_rows.is_empty() {
+        chains += 1;
+        carry(levels, chains, partial_sum::<COLS, FUSED>(last_rows, last_cols, scale));
+    }
+    let mut total = [Lanes([0f32; COLS]); ROWS];
+    let mut count = chains;
+    for (level, sum) in levels.iter().enumerate() {
+        if level + 1 == LEVELS && count > 0 || count % FAN > 0 {
+            add(&mut total, sum);
         }
+        count /= FAN;
     }
     total
+}
+
+/// Adds the sum of a chain, of which it is the `count`-th; what it makes whole goes up a level.
+#[inline(always)]
+fn carry<const COLS: usize>(levels: &mut Levels<COLS>, mut count: usize, mut sum: Block<f32, COLS>) {
+    let mut level = 0;
+    while level + 1 < LEVELS && count.is_multiple_of(FAN) {
+        add(&mut sum, &levels[level]);
+        (level, count) = (level + 1, count / FAN);
+    }
+    if count % FAN == 1 && (level + 1 < LEVELS || count == 1) {
+        levels[level] = sum;
+    } else {
+        add(&mut levels[level], &sum);
+    }
+}
+
+#[inline(always)]
+fn add<const COLS: usize>(total: &mut Block<f32, COLS>, sum: &Block<f32, COLS>) {
+    for (total, sum) in total.iter_mut().zip(sum) {
+        for j in 0..COLS {
+            total.0[j] += sum.0[j];
+        }
+    }
 }
 
 #[inline(always)]

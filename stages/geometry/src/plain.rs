@@ -52,7 +52,7 @@ struct Pairs {
 }
 
 impl Sums for Pairs {
-    fn add(&mut self, rows: &[Model], cols: &[Model]) -> bool {
+    fn add(&mut self, rows: &[Model], cols: &[Model], _like: Model) -> bool {
         let (Some(model), false) = (rows.first(), cols.is_empty()) else { return true };
         if !rows.par_iter().chain(cols).all(|model| are_probabilities(*model)) {
             return false;
