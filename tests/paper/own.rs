@@ -71,4 +71,16 @@ pub fn networks_trained_elsewhere_get_the_same_figures(workspace: &Workspace) {
         cut.events.iter().filter(|event| event["event"] == "failed").map(ToString::to_string).collect();
     assert!(!is_well && failed.len() == 1, "{:?}", cut.events);
     assert!(failed[0].contains("mlp-sgd-1.npz: not a .npz file"), "{failed:?}");
+    // So does one with a number that is none, with its place.
+    fs::write(&file, bytes).unwrap();
+    let spoil = "import sys, numpy as np; a = dict(np.load(sys.argv[1])); a['train'][2, 17, 1] = np.nan; \
+                 np.savez(sys.argv[1], **a)";
+    let spoilt = Command::new(&python).args(["-c", spoil]).arg(&file).status().unwrap();
+    assert!(spoilt.success());
+    let (wrong, is_well) = workspace.run_in(EXAMPLE, &["import"]);
+    let failed: Vec<String> =
+        wrong.events.iter().filter(|event| event["event"] == "failed").map(ToString::to_string).collect();
+    assert!(!is_well && failed.len() == 1, "{:?}", wrong.events);
+    let expected = "mlp-sgd-1.npz: `train`, checkpoint 2: sample 17: class 1 has the logit NaN";
+    assert!(failed[0].contains(expected), "{failed:?}");
 }

@@ -39,19 +39,26 @@ impl Made {
         let network = json!({
             "seed": self.seed, "arch": self.arch, "model": {"kind": self.arch}, "rate": self.rate, "augment": false
         });
-        let falling: Vec<f64> = (0..CHECKPOINTS).map(|i| 2.0 - i as f64 / 10.0).collect();
-        let errors = [vec![0.6; CHECKPOINTS - 1], vec![self.train_error]].concat();
-        TensorsWriter::new()
-            .f32s("test", models.shape(), models.as_slice().unwrap())
-            .i64s("step", &[CHECKPOINTS], &[0, 10, 20, 30, 40])
-            .f64s("epoch", &[CHECKPOINTS], &[0.0, 0.5, 1.0, 1.5, 2.0])
-            .f64s("test_loss", &[CHECKPOINTS], &falling)
-            .f64s("test_error", &[CHECKPOINTS], &falling)
-            .f64s("train_error", &[CHECKPOINTS], &errors)
-            .write(&path, &json!({"network": network, "parameters": 1000}))
-            .unwrap();
+        write(&path, &network, &models, self.train_error);
         path
     }
+}
+
+/// Predictions of a network, half an epoch from one checkpoint to the next.
+fn write(path: &Path, network: &Value, models: &Array3<f32>, train_error: f64) {
+    let count = models.shape()[0];
+    let of_each = |value: fn(f64) -> f64| (0..count).map(|i| value(i as f64)).collect::<Vec<f64>>();
+    let falling = of_each(|i| 2.0 - i / 10.0);
+    let errors = [vec![0.6; count - 1], vec![train_error]].concat();
+    TensorsWriter::new()
+        .f32s("test", models.shape(), models.as_slice().unwrap())
+        .i64s("step", &[count], &(0..count as i64).map(|i| 10 * i).collect::<Vec<_>>())
+        .f64s("epoch", &[count], &of_each(|i| 0.5 * i))
+        .f64s("test_loss", &[count], &falling)
+        .f64s("test_error", &[count], &falling)
+        .f64s("train_error", &[count], &errors)
+        .write(path, &json!({"network": network, "parameters": 1000}))
+        .unwrap();
 }
 
 /// A folder with data and a geodesic of three points, and a job on some runs.
@@ -60,14 +67,18 @@ fn job(folder: &Path, runs: &[Made]) -> Job {
 }
 
 fn job_on(threads: usize, folder: &Path, runs: &[Made]) -> Job {
+    let files: Vec<PathBuf> = runs.iter().map(|run| run.write(folder)).collect();
+    job_of(threads, folder, &LABELS, runs[0].classes, &files)
+}
+
+fn job_of(threads: usize, folder: &Path, labels: &[i64], classes: usize, files: &[PathBuf]) -> Job {
     let (data, geodesic) = (folder.join("data"), folder.join("geodesic"));
     TensorsWriter::new()
-        .i64s("test_labels", &[4], &LABELS)
-        .write(&data, &json!({"classes": vec!["a class"; runs[0].classes]}))
+        .i64s("test_labels", &[labels.len()], labels)
+        .write(&data, &json!({"classes": vec!["a class"; classes]}))
         .unwrap();
     TensorsWriter::new().f64s("progress", &[3], &[0.0, 0.5, 1.0]).write(&geodesic, &json!({})).unwrap();
-    let predictions: Vec<Value> =
-        runs.iter().map(|run| json!({"path": run.write(folder), "hash": "p"})).collect();
+    let predictions: Vec<Value> = files.iter().map(|path| json!({"path": path, "hash": "p"})).collect();
     let text = json!({
         "stage": "analyse", "key": "k", "device": "cpu", "threads": threads,
         "params": {"split": "test", "grid": 20, "untrained": 0.1, "memory": "1M"},
@@ -189,6 +200,71 @@ fn the_tube_has_a_row_for_each_run_that_has_sisters_and_each_progress() {
     let distance: Vec<f64> = tube.values("distance").unwrap();
     let (one, other) = (distance[10], distance[30]);
     assert!(one > 0.0 && one < 1e-6 && (one / other - 1.0).abs() < 0.3, "{one} {other}");
+}
+
+#[test]
+fn trajectories_are_as_far_apart_as_the_golden_ones() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/reference.safetensors");
+    let golden = Tensors::open(Path::new(golden)).unwrap();
+    let models = golden.f64s("trajectories").unwrap();
+    let [runs, checkpoints, samples, classes] = models.shape[..] else { panic!("{:?}", models.shape) };
+    let folder = tempfile::tempdir().unwrap();
+    let files = models.values.chunks(checkpoints * samples * classes).enumerate().map(|(run, values)| {
+        let values = values.iter().map(|p| *p as f32).collect();
+        let models = Array3::from_shape_vec((checkpoints, samples, classes), values).unwrap();
+        let path = folder.path().join(format!("run-{run}"));
+        write(&path, &json!({"arch": format!("arch-{run}"), "seed": 42}), &models, 0.05);
+        path
+    });
+    let files: Vec<PathBuf> = files.collect();
+    let labels = golden.i64s("labels").unwrap().values;
+    crate::run(&job_of(2, folder.path(), labels, classes, &files)).unwrap();
+
+    let found = Tensors::open(&folder.path().join("trajectories")).unwrap();
+    let expected = golden.f64s("trajectory_distance").unwrap().values;
+    for (place, (found, expected)) in found.f64s("distances").unwrap().values.iter().zip(expected).enumerate()
+    {
+        if place % (runs + 1) != 0 {
+            assert!((found - expected).abs() < 1e-6 + 1e-5 * expected, "{place}: {found} is not {expected}");
+        }
+    }
+    let table = Table::read(&folder.path().join("models")).unwrap();
+    let progress: Vec<f64> = table.values("progress").unwrap();
+    for (found, expected) in progress[3..].iter().zip(golden.f64s("progress_prod").unwrap().values) {
+        assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
+    }
+}
+
+#[test]
+fn two_runs_that_take_samples_in_another_order_are_as_far_from_their_mean_as_circles_tell() {
+    /// By how much one of three samples is ahead, and another one behind, in progress.
+    const AHEAD: f64 = 0.1;
+    // Of two classes a sample goes an eighth of a circle, from (1, 1) to (1, 0), and its class has the cosine squared.
+    let of_class = |t: f64| (std::f64::consts::FRAC_PI_4 * (1.0 - t)).cos().powi(2);
+    let folder = tempfile::tempdir().unwrap();
+    let files = [AHEAD, -AHEAD].map(|ahead| {
+        let models = Array3::from_shape_fn((4, 3, 2), |(checkpoint, sample, class)| {
+            let p = of_class(0.2 + 0.2 * checkpoint as f64 + ahead * (1.0 - sample as f64));
+            (if class == 0 { p } else { 1.0 - p }) as f32
+        });
+        let path = folder.path().join(format!("run{ahead}"));
+        write(&path, &json!({"arch": "fc", "seed": if ahead > 0.0 { 42 } else { 43 }}), &models, 0.05);
+        path
+    });
+    crate::run(&job_of(2, folder.path(), &[0; 3], 2, &files)).unwrap();
+    let tube = Table::read(&folder.path().join("tube")).unwrap();
+    let (progress, distance): (Vec<f64>, Vec<f64>) =
+        (tube.values("progress").unwrap(), tube.values("distance").unwrap());
+    assert_eq!(distance.len(), 2 * 20);
+    // Between the first checkpoint and the last; afterwards they stay where the last is.
+    for (t, distance) in progress.into_iter().zip(distance).filter(|(t, _)| *t > 0.2) {
+        let t = t.min(0.8);
+        let (one, other) = (of_class(t + AHEAD), of_class(t - AHEAD));
+        let mean = 0.5 * (one + other);
+        let apart = |p: f64| -((p * mean).sqrt() + ((1.0 - p) * (1.0 - mean)).sqrt()).ln();
+        let expected = (apart(one) + apart(other)) / 3.0;
+        assert!((distance - expected).abs() < 1e-6, "at {t}: {distance} is not {expected}");
+    }
 }
 
 #[test]

@@ -5,7 +5,11 @@
 //! of square roots, in f32, samples in chunks of 50. It computes every pair of models twice, the kernel once; rates are of
 //! what each computes, ratios are of the time until the same matrix is there. By default glibc maps large memory anew for each
 //! result and gives it back after use, and the plain formula mostly waits for pages that are cleared; so it is measured as
-//! PyTorch has it, and where freed memory is kept, as the stages have it.
+//! PyTorch has it, and where freed memory is kept, as the stages have it. "Of peak" are the kernel's multiply-adds, C a
+//! pair-sample, of those that the processor can do.
+
+#[path = "../../geometry/benches/peak/mod.rs"]
+mod peak;
 
 use std::time::{Duration, Instant};
 
@@ -40,7 +44,7 @@ fn main() -> Result<()> {
 
     println!("pair-samples per second, {THREADS} threads; the plain formula also where freed memory is kept");
     println!(
-        "{:>6} {:>7} {:>7}  {:>8} {:>8} {:>11} {:>8}  {:>14} {:>16} {:>10}",
+        "{:>6} {:>7} {:>7}  {:>8} {:>8} {:>11} {:>8} {:>7}  {:>14} {:>16} {:>10}",
         "models",
         "samples",
         "classes",
@@ -48,6 +52,7 @@ fn main() -> Result<()> {
         "kept",
         "through tch",
         "kernel",
+        "of peak",
         "kernel / plain",
         "through / plain",
         "difference"
@@ -58,6 +63,7 @@ fn main() -> Result<()> {
         let views: Vec<Model> = all.outer_iter().collect();
         let (kept, expected) = best(|| formula(&tensor))?;
         let (kernel, found) = best(|| Ok(pool.install(|| within(Measure::Bhattacharyya, &views))?))?;
+        let peak = best(|| Ok(pool.broadcast(|_| peak::multiply_adds()).into_iter().sum::<f64>()))?;
         let (through, _) = best(|| {
             let mut sums =
                 TensorSums::new(Device::Cpu, Measure::Bhattacharyya, Pairs::Within(models), MEMORY)?;
@@ -68,11 +74,12 @@ fn main() -> Result<()> {
         let half = (models * (models + 1) / 2 * SAMPLES) as f64;
         let difference = (found - expected).into_iter().fold(0.0, |most: f64, d| most.max(d.abs()));
         println!(
-            "{models:>6} {SAMPLES:>7} {classes:>7}  {:>8.2e} {:>8.2e} {:>11.2e} {:>8.2e}  {:>6.0}, {:>6.0} {:>8.1}, {:>6.1} {difference:>10.1e}",
+            "{models:>6} {SAMPLES:>7} {classes:>7}  {:>8.2e} {:>8.2e} {:>11.2e} {:>8.2e} {:>5.0} %  {:>6.0}, {:>6.0} {:>8.1}, {:>6.1} {difference:>10.1e}",
             square / plain,
             square / kept,
             square / through,
             half / kernel,
+            100.0 * half * classes as f64 / kernel / (peak.1 / peak.0),
             plain / kernel,
             kept / kernel,
             plain / through,

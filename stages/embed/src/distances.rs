@@ -36,6 +36,11 @@ impl Distances {
         Ok(Distances { sheet, joint: joint.transpose().context("input joint")?, points })
     }
 
+    /// By which measure the distances are.
+    pub fn measure(&self) -> &str {
+        &self.sheet.measure
+    }
+
     /// How many samples the distances are means over.
     pub fn samples(&self) -> usize {
         self.sheet.samples + self.joint.as_ref().map_or(0, |joint| joint.samples)

@@ -86,7 +86,7 @@ fn run(job: &Job) -> Result<()> {
         columns.push(Column::new("placed".into(), placed.collect::<Vec<_>>()));
     }
     Table::new(columns)?.write(job.output("points")?)?;
-    spectrum(&embedding, points.embedded(), distances.samples())?.write(job.output("spectrum")?)?;
+    spectrum(&embedding, points.embedded(), &distances)?.write(job.output("spectrum")?)?;
     job.progress(3, 3, "");
     Ok(())
 }
@@ -135,9 +135,9 @@ fn coordinate_columns(coordinates: &Array2<f64>) -> impl Iterator<Item = Column>
 }
 
 /// A row a dimension.
-fn spectrum(embedding: &Inpca, points: usize, samples: usize) -> Result<Table> {
+fn spectrum(embedding: &Inpca, points: usize, distances: &Distances) -> Result<Table> {
     let dimensions = embedding.eigenvalues.len();
-    let (count, samples) = (i64::try_from(points)?, i64::try_from(samples)?);
+    let (count, samples) = (i64::try_from(points)?, i64::try_from(distances.samples())?);
     Ok(Table::new(vec![
         Column::new("dimension".into(), (1_i64..).take(dimensions).collect::<Vec<_>>()),
         Column::new("eigenvalue".into(), embedding.eigenvalues.to_vec()),
@@ -145,6 +145,7 @@ fn spectrum(embedding: &Inpca, points: usize, samples: usize) -> Result<Table> {
         Column::new("explained_distance".into(), embedding.explained_distance.to_vec()),
         Column::new("models".into(), vec![count; dimensions]),
         Column::new("samples".into(), vec![samples; dimensions]),
+        Column::new("measure".into(), vec![distances.measure(); dimensions]),
     ])?)
 }
 

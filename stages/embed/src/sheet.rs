@@ -18,6 +18,8 @@ pub struct Sheet {
     sources: Array2<Option<Number>>,
     /// How many samples the distances are means over.
     pub samples: usize,
+    /// By which measure they are.
+    pub measure: String,
 }
 
 /// A tile's number, of which there are many.
@@ -43,7 +45,7 @@ impl Sheet {
         if let Some(tile) = rest.iter().find(|tile| what(tile) != what(first)) {
             bail!("tile {first} has {}, tile {tile} {}: they do not compare", what(first), what(tile));
         }
-        let samples = first.about.samples;
+        let (samples, measure) = (first.about.samples, first.about.measure.clone());
         let tiles = tiles.into_iter().map(|tile| Laid::new(tile, points)).collect::<Result<Vec<_>>>()?;
         let runs = points.runs().len();
         let mut sources: Array2<Option<Number>> = Array2::from_elem((runs, runs), None);
@@ -70,7 +72,7 @@ impl Sheet {
                 }
             }
         }
-        Ok(Sheet { tiles, sources, samples })
+        Ok(Sheet { tiles, sources, samples, measure })
     }
 
     /// Writes the distances between points `rows` and points `cols` to `out`, row by row. Of a distance that a tile has both

@@ -200,6 +200,7 @@ fn the_spectrum_has_a_row_for_each_dimension_there_is() {
     assert!(left[0] > 0.1 && left[1] < 1e-5);
     assert_eq!(spectrum.values::<i64>("models").unwrap(), [9; 8]);
     assert_eq!(spectrum.values::<i64>("samples").unwrap(), [7; 8]);
+    assert_eq!(spectrum.values::<&str>("measure").unwrap(), ["bhattacharyya"; 8]);
 }
 
 #[test]

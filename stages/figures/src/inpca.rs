@@ -17,10 +17,12 @@ pub struct Spectrum {
     pub models: usize,
     /// How many samples their distances are means over.
     pub samples: usize,
+    /// Whether these are logarithms of probabilities, and have a unit for it.
+    pub is_in_nats: bool,
 }
 
 impl Spectrum {
-    /// Reads the columns `eigenvalue`, `explained_stress`, `models`, `samples`.
+    /// Reads the columns `eigenvalue`, `explained_stress`, `models`, `samples` and, if it is there, `measure`.
     ///
     /// # Errors
     /// When a column is absent or the table empty.
@@ -29,7 +31,13 @@ impl Spectrum {
         let stress = table.numbers("explained_stress")?;
         ensure!(!eigenvalues.is_empty(), "the spectrum has no dimension");
         let size = |column| -> Result<usize> { Ok(table.numbers(column)?[0] as usize) };
-        Ok(Spectrum { eigenvalues, stress, models: size("models")?, samples: size("samples")? })
+        let is_in_nats = table.values::<&str>("measure").map_or(true, |measures| measures[0] != "euclidean");
+        Ok(Spectrum { eigenvalues, stress, models: size("models")?, samples: size("samples")?, is_in_nats })
+    }
+
+    /// The unit of eigenvalues, as a label ends.
+    pub fn unit(&self) -> &'static str {
+        if self.is_in_nats { " (nats)" } else { "" }
     }
 
     /// The axis of dimension `pc`, counted from 1, over these values: says what it adds to the explained stress, and is
@@ -39,7 +47,7 @@ impl Spectrum {
             0 => Some(0.0),
             n => self.stress.get(n - 1).copied(),
         };
-        let mut name = format!("PC{pc}");
+        let mut name = format!("PC{pc}{}", if self.is_in_nats { " (√nats)" } else { "" });
         if let (Some(to), Some(from)) = (stress(pc), stress(pc - 1)) {
             let sign = if pc == 1 { "" } else { "+" };
             name.push_str(&format!(", {sign}{:.1} % of stress", 100.0 * (to - from)));
@@ -88,10 +96,12 @@ mod tests {
             })
             .unwrap()
         };
+        let red = |svg: &str| svg.contains("#C8102E");
+        assert_eq!([1, 2, 3].map(|pc| red(&shown(pc))), [false, true, false]);
         // 1 - sqrt(1 - 16/21) = 0.512; 1 - sqrt(1 - 20/21) = 0.782.
-        assert!(shown(1).contains("\nPC1, 51.2 % of stress\n"));
-        assert!(shown(2).contains("\nPC2, +27.0 % of stress, time-like\n"));
-        assert!(shown(9).contains("\nPC9\n"));
+        assert!(shown(1).contains("\nPC1 (√nats), 51.2 % of stress\n"));
+        assert!(shown(2).contains("\nPC2 (√nats), +27.0 % of stress, time-like\n"));
+        assert!(shown(9).contains("\nPC9 (√nats)\n"));
     }
 
     #[test]

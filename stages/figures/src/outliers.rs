@@ -272,7 +272,7 @@ mod tests {
                 "Optimizer",
                 "left out: 1 of 12 runs (final train error over 0.1)",
                 "final train error",
-                "PC2, +22.6 % of stress, time-like",
+                "PC2 (√nats), +22.6 % of stress, time-like",
             ],
         );
         assert_eq!(svg, draw(&tables(&["fc", "vit"]), 2.0, 0.1, "test").unwrap());

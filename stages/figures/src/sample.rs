@@ -122,6 +122,7 @@ pub fn spectrum(eigenvalues: &[f64]) -> Table {
         Column::new("explained_stress".into(), (1..=count).map(stress).collect::<Vec<_>>()),
         Column::new("models".into(), vec![152_i64; count]),
         Column::new("samples".into(), vec![1_000_i64; count]),
+        Column::new("measure".into(), vec!["bhattacharyya"; count]),
     ])
     .unwrap()
 }

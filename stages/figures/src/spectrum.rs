@@ -112,7 +112,7 @@ fn eigenvalues(
     // Numerical zeros far below the rest would leave it no room.
     let low = low.max(high * 1e-9).min(high);
     let x = Axis::new("dimension", 0.0..dimensions as f64 + 1.5);
-    let y = Axis::new("|eigenvalue| (nats)", low / 2.0..high * 2.0);
+    let y = Axis::new(format!("|eigenvalue|{}", spectra[0].1.unit()), low / 2.0..high * 2.0);
     let panel = Panel::logarithmic(ink, from, to, &x, &y)?;
     for ((_, spectrum), colour) in spectra.iter().zip(style::SPLITS) {
         for (i, value) in spectrum.eigenvalues.iter().enumerate().filter(|(_, value)| value.abs() >= low) {

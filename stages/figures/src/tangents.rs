@@ -70,8 +70,9 @@ pub fn draw(tables: &Tables, split: &str) -> Result<String> {
             "No model is near the points between ignorance and truth: there are no four points.",
         );
     }
-    let four = Embedding::of_four(&tables.four, &tables.misfit)?;
     let mut full = Embedding::of_all(&tables.points, &tables.spectrum)?;
+    let mut four = Embedding::of_four(&tables.four, &tables.misfit)?;
+    four.spectrum.is_in_nats = full.spectrum.is_in_nats;
     full.turn_to(&four, &tables.points, &tables.four)?;
     let (start, end) = (Cosines::of(&tables.tangents, "ignorance")?, Cosines::of(&tables.tangents, "truth")?);
 
@@ -159,6 +160,7 @@ impl Embedding {
             stress: Vec::new(),
             models: points.len(),
             samples: 0,
+            is_in_nats: true,
         };
         Ok(Embedding {
             runs: Runs::of(&table.rows(&models)?)?,
@@ -290,7 +292,7 @@ mod tests {
                  12 runs near ignorance, 0 runs near truth",
                 "all models by their distances to four points",
                 "embedding of all models, axes turned as above",
-                "PC3, time-like",
+                "PC3 (√nats), time-like",
                 "time-like dimension (negative eigenvalue)",
                 "mean of models at progress 0.3, 0.7",
                 "0.3",

@@ -17,6 +17,9 @@ struct Params {
     split: String,
     /// How many points, the two ends included.
     points: usize,
+    /// Of the distances; Bhattacharyya's, if not told.
+    #[serde(default)]
+    measure: Measure,
 }
 
 /// What this stage reads of the data's metadata.
@@ -46,19 +49,15 @@ fn run(job: &Job) -> Result<()> {
         .f64s("progress", &[params.points], &progress)
         .write(job.output("points")?, &json!({"network": {"arch": "geodesic"}, "classes": classes}))?;
 
-    // The overlap of two points is the same for each sample, whatever its class: one stands for all.
+    // Two points are as far apart in each sample, whatever its class: one stands for all.
     let points = geometry::geodesic(&truth.part(0..1), &progress);
     let models: Vec<Model> = points.outer_iter().collect();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build()?;
-    let distances = pool.install(|| geometry::within(Measure::Bhattacharyya, &models))?;
+    let distances = pool.install(|| geometry::within(params.measure, &models))?;
     let distances: Vec<f32> = distances.iter().map(|&distance| distance as f32).collect();
     let members = vec![Member { run: "geodesic".to_owned(), checkpoints: params.points }];
-    let about = About {
-        rows: members.clone(),
-        cols: members,
-        samples: truth.samples(),
-        measure: Measure::Bhattacharyya,
-    };
+    let about =
+        About { rows: members.clone(), cols: members, samples: truth.samples(), measure: params.measure };
     TensorsWriter::new()
         .f32s("distances", &[params.points, params.points], &distances)
         .write(job.output("tile")?, &about)?;
@@ -119,6 +118,24 @@ mod tests {
         let members = json!([{"run": "geodesic", "checkpoints": 5}]);
         let expected = json!({"rows": members, "cols": members, "samples": 3, "measure": "bhattacharyya"});
         assert_eq!(tile.metadata::<Value>().unwrap(), expected);
+    }
+
+    #[test]
+    fn one_sample_stands_for_all_by_every_measure() {
+        let folder = tempfile::tempdir().unwrap();
+        for (measure, name) in [(Measure::Kl, "kl"), (Measure::Euclidean, "euclidean")] {
+            run(&job(folder.path(), json!({"split": "train", "points": 5, "measure": name}))).unwrap();
+            let points = Tensors::open(&folder.path().join("points")).unwrap();
+            let geodesic = Predictions::new(&points, "train").unwrap();
+            let models: Vec<_> = (0..5).map(|point| geodesic.model(point, 0..3).unwrap()).collect();
+            let models: Vec<Model> = models.iter().map(|model| model.view()).collect();
+            let expected = geometry::within(measure, &models).unwrap();
+            let tile = Tensors::open(&folder.path().join("tile")).unwrap();
+            assert_eq!(tile.metadata::<Value>().unwrap()["measure"], name);
+            for (found, expected) in tile.f32s("distances").unwrap().values.iter().zip(&expected) {
+                assert!((f64::from(*found) - expected).abs() <= 1e-6 * expected, "{found} is not {expected}");
+            }
+        }
     }
 
     #[test]

@@ -2,12 +2,15 @@
 //!
 //! Everything is told per second of wall time and, because machines are shared, per second of CPU time that was had.
 
+mod peak;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use geometry::{Measure, Model, reference, within};
 use ndarray::Array3;
 use nix::time::{ClockId, clock_gettime};
+use peak::multiply_adds;
 
 /// Each figure is the best of so many repetitions: the machine may be shared.
 const REPETITIONS: usize = 5;
@@ -38,8 +41,7 @@ fn main() -> anyhow::Result<()> {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
             let (mut peak, mut kernel, mut plain) = (Rate::default(), Rate::default(), Rate::default());
             for _ in 0..REPETITIONS {
-                let steps = || pool.broadcast(|_| chains()).into_iter().sum::<usize>();
-                peak.best(|| (STEPS * CHAINS * steps()) as f64)?;
+                peak.best(|| pool.broadcast(|_| multiply_adds()).into_iter().sum())?;
                 kernel.best(|| {
                     black_box(pool.install(|| within(Measure::Bhattacharyya, &views))).map_or(0.0, |_| work)
                 })?;
@@ -81,66 +83,4 @@ impl Rate {
         self.cpu = self.cpu.max(done / (cpu()? - cpu_start).as_secs_f64());
         Ok(())
     }
-}
-
-/// Independent chains of multiply-adds, more than one takes cycles, with no operand but registers: what the widest vectors
-/// of this processor reach.
-const CHAINS: usize = 12;
-const STEPS: usize = 10_000_000;
-
-/// Runs the chains and returns how many numbers a vector has.
-#[cfg(target_arch = "x86_64")]
-fn chains() -> usize {
-    use std::arch::x86_64::*;
-
-    #[target_feature(enable = "avx512f")]
-    fn wide() {
-        let (factor, term) = (_mm512_set1_ps(black_box(0.999)), _mm512_set1_ps(black_box(0.001)));
-        let mut sums = [term; CHAINS];
-        for _ in 0..STEPS {
-            for sum in &mut sums {
-                *sum = _mm512_fmadd_ps(*sum, factor, term);
-            }
-        }
-        black_box(sums);
-    }
-    #[target_feature(enable = "avx2,fma")]
-    fn narrow() {
-        let (factor, term) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(0.001)));
-        let mut sums = [term; CHAINS];
-        for _ in 0..STEPS {
-            for sum in &mut sums {
-                *sum = _mm256_fmadd_ps(*sum, factor, term);
-            }
-        }
-        black_box(sums);
-    }
-    if is_x86_feature_detected!("avx512f") {
-        // SAFETY: the processor has the instructions.
-        unsafe { wide() };
-        return 16;
-    }
-    assert!(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"), "no fused multiply-add");
-    // SAFETY: the processor has the instructions.
-    unsafe { narrow() };
-    8
-}
-
-/// Runs the chains and returns how many numbers a vector has.
-#[cfg(target_arch = "aarch64")]
-fn chains() -> usize {
-    use std::arch::aarch64::*;
-
-    // SAFETY: every processor of this architecture has the instructions.
-    unsafe {
-        let (factor, term) = (vdupq_n_f32(black_box(0.999)), vdupq_n_f32(black_box(0.001)));
-        let mut sums = [term; CHAINS];
-        for _ in 0..STEPS {
-            for sum in &mut sums {
-                *sum = vfmaq_f32(term, *sum, factor);
-            }
-        }
-        black_box(sums);
-    }
-    4
 }

@@ -428,6 +428,16 @@ mod tests {
     }
 
     #[test]
+    fn of_a_symmetric_matrix_little_more_than_half_is_computed() {
+        let tiles = |is_half| {
+            let overlaps = Overlaps::new(kernel::PORTABLE, 1_000, 1_000, is_half);
+            overlaps.blocks.iter().flat_map(|block| &block.tiles).map(Vec::len).sum::<usize>()
+        };
+        let (half, all) = (tiles(true), tiles(false));
+        assert!(2 * half >= all && 100 * half < 52 * all, "{half} of {all} tiles");
+    }
+
+    #[test]
     fn reads_models_that_do_not_lie_row_by_row() {
         let all = models(6, 70, 10);
         let turned = all.clone().permuted_axes([0, 2, 1]).as_standard_layout().into_owned();

@@ -6,6 +6,7 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use csv::{Position, StringRecord};
 use half::{bf16, f16};
 use npyz::{DType, NpyFile, Order, TypeChar};
 use safetensors::{Dtype, SafeTensors};
@@ -187,10 +188,12 @@ fn each<T, const SIZE: usize>(bytes: &[u8], value: impl Fn([u8; SIZE]) -> T) -> 
 /// A column of whole numbers: the one named `label`, or the only one, with a name in the first line or without.
 fn csv(bytes: &[u8]) -> Result<Array> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_reader(bytes);
-    let mut records = Vec::new();
-    for record in reader.records() {
-        records.push(record?);
+    // The reader passes over what is empty, and every label after it would be another sample's.
+    let mut lines = bytes.trim_ascii_end().split(|byte| *byte == b'\n');
+    if let Some(line) = lines.position(|line| line.trim_ascii().is_empty()) {
+        bail!("line {} is empty; each sample has one with its label", line + 1);
     }
+    let records: Vec<StringRecord> = reader.records().collect::<Result<_, _>>()?;
     let first = records.first().context("is empty")?;
     let column = match first.iter().position(|name| name == "label") {
         Some(column) => column,
@@ -199,9 +202,9 @@ fn csv(bytes: &[u8]) -> Result<Array> {
     };
     let is_name = first[column].parse::<i64>().is_err();
     let mut values = Vec::new();
-    for (line, record) in records.iter().enumerate().skip(usize::from(is_name)) {
-        let cell = &record[column];
-        values.push(cell.parse().with_context(|| format!("line {}: `{cell}` is no whole number", line + 1))?);
+    for record in records.iter().skip(usize::from(is_name)) {
+        let (cell, line) = (&record[column], record.position().map_or(0, Position::line));
+        values.push(cell.parse().with_context(|| format!("line {line}: `{cell}` is no whole number"))?);
     }
     Ok(Array { shape: vec![values.len()], values: Values::I64(values) })
 }
@@ -262,6 +265,11 @@ pub mod tests {
         assert_eq!(labels("a,b\n1,2\n").unwrap_err().to_string(), "has 2 columns and none is named `label`");
         let message = labels("label\n3\ncat\n").unwrap_err().to_string();
         assert_eq!(message, "line 3: `cat` is no whole number");
+        let message = labels("3\n\n1\n").unwrap_err().to_string();
+        assert_eq!(message, "line 2 is empty; each sample has one with its label");
+        assert_eq!(labels("3\r\n1\r\n\r\n").unwrap(), [3, 1], "at the end nothing is missing");
+        let message = labels("name,label\n\"a\nb\",1\nc,\n").unwrap_err().to_string();
+        assert_eq!(message, "line 4: `` is no whole number");
     }
 
     #[test]

@@ -210,6 +210,28 @@ mod tests {
     }
 
     #[test]
+    fn fifty_pairs_are_eigenpairs_by_both_ways() {
+        let matrix = trajectories(480);
+        let means = matrix.mean_axis(Axis(0)).unwrap();
+        let mean = means.mean().unwrap();
+        let centred = Array2::from_shape_fn(matrix.dim(), |(i, j)| {
+            -0.5 * (matrix[[i, j]] - means[i] - means[j] + mean)
+        });
+        let whole = inpca(matrix.clone(), 50, 1).unwrap();
+        for (way, found) in [("whole", whole), ("by passes", passes(&matrix, &settings(50)))] {
+            let largest = found.eigenvalues[0].abs();
+            assert_eq!(found.eigenvalues.len(), 50);
+            for (k, &value) in found.eigenvalues.iter().enumerate() {
+                let vector = &found.coordinates.column(k) / value.abs().sqrt();
+                assert!((vector.dot(&vector) - 1.0).abs() < 1e-9, "{way}, pair {k}");
+                let residual = centred.dot(&vector) - value * &vector;
+                let residual = residual.dot(&residual).sqrt();
+                assert!(residual <= 1e-6 * largest, "{way}, pair {k}: {residual:e} of {largest}");
+            }
+        }
+    }
+
+    #[test]
     fn weighted_passes_find_what_the_whole_weighted_decomposition_finds() {
         let matrix = trajectories(440);
         let weights = Array1::from_shape_fn(440, |point| 1.0 + (point % 7) as f64);

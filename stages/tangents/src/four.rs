@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use anyhow::{Context, Result};
-use geometry::{Distances, Measure, Model, Truth, geodesic};
+use geometry::{Distances, Model, Truth, geodesic};
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use rayon::prelude::*;
 use runs::{Placed, Run};
@@ -43,9 +43,9 @@ impl Four {
             return Ok(None);
         }
         let step = (VALUES / truth.classes()).next_multiple_of(Distances::step(truth.classes()));
-        let mut among = Distances::within(Measure::Bhattacharyya, 4);
+        let mut among = Distances::within(params.measure, 4);
         let mut from_runs: Vec<Distances> =
-            runs.iter().map(|run| Distances::between(Measure::Bhattacharyya, run.checkpoints(), 4)).collect();
+            runs.iter().map(|run| Distances::between(params.measure, run.checkpoints(), 4)).collect();
         for start in (0..truth.samples()).step_by(step) {
             let samples = start..truth.samples().min(start + step);
             let ends = geodesic(&truth.part(samples.clone()), &[0.0, 1.0]);

@@ -7,7 +7,7 @@ mod misfit;
 mod tests;
 
 use anyhow::{Context, Result, ensure};
-use geometry::Truth;
+use geometry::{Measure, Truth};
 use kit::Job;
 use ndarray::Array2;
 use rayon::ThreadPool;
@@ -39,6 +39,9 @@ struct Params {
     deviation: f64,
     /// .. of models with a train loss below this.
     loss: f64,
+    /// Of the distances between models; Bhattacharyya's, if not told.
+    #[serde(default)]
+    measure: Measure,
 }
 
 fn main() {

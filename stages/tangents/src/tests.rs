@@ -11,18 +11,22 @@ use tables::{Column, Table};
 const LABELS: [i64; 4] = [0, 1, 2, 1];
 const PROGRESS: [f64; 5] = [0.05, 0.3, 0.5, 0.7, 0.95];
 
-/// Three runs that go along the geodesic, so far aside of it each.
-fn models(classes: usize) -> Vec<Array3<f32>> {
-    let truth = Truth::new(&LABELS, classes).unwrap();
+/// A run that goes along the geodesic.
+fn on_geodesic(classes: usize) -> Array3<f32> {
+    geodesic(&Truth::new(&LABELS, classes).unwrap(), &PROGRESS)
+}
+
+/// Three runs, so far aside of it each.
+fn models(classes: usize) -> [Array3<f32>; 3] {
     let aside = |(class, aside): (usize, f32)| {
-        let mut models = geodesic(&truth, &PROGRESS);
+        let mut models = on_geodesic(classes);
         for mut sample in models.rows_mut() {
             sample[class] += aside;
             sample /= 1.0 + aside;
         }
         models
     };
-    [(0, 0.05), (1, 0.1), (2, 0.15)].map(aside).into()
+    [(0, 0.05), (1, 0.1), (2, 0.15)].map(aside)
 }
 
 fn job(folder: &Path) -> Job {
@@ -30,7 +34,10 @@ fn job(folder: &Path) -> Job {
 }
 
 fn job_of(classes: usize, folder: &Path) -> Job {
-    let all = models(classes);
+    job_of_models(classes, folder, &models(classes))
+}
+
+fn job_of_models(classes: usize, folder: &Path, all: &[Array3<f32>; 3]) -> Job {
     let mut predictions: Vec<Value> = Vec::new();
     let mut names = Vec::new();
     for (seed, models) in all.iter().enumerate() {
@@ -140,6 +147,63 @@ fn four_points_and_all_models_are_placed_and_what_they_miss_is_told() {
     let (four, full): (Vec<f64>, Vec<f64>) = (misfit.values("four").unwrap(), misfit.values("full").unwrap());
     assert!(full.is_sorted_by(|a, b| a > b), "{full:?}");
     assert!(four.iter().zip(&full).all(|(four, full)| four > full && *four < 1.0), "{four:?} {full:?}");
+}
+
+#[test]
+fn what_four_points_and_all_miss_is_what_their_tables_say() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::run(&job(folder.path())).unwrap();
+    let table = |name: &str| Table::read(&folder.path().join(name)).unwrap();
+    let (four, whole, misfit) = (table("four"), table("models"), table("misfit"));
+    let flat = models(3);
+    let views: Vec<Model> = flat.iter().flat_map(|models| models.outer_iter()).collect();
+    let distances = geometry::within(Measure::Bhattacharyya, &views).unwrap();
+    // Squared distances in the first dimensions, with the eigenvalues' signs.
+    let squares = |table: &Table, first: usize, signs: &[f64], i: usize, j: usize| -> f64 {
+        let along = |k: usize| table.values::<f64>(&format!("pc{}", k + 1)).unwrap();
+        let terms = signs
+            .iter()
+            .enumerate()
+            .map(|(k, sign)| sign.signum() * (along(k)[first + i] - along(k)[first + j]).powi(2));
+        terms.sum()
+    };
+    let own: Vec<f64> = misfit.values("eigenvalue").unwrap();
+    let full: Vec<f64> = table("spectrum").values("eigenvalue").unwrap();
+    let pairs = || (0..15).flat_map(|i| (0..i).map(move |j| (i, j)));
+    let total: f64 = pairs().map(|(i, j)| distances[[i, j]]).sum();
+    for dimensions in 1..=3 {
+        let (mut four_misses, mut full_misses, mut apart, mut all) = (0.0, 0.0, 0.0, 0.0);
+        for (i, j) in pairs() {
+            let a = squares(&four, 4, &own[..dimensions], i, j);
+            let b = squares(&whole, 0, &full[..dimensions], i, j);
+            four_misses += (a - distances[[i, j]]).abs();
+            full_misses += (b - distances[[i, j]]).abs();
+            apart += (a - b).abs();
+            all += b.abs();
+        }
+        let expected = [four_misses / total, full_misses / total, apart / all];
+        let found =
+            ["four", "full", "four_to_full"].map(|name| misfit.values::<f64>(name).unwrap()[dimensions - 1]);
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-5 * expected, "{dimensions}: {found} is not {expected}");
+        }
+    }
+}
+
+#[test]
+fn runs_on_the_geodesic_go_where_it_goes_and_as_far_as_it_is_to_their_checkpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::run(&job_of_models(3, folder.path(), &[0; 3].map(|_| on_geodesic(3)))).unwrap();
+    let table = Table::read(&folder.path().join("tangents")).unwrap();
+    let ends: Vec<&str> = table.values("end").unwrap();
+    let (cosine, norm): (Vec<f64>, Vec<f64>) =
+        (table.values("geodesic_cosine").unwrap(), table.values("norm").unwrap());
+    // Of three classes: cos a = 1 / sqrt 3. One checkpoint is near each end, at 0.05 and at 0.95.
+    let far = 0.05 * (1.0 / 3f64.sqrt()).acos();
+    for (end, (cosine, norm)) in ends.into_iter().zip(cosine.into_iter().zip(norm)) {
+        assert!((cosine - 1.0).abs() < 1e-6, "{end}: {cosine}");
+        assert!((norm - far).abs() < 1e-5, "{end}: {norm} is not {far}");
+    }
 }
 
 #[test]
