@@ -111,7 +111,8 @@ impl Optimizer {
 /// Adds `factor` times `other` to `sum`, in place, in one pass.
 fn add_scaled(sum: &mut Tensor, other: &Tensor, factor: f64) {
     // Made where it is needed: a copy to the device would wait for it.
-    let factor = Tensor::full([0i64; 0], factor, (Kind::Float, sum.device()));
+    // One beyond f32 is infinite, which a loss tells of.
+    let factor = Tensor::full([0i64; 0], f64::from(factor as f32), (Kind::Float, sum.device()));
     let _ = sum.addcmul_(other, &factor);
 }
 
