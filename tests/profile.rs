@@ -122,3 +122,30 @@ fn runs_keep_as_many_checkpoints_as_the_paper_and_the_costs_count_them() {
     }
     assert_eq!(models, 143_280);
 }
+
+#[test]
+fn the_profile_for_two_cores_varies_all_that_the_paper_varies() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipeline.yaml");
+    let pipeline = Pipeline::load(&file, Some("cifar10"), &[]).unwrap();
+    let all = networks(&pipeline);
+    assert!(all.len() >= 108, "{} networks", all.len());
+    let values =
+        |name: &str| -> BTreeSet<String> { all.iter().map(|each| each.values[name].to_string()).collect() };
+    assert_eq!(values("optimizer").len(), 3);
+    assert_eq!((values("batch").len(), values("augment").len()), (2, 2));
+    assert!(values("decay").len() >= 2 && values("seed").len() >= 2);
+
+    let mut sizes: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for each in all {
+        let arch = each.labels["arch"].as_str();
+        let families = ["allcnn", "convmixer", "fc", "vit", "wr-10", "wr-16"];
+        let family = families.into_iter().find(|family| arch.starts_with(family)).unwrap();
+        sizes.entry(family).or_default().insert(each.values["model"].to_string());
+        let number = |name: &str| each.values.get(name).and_then(Value::as_u64);
+        let steps = 5_000_u64.div_ceil(number("batch").unwrap());
+        let kept = schedule::checkpoints(number("epochs").unwrap(), steps, number("early")).len();
+        assert!(kept >= 30, "{kept} checkpoints of {:?}", each.labels);
+    }
+    assert_eq!(sizes.len(), 6);
+    assert!(sizes.values().filter(|sizes| sizes.len() >= 2).count() >= 3, "{sizes:?}");
+}

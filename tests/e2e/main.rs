@@ -1,6 +1,7 @@
 //! What people do with `ribbon`, on tiny pipelines with the real program: a module an action.
 
 mod accept;
+mod browser;
 mod cards;
 mod diff;
 mod edit;

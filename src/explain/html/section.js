@@ -59,10 +59,17 @@ function jobs(stage) {
     made: (a, b) => a.note.localeCompare(b.note),
     key: (a, b) => (a.key ?? "").localeCompare(b.key ?? ""),
   };
-  const head = Object.keys(orders).map((name) => make("th", {
-    scope: "col", className: name === "time" ? "number" : "", title: "sort",
-    onclick: () => { by = orders[name]; fill(); },
-  }, name));
+  const head = Object.keys(orders).map((name) => {
+    const sort = () => {
+      by = orders[name];
+      head.forEach((other) => other.removeAttribute("aria-sort"));
+      cell.setAttribute("aria-sort", name === "time" ? "descending" : "ascending");
+      fill();
+    };
+    const button = make("button", { type: "button", title: "sort", onclick: sort }, name);
+    const cell = make("th", { scope: "col", className: name === "time" ? "number" : "" }, button);
+    return cell;
+  });
   filter.oninput = fill;
   fill();
   const table = make("div", { className: "rows" }, make("table", {}, make("thead", {}, make("tr", {}, ...head)), body));

@@ -168,8 +168,77 @@ fn a_pointer_and_keys_turn_the_embedding_and_choose_a_network() {
     browser.key("Escape", false);
     browser.mouse(&[(at.0 + 300.0, at.1 + 150.0), at], false);
     assert_eq!(text(&mut browser, "#tip"), tip);
+    // Its trajectory stays as it was, and the colours of the others fade.
+    let others = browser.evaluate(
+        "[...document.querySelectorAll('#architectures i')].map((dot) => getComputedStyle(dot).backgroundColor)
+           .slice(1).map((colour) => colour.match(/\\d+/g).map(Number))",
+    );
+    let others: Vec<[u8; 3]> = serde_json::from_value(others).unwrap();
+    assert_eq!(others.len(), ARCHS.len() - 1);
+    let shown = |browser: &mut Chromium| {
+        let all = colours(&browser.picture(false));
+        others.iter().filter_map(|colour| all.get(colour)).sum::<usize>()
+    };
+    let before = shown(&mut browser);
     browser.mouse(&[at], true);
     assert!(text(&mut browser, "#chosen").contains("allcnn"));
+    let after = shown(&mut browser);
+    // What is left are the dots beside their names, mostly.
+    assert!(after + 50 < before, "{after} pixels of {before}");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn a_wheel_and_buttons_bring_the_figure_nearer() {
+    let Some(mut browser) = Chromium::start(&[]) else { return };
+    let sample = Sample::new(1, 10);
+    browser.show(DESKTOP, false);
+    browser.open(&sample.embedding());
+    let whole = browser.picture(false);
+    browser.evaluate("document.getElementById('canvas').dispatchEvent(new WheelEvent('wheel', {deltaY: -240, cancelable: true}))");
+    browser.settle();
+    assert_ne!(browser.picture(false), whole, "the wheel");
+    click(&mut browser, "#reset");
+    assert_eq!(browser.picture(false), whole, "as in the beginning");
+    click(&mut browser, "#nearer");
+    let near = browser.picture(false);
+    assert_ne!(near, whole);
+    click(&mut browser, "#farther");
+    assert_ne!(browser.picture(false), near);
+}
+
+#[test]
+fn a_figure_that_is_slow_to_turn_is_drawn_coarser_until_it_rests() {
+    let Some(mut browser) = Chromium::start(&[]) else { return };
+    let sample = Sample::new(1, 10);
+    browser.show(DESKTOP, false);
+    browser.open(&sample.embedding());
+    let width = |browser: &mut Chromium| {
+        browser.evaluate("document.getElementById('canvas').width").as_u64().unwrap()
+    };
+    let all = width(&mut browser);
+    let moving = browser.evaluate(
+        "new Promise((done) => {
+           const canvas = document.getElementById('canvas');
+           const move = (kind, x) => canvas.dispatchEvent(new PointerEvent(kind,
+             { pointerId: 1, clientX: x, clientY: 300, buttons: 1, bubbles: true }));
+           canvas.setPointerCapture = () => {};
+           let frames = 0;
+           const step = () => {
+             for (const start = performance.now(); performance.now() < start + 80;);
+             move('pointermove', 5 * frames);
+             frames += 1;
+             if (frames < 20) return requestAnimationFrame(step);
+             done(canvas.width);
+             move('pointerup', 1000);
+           };
+           move('pointerdown', 0);
+           step();
+         })",
+    );
+    assert!(moving.as_u64().unwrap().abs_diff(all / 2) <= 1, "{moving} of {all}");
+    browser.settle();
+    assert_eq!(width(&mut browser), all);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 

@@ -9,8 +9,8 @@ use crate::inpca::{self, Inpca};
 use crate::{SpectralError, krylov};
 
 /// Up to so many points the whole matrix is in memory as f64 and goes to LAPACK, which is exact to the last digit. Of 2,000
-/// points passes take two thirds of its time, of 3,000 a third, of 4,000 a tenth.
-const DENSE: usize = 2_500;
+/// points passes take less than two thirds of its time, of 3,000 a third, of 4,000 a tenth.
+const DENSE: usize = 1_000;
 
 /// Bytes of the program itself, with the buffers of OpenBLAS.
 const PROGRAM: u64 = 50_000_000;
@@ -288,7 +288,7 @@ mod tests {
             f64::from(((a - b).abs().powf(1.5) + (x - y).powi(2)) as f32)
         });
         let least = embed(&source, &Settings { memory: 0, ..settings(5) }, |_| ()).unwrap_err().to_string();
-        assert!(least.starts_with("2600 points need "), "{least}");
+        assert!(least.starts_with(&format!("{} points need ", DENSE + 100)), "{least}");
         let needed: u64 = least.split_whitespace().nth(3).unwrap().parse().unwrap();
         let little = Settings { memory: 1_000_000 * needed, ..settings(5) };
         assert!(Blocks::bytes(DENSE + 100) > 1_000_000, "it would be held");
@@ -316,13 +316,13 @@ mod tests {
     fn what_cannot_be_embedded_by_passes_is_told() {
         let message = |source: &dyn Distances| embed(source, &settings(3), |_| ()).unwrap_err().to_string();
         let one_place = message(&Computed(DENSE + 1, |_, _| 0.0));
-        assert_eq!(one_place, "all 2501 points lie in one place: there is no axis to find");
+        assert_eq!(one_place, format!("all {} points lie in one place: there is no axis to find", DENSE + 1));
         let broken =
             message(&Computed(
                 DENSE + 1,
-                |i: usize, j: usize| if i.min(j) == 3 && i.max(j) == 2000 { f64::NAN } else { 1.0 },
+                |i: usize, j: usize| if i.min(j) == 3 && i.max(j) == 900 { f64::NAN } else { 1.0 },
             ));
-        assert_eq!(broken, "the distance between points 3 and 2000 (from 0) is NaN");
+        assert_eq!(broken, "the distance between points 3 and 900 (from 0) is NaN");
         let weights = |weights: &[f64]| {
             let weights = Some(Array1::from_vec(weights.to_vec()));
             embed(&Computed(3, |_, _| 1.0), &Settings { weights, ..settings(3) }, |_| ())

@@ -62,12 +62,26 @@ function replace() {
   redraw();
 }
 
+// Milliseconds of a frame that are felt.
+const FELT = 40;
+const pace = { last: 0, mean: 0, coarse: false };
+
+// The share of the density that is drawn: half while a pointer moves the figure and frames are felt.
+function share(now) {
+  const gap = now - pace.last;
+  pace.last = now;
+  const moves = canvas.classList.contains("moving");
+  pace.mean = moves ? 0.8 * pace.mean + 0.2 * Math.min(gap, 5 * FELT) : 0;
+  pace.coarse = moves && (pace.coarse || pace.mean > FELT);
+  return pace.coarse ? 0.5 : 1;
+}
+
 // Draws once before the next frame, however often it is asked for.
 function redraw() {
-  choice.frame ||= requestAnimationFrame(() => {
+  choice.frame ||= requestAnimationFrame((now) => {
     choice.frame = 0;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    const density = Math.min(devicePixelRatio || 1, 2);
+    const density = Math.min(devicePixelRatio || 1, 2) * share(now);
     if (canvas.width !== Math.round(width * density) || canvas.height !== Math.round(height * density)) {
       canvas.width = Math.round(width * density);
       canvas.height = Math.round(height * density);
@@ -205,6 +219,7 @@ for (const kind of ["pointerup", "pointercancel"]) {
   canvas.addEventListener(kind, (event) => {
     pointers.delete(event.pointerId);
     canvas.classList.toggle("moving", pointers.size > 0);
+    redraw();
     if (kind === "pointercancel" || moved >= 4) return;
     const row = nearest(event.offsetX, event.offsetY, event.pointerType === "mouse" ? 14 : 24);
     choose(row === null ? null : networks[owner[row]]);
