@@ -16,6 +16,9 @@ use tokio::sync::{Mutex, OnceCell};
 /// Bytes a second that the slowest useful connection moves; what moves more bytes may take longer.
 const SLOWEST: u64 = 64 << 10;
 
+/// The same of one of many downloads that share it.
+const TRICKLE: u64 = 2 << 10;
+
 /// Bytes that a download is given at once, at most: an HTTP frame, a packet of SFTP.
 const CHUNK: u64 = 256 << 10;
 
@@ -110,13 +113,12 @@ impl Server {
             let first = stream.try_next().await?;
             Ok::<_, opendal::Error>((stream, first))
         };
-        let began = Instant::now();
         let (mut stream, mut next) = match self.within(0, open).await? {
             Ok(opened) => opened,
             Err(error) => return present(Err(error)),
         };
         let mut file = File::create_new(to).await.map_err(local(to))?;
-        let mut read = 0;
+        let (mut read, mut waited) = (0, Duration::ZERO);
         while let Some(chunk) = next {
             read += chunk.len() as u64;
             if read > limit {
@@ -126,9 +128,12 @@ impl Server {
                 file.write_all(&bytes).await.map_err(local(to))?;
             }
             // A server that trickles holds up a run as one that says nothing does.
-            let left = self.time_for(read + CHUNK).saturating_sub(began.elapsed());
-            let time = left.min(self.time_for(CHUNK));
-            next = answered(time, stream.try_next()).await?.map_err(|error| remote(&error))?;
+            let asked = Instant::now();
+            next = self.within(CHUNK, stream.try_next()).await?.map_err(|error| remote(&error))?;
+            waited += asked.elapsed();
+            if waited > self.time_for(CHUNK) + Duration::from_secs(read / TRICKLE) {
+                return Err(Failure::Said(format!("{read} bytes within {} s are too few", waited.as_secs())));
+            }
         }
         file.flush().await.map_err(local(to))?;
         Ok(true)
@@ -194,18 +199,15 @@ impl Server {
 
     /// Waits for an answer, as long as is right for `size` bytes.
     async fn within<T>(&self, size: u64, answer: impl Future<Output = T>) -> Result<T, Failure> {
-        answered(self.time_for(size), answer).await
+        let time = self.time_for(size);
+        let late = |_| Failure::Said(format!("no answer within {} s", time.as_secs()));
+        tokio::time::timeout(time, answer).await.map_err(late)
     }
 
     /// How long so many bytes may take.
     fn time_for(&self, size: u64) -> Duration {
         self.timeout + Duration::from_secs(size / SLOWEST)
     }
-}
-
-async fn answered<T>(time: Duration, answer: impl Future<Output = T>) -> Result<T, Failure> {
-    let late = |_| Failure::Said(format!("no answer within {} s", time.as_secs()));
-    tokio::time::timeout(time, answer).await.map_err(late)
 }
 
 /// Tells OpenDAL which HTTP client and which cryptography to use.

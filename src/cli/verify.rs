@@ -43,14 +43,15 @@ pub fn store(project: &Project) -> Result<ExitCode> {
     }
     if project.memo.was_damaged() {
         // What it remembered is read again where it is used.
-        project.memo.save().context("cannot write the memo of hashes")?;
+        let _ = project.memo.save();
         text.push_str("damaged, dropped: the memo of hashes\n");
     }
     let unlike = unlike_their_records(project);
-    for job in &unlike {
+    if let [job, others @ ..] = &unlike[..] {
+        let others = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
         text.push_str(&format!(
-            "pipeline.lock has other bits of {job} than its record: damaged, or made elsewhere; `ribbon run --update-lock` \
-             takes the record's\n"
+            "pipeline.lock has other bits of {job}{others} than the record: damaged, or made elsewhere; \
+             `ribbon run --update-lock` takes the record's\n"
         ));
     }
     let damaged = verified.damaged() + usize::from(project.memo.was_damaged());

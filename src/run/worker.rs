@@ -306,8 +306,7 @@ impl Worker<'_> {
         deadline: Option<Instant>,
         log: &mut Log,
     ) -> Result<(), Failure> {
-        // What the last job left for itself there would be an input of this one.
-        let _ = empty(&self.folder.join("tmp"));
+        self.empty_scratch()?;
         let request = json!({"job": file}).to_string();
         let is_known = processes.is_running();
         if is_known {
@@ -353,7 +352,7 @@ impl Worker<'_> {
         log: &mut Log,
     ) -> Result<(), Failure> {
         let command = self.fill_in(job, &launch.command)?;
-        let _ = empty(&self.folder.join("tmp"));
+        self.empty_scratch()?;
         self.started(launch, processes.start_command(&command, file))?;
         let mut said = Ok(());
         while let Some(result) = self.listen(job, processes, deadline, log)? {
@@ -369,6 +368,15 @@ impl Worker<'_> {
             true => Ok(()),
             false => Err(Failure::Died { status, out_of_memory: false }),
         })
+    }
+
+    /// What the last job left for itself there would be an input of the next.
+    fn empty_scratch(&self) -> Result<(), Failure> {
+        let path = self.folder.join("tmp");
+        match empty(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Failure::Folder { path, source }),
+            _ => Ok(()),
+        }
     }
 
     fn processes(&self, launch: &Launch) -> Result<Processes, Failure> {

@@ -18,14 +18,14 @@ fn text(browser: &mut Chromium, element: &str) -> String {
 #[test]
 fn stages_are_chosen_and_their_jobs_sorted_and_filtered_by_keyboard_and_mouse() {
     let Some(mut browser) = Chromium::start(&[]) else { return };
-    let paper = tiny::paper();
-    paper.run("");
-    paper.edit("embed.sh", "lies", "rests");
-    let page = paper.ribbon("graph --format html");
+    let slow = tiny::slow();
+    slow.run("");
+    slow.edit("pipeline.yaml", "cat \"$@\"", "sort \"$@\"");
+    let page = slow.ribbon("graph --format html");
     assert_eq!(page.code, Some(0), "{}", page.err);
-    paper.write("graph.html", &page.out);
+    slow.write("graph.html", &page.out);
     browser.show(DESKTOP, false);
-    browser.open(&paper.path("graph.html"));
+    browser.open(&slow.path("graph.html"));
     for dark in [true, false] {
         for size in [PHONE, DESKTOP] {
             browser.show(size, dark);
@@ -35,33 +35,38 @@ fn stages_are_chosen_and_their_jobs_sorted_and_filtered_by_keyboard_and_mouse() 
     }
 
     // By keyboard: a stage, and the order of its jobs.
-    browser.evaluate("document.querySelectorAll('svg .stage')[1].focus()");
+    browser.evaluate("document.querySelector('svg .stage').focus()");
     browser.key("Enter", false);
     browser.settle();
-    assert_eq!(text(&mut browser, ".panel h2"), "train");
-    assert!(browser.evaluate("location.hash").as_str().unwrap().ends_with("#train"));
-    let jobs = |browser: &mut Chromium| -> Vec<String> {
-        let found = browser.evaluate(
-            "[...document.querySelectorAll('.panel tbody tr')].map((row) => row.cells[0].innerText)",
-        );
-        found.as_array().unwrap().iter().map(|job| job.as_str().unwrap().to_owned()).collect()
+    assert_eq!(text(&mut browser, ".panel h2"), "slow");
+    assert!(browser.evaluate("location.hash").as_str().unwrap().ends_with("#slow"));
+    let column = |browser: &mut Chromium, place: usize| -> Vec<String> {
+        let found = browser.evaluate(&format!(
+            "[...document.querySelectorAll('.panel tbody tr')].map((row) => row.cells[{place}].innerText)"
+        ));
+        found.as_array().unwrap().iter().map(|cell| cell.as_str().unwrap().to_owned()).collect()
     };
-    let all = jobs(&mut browser);
-    assert_eq!(all.len(), 4, "{all:?}");
-    browser.evaluate("document.querySelector('.panel th button').focus()");
+    let keys = column(&mut browser, 4);
+    assert!(keys.len() == 12 && !keys.is_sorted(), "{keys:?}");
+    browser.evaluate("document.querySelectorAll('.panel th button')[4].focus()");
     browser.key(" ", false);
     browser.settle();
-    assert_eq!(browser.evaluate("document.querySelector('.panel th').ariaSort"), "ascending");
-    let mut sorted = all.clone();
-    sorted.sort();
-    assert_eq!(jobs(&mut browser), sorted);
+    assert_eq!(browser.evaluate("document.querySelectorAll('.panel th')[4].ariaSort"), "ascending");
+    assert!(column(&mut browser, 4).is_sorted());
+    browser.evaluate(
+        "{ const filter = document.querySelector('.panel input'); filter.value = 'n=11';
+           filter.dispatchEvent(new Event('input', {bubbles: true})); }",
+    );
+    assert_eq!(column(&mut browser, 0), ["slow[n=11]"]);
 
     // By mouse: the one below, which an edit has made stale.
-    browser.evaluate("[...document.querySelectorAll('svg .stage')].find((box) => box.textContent.includes('embed')).dispatchEvent(new MouseEvent('click', {bubbles: true}))");
+    browser.evaluate(
+        "[...document.querySelectorAll('svg .stage')].find((box) => box.textContent.includes('join'))
+           .dispatchEvent(new MouseEvent('click', {bubbles: true}))",
+    );
     browser.settle();
-    assert_eq!(text(&mut browser, ".panel h2"), "embed");
+    assert_eq!(text(&mut browser, ".panel h2"), "join");
     assert!(text(&mut browser, ".panel").contains("1 to run"), "{}", text(&mut browser, ".panel"));
-    assert!(text(&mut browser, ".panel").contains("embed.sh"), "{}", text(&mut browser, ".panel"));
     assert_eq!(browser.complaints(), Vec::<String>::new());
     assert_eq!(browser.requests(), Vec::<String>::new());
 }

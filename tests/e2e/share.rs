@@ -45,6 +45,8 @@ pub fn files(share: &std::path::Path, section: &str) -> Vec<PathBuf> {
     for folder in fs::read_dir(share.join(section)).into_iter().flatten() {
         files.extend(fs::read_dir(folder.unwrap().path()).unwrap().map(|file| file.unwrap().path()));
     }
+    // Those that are being written have names that nobody looks for.
+    files.retain(|file| !file.file_name().unwrap().as_encoded_bytes().starts_with(b"."));
     files.sort();
     files
 }

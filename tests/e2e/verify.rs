@@ -76,7 +76,7 @@ fn a_damaged_memo_and_a_lock_with_other_bits_are_named() {
     paper.edit("pipeline.lock", &hash, &other);
     let found = paper.ribbon("verify");
     assert_eq!(found.code, Some(1), "{found:?}");
-    assert!(found.out.contains("pipeline.lock has other bits of embed than its record"), "{}", found.out);
+    assert!(found.out.contains("pipeline.lock has other bits of embed than the record"), "{}", found.out);
     paper.run("--update-lock");
     assert_eq!(paper.ribbon("verify").code, Some(0));
 }

@@ -230,6 +230,7 @@ fn trajectories_are_as_far_apart_as_the_golden_ones() {
     }
     let table = Table::read(&folder.path().join("models")).unwrap();
     let progress: Vec<f64> = table.values("progress").unwrap();
+    assert_eq!(progress.len(), 3 + runs * checkpoints);
     for (found, expected) in progress[3..].iter().zip(golden.f64s("progress_prod").unwrap().values) {
         assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
     }

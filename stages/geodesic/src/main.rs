@@ -132,6 +132,7 @@ mod tests {
             let expected = geometry::within(measure, &models).unwrap();
             let tile = Tensors::open(&folder.path().join("tile")).unwrap();
             assert_eq!(tile.metadata::<Value>().unwrap()["measure"], name);
+            assert_eq!(tile.f32s("distances").unwrap().shape, [5, 5]);
             for (found, expected) in tile.f32s("distances").unwrap().values.iter().zip(&expected) {
                 assert!((f64::from(*found) - expected).abs() <= 1e-6 * expected, "{found} is not {expected}");
             }

@@ -38,7 +38,7 @@ const EMPTY: f32 = (3.720075976020836e-44 * SCALE as f64) as f32;
 const FEW: usize = 10;
 const CHAIN: usize = 8;
 
-/// Sums that become one of the next level, and levels: all chains of 2,048 classes find a place below the last.
+/// Sums that become one of the next level, and levels: all chains of 2,000 classes find a place below the last.
 const FAN: usize = 4;
 const LEVELS: usize = 5;
 
@@ -277,13 +277,13 @@ fn overlaps<const COLS: usize, const FUSED: bool>(
         chains += 1;
         carry(levels, chains, partial_sum::<COLS, FUSED>(last_rows, last_cols, scale));
     }
+    // From the top, so that the last class comes last.
     let mut total = [Lanes([0f32; COLS]); ROWS];
-    let mut count = chains;
-    for (level, sum) in levels.iter().enumerate() {
-        if level + 1 == LEVELS && count > 0 || count % FAN > 0 {
+    for (level, sum) in levels.iter().enumerate().rev() {
+        let count = chains / FAN.pow(level as u32);
+        if level + 1 == LEVELS && count > 0 || !count.is_multiple_of(FAN) {
             add(&mut total, sum);
         }
-        count /= FAN;
     }
     total
 }

@@ -189,12 +189,14 @@ fn each<T, const SIZE: usize>(bytes: &[u8], value: impl Fn([u8; SIZE]) -> T) -> 
 fn csv(bytes: &[u8]) -> Result<Array> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_reader(bytes);
     // The reader passes over what is empty, and every label after it would be another sample's.
-    let mut lines = bytes.trim_ascii_end().split(|byte| *byte == b'\n');
+    let text = bytes.trim_ascii_end();
+    ensure!(!text.is_empty(), "is empty");
+    let mut lines = text.split(|byte| *byte == b'\n');
     if let Some(line) = lines.position(|line| line.trim_ascii().is_empty()) {
         bail!("line {} is empty; each sample has one with its label", line + 1);
     }
     let records: Vec<StringRecord> = reader.records().collect::<Result<_, _>>()?;
-    let first = records.first().context("is empty")?;
+    let first = &records[0];
     let column = match first.iter().position(|name| name == "label") {
         Some(column) => column,
         None if first.len() == 1 => 0,

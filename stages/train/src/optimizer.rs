@@ -77,7 +77,7 @@ impl Optimizer {
         [("first", &self.first), ("second", &self.second)].into_iter().filter(|(_, tensor)| tensor.defined())
     }
 
-    /// Moves `weights`, in place, along `gradient`, which is used up. Each line is one pass through all of them.
+    /// Moves `weights`, in place, along `gradient`, which is used up; in few passes through all of them.
     pub fn step(&mut self, weights: &mut Tensor, mut gradient: Tensor, rate: f64) {
         self.steps += 1;
         tch::no_grad(|| {

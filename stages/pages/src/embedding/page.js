@@ -64,15 +64,15 @@ function replace() {
 
 // Milliseconds of a frame that are felt.
 const FELT = 40;
-const pace = { last: 0, mean: 0, coarse: false };
+const pace = { mean: 0, coarse: false };
 
 // The share of the density that is drawn: half while a pointer moves the figure and frames are felt.
 function share(now) {
-  const gap = now - pace.last;
-  pace.last = now;
   const moves = canvas.classList.contains("moving");
-  pace.mean = moves ? 0.8 * pace.mean + 0.2 * Math.min(gap, 5 * FELT) : 0;
   pace.coarse = moves && (pace.coarse || pace.mean > FELT);
+  if (!moves) pace.mean = 0;
+  // How long this one takes; not how long a hand rests before it asks for the next.
+  else requestAnimationFrame((next) => { pace.mean = 0.8 * pace.mean + 0.2 * (next - now); });
   return pace.coarse ? 0.5 : 1;
 }
 
