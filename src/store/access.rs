@@ -8,6 +8,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
 const GROUP_WRITE: u32 = 0o020;
 
 /// What modes the files and folders of a store get.
@@ -35,15 +38,24 @@ impl Access {
         if !self.shared {
             return fs::create_dir_all(path);
         }
-        match fs::create_dir(path) {
-            Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o2775)),
+        if path.is_dir() {
+            return Ok(());
+        }
+        // Under another name until it is the group's: somebody else in it may be waiting for it.
+        let scratch = super::beside(path);
+        let made = match fs::create_dir(&scratch) {
+            Ok(()) => fs::set_permissions(&scratch, Permissions::from_mode(0o2775))
+                .and_then(|()| rename_new(&scratch, path)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.make_parent(path)?;
-                self.make_folder(path)
+                return self.make_folder(path);
             }
-            Err(_) if path.is_dir() => Ok(()),
             Err(error) => Err(error),
-        }
+        };
+        made.or_else(|error| {
+            let _ = fs::remove_dir(&scratch);
+            if path.is_dir() { Ok(()) } else { Err(error) }
+        })
     }
 
     /// Makes the folder that a path is in.
@@ -59,14 +71,22 @@ impl Access {
     /// # Errors
     /// When it cannot be opened or made.
     pub fn open(self, path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-        // Only the one who makes it may change its mode.
-        match options.clone().create_new(true).open(path) {
-            Ok(file) => {
-                self.share(&file)?;
-                Ok(file)
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.create(false).open(path),
-            Err(error) => Err(error),
+        if !self.shared {
+            return options.create(true).open(path);
+        }
+        match options.open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened,
+        }
+        // Only the one who makes it may change its mode; and nobody sees it before.
+        let scratch = super::beside(path);
+        let made = File::create_new(&scratch)
+            .and_then(|file| self.share(&file))
+            .and_then(|()| fs::hard_link(&scratch, path));
+        let _ = fs::remove_file(&scratch);
+        match made {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => options.open(path),
         }
     }
 
@@ -87,6 +107,16 @@ impl Access {
 
     fn share(self, file: &File) -> io::Result<()> {
         if self.shared { file.set_permissions(Permissions::from_mode(0o664)) } else { Ok(()) }
+    }
+}
+
+/// Renames, unless the other name is taken. A plain rename of a folder takes the place of an empty one, in which somebody
+/// may be about to make a file.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+        // File systems that know no such rename: NFS.
+        Err(Errno::EINVAL | Errno::ENOSYS) => fs::rename(from, to),
+        renamed => renamed.map_err(io::Error::from),
     }
 }
 

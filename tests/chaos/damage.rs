@@ -83,7 +83,7 @@ fn ribbon(project: &Scratch, words: &str, lock: &str) -> Run {
     project.ribbon(words)
 }
 
-/// `verify` names each damaged object and record, and leaves none.
+/// `verify` names each damaged object and record and a damaged memo, and leaves none.
 fn verify(project: &Scratch, damaged: &[PathBuf], lock: &str) {
     let first = ribbon(project, "verify", lock);
     for path in damaged {
@@ -94,6 +94,11 @@ fn verify(project: &Scratch, damaged: &[PathBuf], lock: &str) {
             assert!(first.out.contains(&hash), "{hash} in {first:?} after damage to {damaged:#?}");
         }
     }
+    if damaged.iter().any(|path| path.ends_with(".ribbon/memo")) {
+        assert!(first.out.contains("the memo of hashes"), "{first:?} after damage to {damaged:#?}");
+    }
+    // What `verify` says of a lock that is unlike its records is for git to put right.
+    project.write("pipeline.lock", lock);
     let second = project.ribbon("verify");
     assert_eq!(second.code, Some(0), "{second:?} after damage to {damaged:#?}");
     for path in files(&project.path(".ribbon/store/objects")) {

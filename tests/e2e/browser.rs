@@ -57,7 +57,7 @@ fn stages_are_chosen_and_their_jobs_sorted_and_filtered_by_keyboard_and_mouse() 
         "{ const filter = document.querySelector('.panel input'); filter.value = 'n=11';
            filter.dispatchEvent(new Event('input', {bubbles: true})); }",
     );
-    assert_eq!(column(&mut browser, 0), ["slow[n=11]"]);
+    assert_eq!(column(&mut browser, 0), ["n=11"]);
 
     // By mouse: the one below, which an edit has made stale.
     browser.evaluate(
