@@ -342,7 +342,7 @@ mod tests {
         memo.save().unwrap();
         assert!(!memo.was_damaged() && !Memo::open(&path, false).was_damaged());
         let mut bytes = fs::read(&path).unwrap();
-        *bytes.last_mut().unwrap() ^= 1;
+        bytes[20] ^= 1;
         fs::write(&path, bytes).unwrap();
         let damaged = Memo::open(&path, false);
         assert!(damaged.was_damaged() && damaged.lock().by_inode.is_empty());
@@ -452,19 +452,5 @@ mod tests {
                 }
             }
         });
-    }
-
-    #[test]
-    fn a_damaged_memo_is_empty() {
-        let folder = tempfile::tempdir().unwrap();
-        let (file, path) = (folder.path().join("a"), folder.path().join("memo"));
-        settled(&file, "one");
-        let memo = Memo::open(&path, false);
-        memo.hash(&file).unwrap();
-        memo.save().unwrap();
-        let mut bytes = fs::read(&path).unwrap();
-        bytes[20] ^= 1;
-        fs::write(&path, bytes).unwrap();
-        assert!(Memo::open(&path, false).lock().by_inode.is_empty());
     }
 }

@@ -207,10 +207,7 @@ fn a_folder_that_would_write_elsewhere_is_not_used_and_the_job_runs() {
 fn a_share_with_more_names_than_anybody_listens_to_is_asked_file_by_file() {
     // So many jobs that the share's records are listed first.
     const JOBS: usize = 600;
-    let mut ada = tiny::slow();
-    let numbers: Vec<String> = (1..=JOBS).map(|n| n.to_string()).collect();
-    ada.edit("pipeline.yaml", "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12", &numbers.join(", "));
-    ada.write("slow.sh", "echo \"number $1\" > \"$2\"\n");
+    let mut ada = tiny::many(JOBS, "echo \"number $1\" > \"$2\"\n");
     append(&ada, "share: ../lab\n");
     become_user(&mut ada, "ada");
     ada.run("");

@@ -222,10 +222,8 @@ fn what_a_job_has_made_is_published_while_others_run() {
 
 /// A project of many jobs whose outputs are objects of their own, and its share, to which one connection leads.
 fn many() -> Scratch {
-    let mut many = tiny::slow();
-    let numbers: Vec<String> = (1..=MANY).map(|n| n.to_string()).collect();
-    many.edit("pipeline.yaml", "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12", &numbers.join(", "));
-    many.write("slow.sh", "head -c 40000 /dev/zero | tr '\\0' x > \"$2\"\necho \"number $1\" >> \"$2\"\n");
+    let script = "head -c 40000 /dev/zero | tr '\\0' x > \"$2\"\necho \"number $1\" >> \"$2\"\n";
+    let mut many = tiny::many(MANY, script);
     append(&many, "share: {url: ../lab, connections: 1}\n");
     become_user(&mut many, "ada");
     many

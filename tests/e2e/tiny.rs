@@ -108,6 +108,15 @@ while [ -e "$HOME/hold-$1" ]; do sleep 0.02; done
 echo "number $1" > "$2"
 "#;
 
+/// The same with so many jobs, which run another script: `$1` is a job's number, `$2` its output.
+pub fn many(jobs: usize, script: &str) -> Scratch {
+    let many = slow();
+    let numbers: Vec<String> = (1..=jobs).map(|n| n.to_string()).collect();
+    many.edit("pipeline.yaml", "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12", &numbers.join(", "));
+    many.write("slow.sh", script);
+    many
+}
+
 /// A pipeline whose first stage, `square`, is a crate; `total` below it is a command. Each job of `square` tells
 /// `PROCESS NUMBER`.
 pub fn squares() -> Scratch {
