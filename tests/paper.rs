@@ -2,10 +2,14 @@
 //!
 //! One test, because each step builds on what the one before has made, and builds are what takes the time.
 
+#[path = "paper/images.rs"]
+mod images;
 #[path = "paper/own.rs"]
 mod own;
 #[path = "e2e/skip.rs"]
 mod skip;
+#[path = "paper/tables.rs"]
+mod tables;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,8 +37,8 @@ const FIGURES: [&str; 17] = [
     "outliers-test",
 ];
 
-/// The figures of other starts, which not every pipeline has.
-const STARTS: [&str; 2] = ["starts-train", "starts-test"];
+/// The figures of other starts and of sloppy data, which not every profile has.
+const OTHERS: [&str; 3] = ["starts-train", "starts-test", "sloppy"];
 
 /// Pages: the report, which is made of figures, tables and the other pages, and those.
 const PAGES: [&str; 3] = ["report", "embedding-train", "embedding-test"];
@@ -96,6 +100,7 @@ impl Workspace {
         // Where this test was built lies what its stages are built of: polars and torch-sys take minutes.
         let target = Path::new(env!("CARGO_BIN_EXE_ribbon")).ancestors().nth(2).unwrap();
         command.env("CARGO_TARGET_DIR", target);
+        command.env("RIBBON_DATA", self.path("data"));
         command.env_remove("LD_LIBRARY_PATH").env_remove("RIBBON_STORE").env_remove("CARGO_MANIFEST_DIR");
         command.output().unwrap()
     }
@@ -216,7 +221,7 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
 
     let first = workspace.run(&[]);
     assert!(first.has_built());
-    for figure in FIGURES.into_iter().chain(STARTS) {
+    for figure in FIGURES.into_iter().chain(OTHERS) {
         assert!(workspace.figure(&format!("{figure}.svg")).starts_with(b"<svg"), "{figure}.svg");
         assert!(workspace.figure(&format!("{figure}.png")).starts_with(b"\x89PNG"), "{figure}.png");
     }
@@ -224,7 +229,7 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
         assert!(workspace.page("", "tiny", page).starts_with("<!doctype html>"), "{page}.html");
     }
     let report = workspace.page("", "tiny", "report");
-    assert_eq!(report.matches("<img ").count(), FIGURES.len() + STARTS.len(), "each figure is in the report");
+    assert_eq!(report.matches("<img ").count(), FIGURES.len() + OTHERS.len(), "each figure is in the report");
     assert!(report.contains("id=\"pipeline-data\""), "the report tells where it came from");
     assert_eq!(workspace.run(&[]).count(), 0);
     touch(workspace.folder.path());
@@ -240,7 +245,9 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
         assert_eq!(blas, ["embed", "tangents"].contains(&name), "{name} and OpenBLAS");
     }
 
+    tables::have_the_columns_that_their_page_tells_of(&workspace);
     own::networks_trained_elsewhere_get_the_same_figures(&workspace);
+    images::folders_of_images_get_the_same_figures(&workspace);
 
     // Training again gives equal bits.
     let again = workspace.run(&["--force", "train", "--force", "predict"]);
@@ -269,7 +276,7 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
     let fc = "(\"fc\", Colour(0xD5, 0x5E, 0x00),";
     workspace.edit("stages/palette/src/lib.rs", fc, "(\"fc\", Colour(1, 2, 3),");
     let coloured = workspace.run(&[]);
-    assert_eq!(coloured.count(), (FIGURES.len() + STARTS.len() + PAGES.len()) as u64);
+    assert_eq!(coloured.count(), (FIGURES.len() + OTHERS.len() + PAGES.len()) as u64);
     let is_drawn =
         |stage: &str| stage.starts_with("figure-") || ["page-embedding", "report"].contains(&stage);
     assert!(coloured.stages().iter().all(|(stage, _)| is_drawn(stage)), "{:?}", coloured.stages());

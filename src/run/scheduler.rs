@@ -7,7 +7,7 @@ mod sharing;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::Scope;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::sharing::Sharing;
 use super::assignment::Program;
@@ -82,7 +82,9 @@ pub fn execute<'run, 'scope, 'env>(
         waiting: vec![0; project.graph.jobs.len()],
         ready: vec![BTreeSet::new(); stages],
         running: HashMap::new(),
+        twins: HashMap::new(),
         elsewhere: BTreeMap::new(),
+        looked: Instant::now(),
         overtaken: BTreeSet::new(),
         settling: BTreeSet::new(),
         sharing,
@@ -116,8 +118,12 @@ struct Run<'run, 'scope, 'env> {
     /// By stage: stale jobs whose producers are all current.
     ready: Vec<BTreeSet<JobId>>,
     running: HashMap<JobId, (Key, Held)>,
-    /// Ready jobs whose keys somebody is at: another run, or a job of this one with the same key.
+    /// By key: ready jobs that a running one with the same key may spare.
+    twins: HashMap<Key, BTreeSet<JobId>>,
+    /// Ready jobs whose keys another run is at.
     elsewhere: BTreeMap<JobId, Key>,
+    /// When those were looked at last.
+    looked: Instant,
     /// Running jobs of which an input was made again meanwhile, with other bits.
     overtaken: BTreeSet<JobId>,
     /// Jobs that have become current and whose dependents do not know yet.
@@ -213,7 +219,7 @@ impl<'env> Run<'_, '_, 'env> {
             }
             let next = match self.elsewhere.is_empty() {
                 true => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                false => told.recv_timeout(ELSEWHERE),
+                false => told.recv_timeout(ELSEWHERE.saturating_sub(self.looked.elapsed())),
             };
             match next {
                 Ok(event) => self.take(event),
@@ -311,9 +317,12 @@ impl<'env> Run<'_, '_, 'env> {
     /// Starts a ready job, unless content it needs must be made again first, or another run is at it or has done it.
     fn try_start(&mut self, id: JobId, held: &Held) -> Result<bool, RunError> {
         let State::Stale(key, reason) = *self.plan.state(id) else { return Ok(false) };
-        let is_here = self.is_running(key);
-        if is_here || !self.project.store.try_lock(key)? {
-            if !is_here && self.elsewhere.is_empty() {
+        if self.is_running(key) {
+            self.twins.entry(key).or_default().insert(id);
+            return Ok(false);
+        }
+        if !self.project.store.try_lock(key)? {
+            if self.elsewhere.is_empty() {
                 let name = self.project.name(id);
                 self.tell(&Happening::Waiting(&format!("another run is at {name}")));
             }
@@ -374,8 +383,12 @@ impl<'env> Run<'_, '_, 'env> {
         Ok(true)
     }
 
-    /// Looks again at jobs whose keys somebody was at.
+    /// Now and then, looks again at jobs whose keys another run was at.
     fn look_elsewhere(&mut self) -> Result<(), RunError> {
+        if self.looked.elapsed() < ELSEWHERE {
+            return Ok(());
+        }
+        self.looked = Instant::now();
         for (id, key) in std::mem::take(&mut self.elsewhere) {
             // A lock is the process's: of a key that runs here it would be given, and then given back too early.
             if !self.is_running(key) && self.project.store.try_lock(key)? {
@@ -403,6 +416,7 @@ impl<'env> Run<'_, '_, 'env> {
         let Some((key, held)) = self.running.remove(&id) else { return };
         self.slots.give(&held);
         self.project.store.unlock(key);
+        self.twins.remove(&key).into_iter().flatten().for_each(|twin| self.queue(twin));
         let is_overtaken = self.overtaken.remove(&id);
         match result {
             Ok(artifacts) => {
@@ -529,8 +543,9 @@ impl<'env> Run<'_, '_, 'env> {
             let stage = self.stage(dependent).0;
             match self.plan.state(dependent) {
                 State::Waiting => self.waiting[dependent.index()] += 1,
-                State::Stale(..)
+                &State::Stale(key, _)
                     if self.ready[stage].remove(&dependent)
+                        || self.twins.get_mut(&key).is_some_and(|twins| twins.remove(&dependent))
                         || self.elsewhere.remove(&dependent).is_some()
                         || self.sharing.as_mut().is_some_and(|sharing| sharing.forget(dependent)) =>
                 {

@@ -505,7 +505,7 @@ impl Worker<'_> {
                 job.inputs.iter().find(|(name, _)| Some(name.as_str()) == list)
             {
                 let paths = input.placed().enumerate().map(|(i, placed)| self.input_path(name, i, placed));
-                filled.extend(paths.map(PathBuf::into_os_string));
+                filled.extend(paths.map(|path| self.as_word(path).into_os_string()));
                 continue;
             }
             let mut rest = text;
@@ -548,7 +548,16 @@ impl Worker<'_> {
             }
             _ => return None,
         };
-        Some(path.to_string_lossy().into_owned())
+        Some(self.as_word(path).to_string_lossy().into_owned())
+    }
+
+    /// A path in the folder as a command gets it: whole, or from where it works if a shell would take the whole apart.
+    fn as_word(&self, path: PathBuf) -> PathBuf {
+        let is_one_word = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
+        match self.folder.to_str() {
+            Some(folder) if folder.bytes().all(|byte| is_one_word(byte) || !byte.is_ascii()) => path,
+            _ => path.strip_prefix(&self.folder).map_or(path.clone(), |inside| Path::new("..").join(inside)),
+        }
     }
 }
 

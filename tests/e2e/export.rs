@@ -1,9 +1,12 @@
 //! Exporting: published outputs as an RO-Crate, with all that they came from.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
+use crate::python;
 use crate::scratch::Scratch;
 use crate::tiny;
 
@@ -69,6 +72,31 @@ fn a_crate_holds_published_files_and_every_job_that_led_to_them() {
     let images = find(&all, "#source/images.txt");
     assert_eq!(images["identifier"], format!("blake3:{}", blake3::hash(b"cat dog ship\n").to_hex()));
     assert!(refs(&find(&all, "#job/prepare")["object"]).contains(&"#source/images.txt"));
+}
+
+/// The RO-Crate community's own validator, and the terms of the version of RO-Crate that ours are.
+const VALIDATOR: &str = "roc-validator==0.13.0\nrocrate==0.13.0\n";
+
+#[test]
+fn a_crate_is_valid_by_the_profile_of_provenance_run_crates() {
+    let Some(environment) = python::with(VALIDATOR, "rocrate, rocrate_validator") else {
+        return python::skipped("the validity of RO-Crates");
+    };
+    let validate = |paper: &Scratch| {
+        let mut python = Command::new(environment.join("bin/python"));
+        python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/export.py"));
+        let output = python.arg(paper.path("crate")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let paper = tiny::paper();
+    paper.run("");
+    assert_eq!(paper.ribbon("export ro-crate crate").code, Some(0));
+    assert_eq!(validate(&paper), "");
+    // It does look.
+    let path = "crate/ro-crate-metadata.json";
+    paper.write(path, &paper.read(path).replace("\"instrument\"", "\"agent\""));
+    assert_ne!(validate(&paper), "");
 }
 
 #[test]

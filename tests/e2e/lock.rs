@@ -1,5 +1,7 @@
 //! pipeline.lock: sorted lines of every profile, what a run may change in them, and results that differ in bits.
 
+use proptest::prelude::*;
+
 use crate::scratch::Scratch;
 use crate::tiny;
 
@@ -87,28 +89,42 @@ fn update_lock_takes_the_new_bits() {
     assert_eq!(clock.clone_as("clone").ribbon("status").out.lines().last(), Some("up to date"));
 }
 
-#[test]
-fn keys_and_bits_do_not_depend_on_who_runs_where_and_how() {
-    let one = tiny::paper();
-    assert_eq!(one.run("-j 2").code, Some(0));
-    let mut two = one.clone_as("a/folder/with-another.name");
-    two.remove("pipeline.lock");
-    let elsewhere = two.path("../another-home");
-    std::fs::create_dir_all(&elsewhere).unwrap();
-    for (name, value) in [
-        ("HOSTNAME", "cluster-7"),
-        ("USER", "bob"),
-        ("LOGNAME", "bob"),
-        ("TZ", "Asia/Tokyo"),
-        ("LANG", "tr_TR.UTF-8"),
-        ("LC_ALL", "tr_TR.UTF-8"),
-        ("OMP_NUM_THREADS", "7"),
-        ("EDITOR", "ed"),
-        ("XDG_CACHE_HOME", elsewhere.to_str().unwrap()),
-    ] {
-        two.set(name, value);
+/// What another machine, another user or another shell may have.
+const VARIABLES: [(&str, &[&str]); 9] = [
+    ("HOSTNAME", &["cluster-7", "laptop"]),
+    ("USER", &["bob", "Ålesund"]),
+    ("LOGNAME", &["bob"]),
+    ("TZ", &["Asia/Tokyo", "UTC"]),
+    ("LANG", &["tr_TR.UTF-8", "C"]),
+    ("LC_ALL", &["tr_TR.UTF-8", "de_DE@euro"]),
+    ("OMP_NUM_THREADS", &["7"]),
+    ("EDITOR", &["ed"]),
+    ("XDG_CACHE_HOME", &["/nowhere/cache", ""]),
+];
+
+fn variables() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
+    let variable = prop::sample::select(VARIABLES.to_vec());
+    let set = variable.prop_flat_map(|(name, values)| (Just(name), prop::sample::select(values)));
+    prop::collection::vec(set, 0..VARIABLES.len())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn keys_and_bits_do_not_depend_on_who_runs_where_and_how(
+        folder in "([a-zA-Z0-9_.' -]{0,12}[a-zé]/){0,2}[a-z0-9][a-zé .'&$_-]{0,12}[a-z]",
+        variables in variables(),
+        threads in 1..4u8,
+        sandbox in prop::sample::select(&["", " --no-sandbox"]),
+    ) {
+        let one = tiny::paper();
+        prop_assert_eq!(one.run("").code, Some(0));
+        let mut two = one.clone_as(&folder);
+        two.remove("pipeline.lock");
+        variables.into_iter().for_each(|(name, value)| two.set(name, value));
+        let run = two.run(&format!("-j {threads}{sandbox}"));
+        prop_assert_eq!((run.code, run.made()), (Some(0), tiny::WHOLE_PAPER.to_owned()), "{}", run.err);
+        prop_assert_eq!(two.read("pipeline.lock"), one.read("pipeline.lock"));
     }
-    let run = two.run("-j 1 --no-sandbox");
-    assert_eq!((run.code, run.made().as_str()), (Some(0), tiny::WHOLE_PAPER), "{}", run.err);
-    assert_eq!(two.read("pipeline.lock"), one.read("pipeline.lock"));
 }

@@ -15,20 +15,25 @@ fn recipe(readme: &str) -> Vec<&str> {
     block.lines().skip(1).take_while(|line| !line.starts_with("ribbon")).collect()
 }
 
-/// The folder `.venv` that the README's lines make; none where Python or the packages are not to be had. Another list of
-/// packages, or other lines, make another folder.
+/// The example's environment; none where Python or the packages are not to be had.
 pub fn environment() -> Option<PathBuf> {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join(EXAMPLE);
-    let readme = std::fs::read_to_string(example.join("README.md")).unwrap();
-    let requirements = std::fs::read_to_string(example.join("requirements.lock")).unwrap();
+    with(&std::fs::read_to_string(example.join("requirements.lock")).unwrap(), "matplotlib, numpy")
+}
+
+/// The folder `.venv` that the README's lines make of a list of packages, of which these modules are; none where Python or the
+/// packages are not to be had. Another list, or other lines, make another folder.
+pub fn with(requirements: &str, modules: &str) -> Option<PathBuf> {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join(EXAMPLE).join("README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
     let recipe = recipe(&readme);
     assert!(recipe.iter().any(|line| line.contains("venv")), "README.md makes an environment: {recipe:?}");
     let mut hasher = DefaultHasher::new();
-    (&recipe, &requirements).hash(&mut hasher);
+    (&recipe, requirements).hash(&mut hasher);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("python-{:x}", hasher.finish()));
     let environment = folder.join(".venv");
     let python = environment.join("bin/python");
-    if !succeeds(Command::new(&python).args(["-c", "import matplotlib, numpy"])) {
+    if !succeeds(Command::new(&python).args(["-c", &format!("import {modules}")])) {
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("requirements.lock"), requirements).unwrap();
         let made = succeeds(Command::new("sh").args(["-ec", &recipe.join("\n")]).current_dir(&folder));

@@ -2,8 +2,9 @@
 
 use std::ffi::c_int;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 
 // OpenBLAS has LAPACK in it: this links what lapack-sys declares too. The system's library, as it is found by the linker;
 // the usual crate for this, openblas-src, brings a TLS library to download what is never downloaded here.
@@ -43,30 +44,50 @@ pub(crate) struct Blas {
 }
 
 impl Blas {
-    /// Waits until no other thread computes, and sets the number of threads.
-    pub(crate) fn hold(threads: usize) -> Blas {
+    /// Waits until no other thread computes. Each call of OpenBLAS has so many threads of its own.
+    pub(crate) fn threaded(threads: usize) -> Blas {
+        Blas::hold(threads, threads)
+    }
+
+    /// Waits until no other thread computes. Each call of OpenBLAS takes the caller's thread alone, and who computes has so many
+    /// of them: those of OpenBLAS turn round and round between its calls, which takes a core from others.
+    pub(crate) fn single(threads: usize) -> Blas {
+        Blas::hold(threads, 1)
+    }
+
+    fn hold(threads: usize, each: usize) -> Blas {
         let held = OPENBLAS.lock().unwrap_or_else(PoisonError::into_inner);
-        set_threads(threads);
+        // SAFETY: takes any number; OpenBLAS bounds it by what it was built for.
+        unsafe { openblas_set_num_threads(c_int::try_from(each).unwrap_or(c_int::MAX).max(1)) };
         Blas { threads, _held: held }
     }
 
-    /// How many threads it was given.
-    pub(crate) fn threads(&self) -> usize {
-        self.threads
+    /// As [`product`], on all threads: each has some rows of `c`, or some columns if there are more of these.
+    pub(crate) fn product(
+        &self,
+        factor: f64,
+        a: ArrayView2<f64>,
+        b: ArrayView2<f64>,
+        keep: f64,
+        mut c: ArrayViewMut2<f64>,
+    ) {
+        let axis = if c.nrows() > c.ncols() { Axis(0) } else { Axis(1) };
+        let some = c.len_of(axis).div_ceil(self.threads.max(1)).max(1);
+        let parts: Vec<_> = match axis {
+            Axis(0) => a.axis_chunks_iter(axis, some).map(|a| (a, b)).collect(),
+            _ => b.axis_chunks_iter(axis, some).map(|b| (a, b)).collect(),
+        };
+        let mut parts = parts.into_iter().zip(c.axis_chunks_iter_mut(axis, some));
+        let mine = parts.next();
+        thread::scope(|scope| {
+            for ((a, b), c) in parts {
+                scope.spawn(move || product(factor, a, b, keep, c));
+            }
+            if let Some(((a, b), c)) = mine {
+                product(factor, a, b, keep, c);
+            }
+        });
     }
-
-    /// Does `work`, which has threads of its own, so that each of their calls of OpenBLAS takes one thread.
-    pub(crate) fn one_thread_each<T>(&self, work: impl FnOnce() -> T) -> T {
-        set_threads(1);
-        let done = work();
-        set_threads(self.threads);
-        done
-    }
-}
-
-fn set_threads(threads: usize) {
-    // SAFETY: takes any number; OpenBLAS bounds it by what it was built for.
-    unsafe { openblas_set_num_threads(c_int::try_from(threads).unwrap_or(c_int::MAX).max(1)) };
 }
 
 /// `c = factor a b + keep c`. Takes matrices, transposed matrices and rectangles of these as they lie.
@@ -146,7 +167,7 @@ mod tests {
 
     #[test]
     fn products_are_those_of_the_definition_however_the_matrices_lie() {
-        let _held = Blas::hold(1);
+        let blas = Blas::single(3);
         let (wide, tall) = (numbers(9, 12), numbers(12, 9));
         for (a, b) in [
             (wide.view(), tall.view()),
@@ -157,9 +178,12 @@ mod tests {
             (wide.slice(s![.., 1..2]), wide.slice(s![3..4, ..])),
         ] {
             let expected = plain(a, b) * 2.0 + 0.5;
-            let mut found = Array2::ones(expected.dim());
+            let [mut found, mut parts] = [const { () }; 2].map(|()| Array2::ones(expected.dim()));
             product(2.0, a, b, 0.5, found.view_mut());
-            assert!((found - expected).iter().all(|error| error.abs() < 1e-12), "{:?} {:?}", a, b);
+            blas.product(2.0, a, b, 0.5, parts.view_mut());
+            for found in [found, parts] {
+                assert!((found - &expected).iter().all(|error| error.abs() < 1e-12), "{:?} {:?}", a, b);
+            }
         }
     }
 }

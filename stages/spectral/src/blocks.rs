@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::SpectralError;
-use crate::blas::{Blas, product};
+use crate::panel::{self, Block, Point, WIDTH};
 
-/// Rows and columns of a block: 2 MB as f64, which a core's cache keeps from one product to the other, and a row of it is
-/// worth a read. A quarter of it or four times as much makes no difference that can be seen.
-const SIDE: usize = 512;
+/// Rows and columns of a block: 1 MB as f32, which a core's cache keeps from one product to the other, and a row of it is
+/// worth a read.
+const SIDE: usize = 256;
 
 /// Where distances come from: files, as a rule.
 pub trait Distances: Sync {
@@ -48,7 +48,7 @@ impl<'a> Blocks<'a> {
     }
 
     /// Bytes that a pass takes beside what is held, for each thread.
-    pub(crate) const BYTES_A_THREAD: u64 = 8 * (SIDE * SIDE) as u64;
+    pub(crate) const BYTES_A_THREAD: u64 = 12 * (SIDE * SIDE) as u64;
 
     pub(crate) fn new(source: &'a dyn Distances, hold: bool) -> Blocks<'a> {
         Blocks::of_side(source, SIDE, hold)
@@ -80,24 +80,36 @@ impl<'a> Blocks<'a> {
     }
 
     /// X D, for the rows of `x` \[b, M\]: one pass. Each sum is added up in the same order, however many threads there are.
-    pub(crate) fn times(&self, blas: &Blas, x: ArrayView2<f64>) -> Result<Array2<f64>, SpectralError> {
-        let sums: Vec<Mutex<Array2<f64>>> = (0..self.count())
-            .map(|block| Mutex::new(Array2::zeros((x.nrows(), self.range(block).len()))))
-            .collect();
-        self.each(blas, |a, b, block| {
-            let add = |to: usize, from: usize, block: ArrayView2<f64>| {
-                let mut sum = sums[to].lock().unwrap_or_else(PoisonError::into_inner);
-                product(1.0, x.slice(s![.., self.range(from)]), block, 1.0, sum.view_mut());
+    pub(crate) fn times(&self, threads: usize, x: Array2<f64>) -> Result<Array2<f64>, SpectralError> {
+        let (vectors, points) = x.dim();
+        let panels: Vec<Vec<Point>> = x.axis_chunks_iter(Axis(0), WIDTH).map(together).collect();
+        drop(x);
+        let zeros = |range: Range<usize>| panels.iter().map(|_| vec![Point::ZERO; range.len()]).collect();
+        let sums: Vec<Mutex<Vec<Vec<Point>>>> = self.ranges().map(zeros).map(Mutex::new).collect();
+        self.each(threads, |a, b, block| {
+            let add = |to: usize, from: usize, block: Block| {
+                let mut sums = sums[to].lock().unwrap_or_else(PoisonError::into_inner);
+                for (sums, panel) in sums.iter_mut().zip(&panels) {
+                    panel::add(sums, block, &panel[self.range(from)]);
+                }
             };
-            add(b, a, block);
+            add(a, b, block);
             if a != b {
-                add(a, b, block.reversed_axes());
+                add(b, a, block.mirrored());
             }
         })?;
-        let mut whole = Array2::zeros(x.dim());
-        for (block, sum) in sums.into_iter().enumerate() {
-            let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
-            whole.slice_mut(s![.., self.range(block)]).assign(&sum);
+        drop(panels);
+        let mut whole = Array2::zeros((vectors, points));
+        for (sums, range) in sums.into_iter().zip(self.ranges()) {
+            let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
+            for (vector, mut row) in whole.rows_mut().into_iter().enumerate() {
+                let sums = &sums[vector / WIDTH];
+                for (value, sum) in
+                    row.as_slice_mut().expect("rows lie together")[range.clone()].iter_mut().zip(sums)
+                {
+                    *value = sum.0[vector % WIDTH];
+                }
+            }
         }
         Ok(whole)
     }
@@ -106,61 +118,76 @@ impl<'a> Blocks<'a> {
     /// blocks of the same row or column add up they add in the same order, however many threads there are.
     pub(crate) fn each(
         &self,
-        blas: &Blas,
-        work: impl Fn(usize, usize, ArrayView2<f64>) + Sync,
+        threads: usize,
+        work: impl Fn(usize, usize, Block) + Sync,
     ) -> Result<(), SpectralError> {
         let failed = Mutex::new(None);
         let largest = self.side.min(self.points()).pow(2);
-        let mut buffers = vec![vec![0.0; largest]; blas.threads().max(1)];
-        blas.one_thread_each(|| {
-            for round in &self.rounds {
-                let next = AtomicUsize::new(0);
-                let some = |buffer: &mut Vec<f64>| {
-                    while let Some(&(a, b)) = round.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let shape = (self.range(a).len(), self.range(b).len());
-                        let buffer = &mut buffer[..shape.0 * shape.1];
-                        if let Err(error) = self.read(a, b, buffer) {
+        let mut buffers = vec![(vec![0.0; largest], vec![0.0; largest]); threads.max(1)];
+        for round in &self.rounds {
+            let next = AtomicUsize::new(0);
+            let some = |buffers: &mut (Vec<f64>, Vec<f32>)| {
+                while let Some(&(a, b)) = round.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match self.values(a, b, buffers) {
+                        Ok(values) => {
+                            work(a, b, Block::new(values, self.range(a).len(), self.range(b).len()))
+                        }
+                        Err(error) => {
                             *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                             return;
                         }
-                        let block = ArrayView2::from_shape(shape, buffer).expect("as many as the block has");
-                        work(a, b, block);
                     }
-                };
-                let (mine, others) = buffers.split_first_mut().expect("a thread or more");
-                // A thread costs less to start than a block to read.
-                thread::scope(|scope| {
-                    for buffer in others.iter_mut().take(round.len().saturating_sub(1)) {
-                        scope.spawn(|| some(buffer));
-                    }
-                    some(mine);
-                });
-                if failed.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
-                    break;
                 }
+            };
+            let (mine, others) = buffers.split_first_mut().expect("a thread or more");
+            // A thread costs less to start than a block to read.
+            thread::scope(|scope| {
+                for buffer in others.iter_mut().take(round.len().saturating_sub(1)) {
+                    scope.spawn(|| some(buffer));
+                }
+                some(mine);
+            });
+            if failed.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+                break;
             }
-        });
+        }
         failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
-    fn read(&self, a: usize, b: usize, out: &mut [f64]) -> Result<(), SpectralError> {
+    /// What is in a block, row by row.
+    fn values<'b>(
+        &'b self,
+        a: usize,
+        b: usize,
+        (read, values): &'b mut (Vec<f64>, Vec<f32>),
+    ) -> Result<&'b [f32], SpectralError> {
         let held = self.held.as_ref().map(|held| &held[a * self.count() + b]);
         if let Some(values) = held.and_then(OnceLock::get) {
-            out.iter_mut().zip(values).for_each(|(out, &value)| *out = f64::from(value));
-            return Ok(());
+            return Ok(values);
         }
         let (rows, cols) = (self.range(a), self.range(b));
-        self.source.read(rows.clone(), cols.clone(), out)?;
-        if let Some(place) = out.iter().position(|value| !value.is_finite()) {
+        let read = &mut read[..rows.len() * cols.len()];
+        self.source.read(rows.clone(), cols.clone(), read)?;
+        if let Some(place) = read.iter().position(|value| !value.is_finite()) {
             let (row, col) = (rows.start + place / cols.len(), cols.start + place % cols.len());
-            return Err(SpectralError::NotFinite { row, col, value: out[place] });
+            return Err(SpectralError::NotFinite { row, col, value: read[place] });
         }
-        out.iter_mut().for_each(|value| *value = f64::from(*value as f32));
-        if let Some(held) = held {
-            held.get_or_init(|| out.iter().map(|&value| value as f32).collect());
-        }
-        Ok(())
+        let values = &mut values[..read.len()];
+        values.iter_mut().zip(read).for_each(|(value, read)| *value = *read as f32);
+        Ok(match held {
+            Some(held) => held.get_or_init(|| (&*values).into()),
+            None => values,
+        })
     }
+}
+
+/// Vectors, which are rows \[b, M\], as a panel \[M\] of `WIDTH`, of which those that are lacking are 0.
+fn together(vectors: ArrayView2<f64>) -> Vec<Point> {
+    let mut panel = vec![Point::ZERO; vectors.ncols()];
+    for (vector, row) in vectors.rows().into_iter().enumerate() {
+        panel.iter_mut().zip(row).for_each(|(point, value)| point.0[vector] = *value);
+    }
+    panel
 }
 
 /// All pairs (a, b) with a <= b < `count`, in rounds in which no number comes twice: those of a tournament.
@@ -225,11 +252,11 @@ mod tests {
         let blocks = Blocks::of_side(&source, 10, true);
         let mut whole = Array2::zeros((47, 47));
         source.read(0..47, 0..47, whole.as_slice_mut().unwrap()).unwrap();
-        let x = Array2::from_shape_fn((3, 47), |(i, j)| ((5 * i + j) as f64).cos());
-        let found = blocks.times(&Blas::hold(1), x.view()).unwrap();
+        let x = Array2::from_shape_fn((WIDTH + 3, 47), |(i, j)| ((5 * i + j) as f64).cos());
+        let found = blocks.times(1, x.clone()).unwrap();
         assert!((&found - x.dot(&whole)).iter().all(|error| error.abs() < 1e-9));
         // Once more from what is held now.
-        assert_eq!(blocks.times(&Blas::hold(3), x.view()).unwrap(), found);
+        assert_eq!(blocks.times(3, x).unwrap(), found);
     }
 
     #[test]
@@ -237,7 +264,7 @@ mod tests {
         let source = Numbered { points: 47, broken: true };
         for threads in [1, 3] {
             let blocks = Blocks::of_side(&source, 10, false);
-            let error = blocks.times(&Blas::hold(threads), Array2::zeros((1, 47)).view()).unwrap_err();
+            let error = blocks.times(threads, Array2::zeros((1, 47))).unwrap_err();
             assert_eq!(error.to_string(), "block 1, 3");
         }
     }

@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
 
 use crate::SpectralError;
-use crate::blas::Blas;
 use crate::blocks::Blocks;
 
 /// R W R, where R is diagonal: the roots of weights. With weights of 1 it is W.
@@ -37,28 +36,30 @@ impl<'a> Centred<'a> {
     pub(crate) fn new(
         blocks: Blocks<'a>,
         weights: ArrayView1<f64>,
-        blas: &Blas,
+        threads: usize,
     ) -> Result<Centred<'a>, SpectralError> {
         let empty = |range: std::ops::Range<usize>| {
             let zeros = Array1::zeros(range.len());
             Mutex::new(Sums { rows: zeros.clone(), squares: 0.0, diagonal: zeros })
         };
         let sums: Vec<Mutex<Sums>> = blocks.ranges().map(empty).collect();
-        blocks.each(blas, |a, b, block| {
+        blocks.each(threads, |a, b, block| {
             let [own, other] = [a, b].map(|block| weights.slice(s![blocks.range(block)]));
             let mut squares = 0.0;
-            let mut across = Array1::zeros(block.nrows());
-            let mut down = Array1::zeros(block.ncols());
-            Zip::from(block.rows()).and(own).and(&mut across).for_each(|row, &own, across| {
+            let mut across = Array1::zeros(own.len());
+            let mut down = Array1::zeros(other.len());
+            let mut row = Array1::zeros(other.len());
+            for ((values, own), across) in block.rows().zip(own).zip(&mut across) {
+                row.iter_mut().zip(values).for_each(|(to, value)| *to = f64::from(*value));
                 *across = row.dot(&other);
-                down.scaled_add(own, &row);
+                down.scaled_add(*own, &row);
                 squares += own * (&row * &row).dot(&other);
-            });
+            }
             let mut sums_of_a = sums[a].lock().unwrap_or_else(PoisonError::into_inner);
             sums_of_a.rows += &across;
             if a == b {
                 sums_of_a.squares += squares;
-                sums_of_a.diagonal.assign(&block.diag());
+                sums_of_a.diagonal = (0..across.len()).map(|point| block.at(point, point)).collect();
             } else {
                 sums_of_a.squares += 2.0 * squares;
                 sums[b].lock().unwrap_or_else(PoisonError::into_inner).rows += &down;
@@ -86,11 +87,11 @@ impl<'a> Centred<'a> {
     }
 
     /// The operator times each row of `x` \[b, M\]; takes one pass.
-    pub(crate) fn times(&self, blas: &Blas, x: ArrayView2<f64>) -> Result<Array2<f64>, SpectralError> {
+    pub(crate) fn times(&self, threads: usize, x: ArrayView2<f64>) -> Result<Array2<f64>, SpectralError> {
         let scaled = &x * &self.roots;
         let sums = scaled.sum_axis(Axis(1));
         let by_means = scaled.dot(&self.means);
-        let mut image = self.blocks.times(blas, scaled.view())?;
+        let mut image = self.blocks.times(threads, scaled)?;
         Zip::from(image.rows_mut()).and(&sums).and(&by_means).for_each(|mut row, sum, by_means| {
             Zip::from(&mut row).and(&self.means).and(&self.roots).for_each(|value, own, root| {
                 *value = -0.5 * root * (*value - own * sum - by_means + self.mean * sum);

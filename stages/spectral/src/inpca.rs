@@ -81,7 +81,7 @@ pub(crate) fn whole(
         return Err(SpectralError::OnePlace(points));
     }
 
-    let pairs = eigen::leading(&mut matrix, dimensions.min(points - 1), &Blas::hold(threads))?;
+    let pairs = eigen::leading(&mut matrix, dimensions.min(points - 1), &Blas::threaded(threads))?;
     let (eigenvalues, axes) = axes(pairs, roots.as_ref());
     let explained_distance = match &weights {
         None => distance_left(matrix.view(), &diagonal, &eigenvalues, axes.view()),

@@ -113,15 +113,15 @@ fn by_passes(
 ) -> Result<Inpca, SpectralError> {
     let points = blocks.points();
     let weights = weights.unwrap_or_else(|| Array1::ones(points));
-    let blas = Blas::hold(settings.threads);
-    let centred = Centred::new(blocks, weights.view(), &blas)?;
+    let blas = Blas::single(settings.threads);
+    let centred = Centred::new(blocks, weights.view(), settings.threads)?;
     if centred.stress == 0.0 {
         return Err(SpectralError::OnePlace(points));
     }
     let mut passes = 1;
     progress(passes);
     let pairs = krylov::leading(centred.roots.view(), settings.dimensions, &blas, |x| {
-        let image = centred.times(&blas, x)?;
+        let image = centred.times(settings.threads, x)?;
         passes += 1;
         progress(passes);
         Ok(image)

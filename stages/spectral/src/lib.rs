@@ -14,6 +14,7 @@ mod golden;
 mod inpca;
 mod krylov;
 mod large;
+mod panel;
 mod place;
 
 pub use blocks::Distances;

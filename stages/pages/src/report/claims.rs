@@ -386,19 +386,10 @@ fn beside(inputs: &Inputs) -> Result<Section> {
                 &inputs.figure(&name, &format!("{alt}, {split} set"), &format!("{caption}, {split} set."))?;
         }
     }
-    for (name, alt, caption) in [
-        (
-            "figure-sloppy",
-            "Eigenvalues of sloppy and other synthetic data, and the explained stress of networks trained on them",
-            "Sloppy synthetic data against data that is not: the spectrum of the inputs, and the explained stress.",
-        ),
-        (
-            "figure-imagenet",
-            "Scatter plots of InPCA of networks trained on images of ImageNet",
-            "Networks trained on images of ImageNet.",
-        ),
-    ] {
-        body += &inputs.figure(name, alt, caption)?;
-    }
+    body += &inputs.figure(
+        "figure-sloppy",
+        "Eigenvalues of sloppy and other synthetic data, and the explained stress of networks trained on them",
+        "Sloppy synthetic data against data that is not: the spectrum of the inputs, and the explained stress.",
+    )?;
     Ok(Section { id: "beside", short: "Beside the claims", title: "Beside the claims", body })
 }

@@ -1,0 +1,167 @@
+//! Products of a block of distances with vectors, compiled for each vector instruction set and chosen at run time.
+//!
+//! Distances stay f32 as they are held, and are made f64 on their way into a multiply-add: nothing is copied together first, as
+//! a product of dense matrices has to, which for so few vectors takes as long as the product.
+
+use std::ops::Range;
+
+/// Vectors of a panel.
+pub(crate) const WIDTH: usize = 32;
+
+/// What the vectors of a panel have for one point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(align(64))]
+pub(crate) struct Point(pub [f64; WIDTH]);
+
+impl Point {
+    pub(crate) const ZERO: Point = Point([0.0; WIDTH]);
+}
+
+/// A block of a matrix, row by row, or its mirror image.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Block<'a> {
+    values: &'a [f32],
+    rows: usize,
+    cols: usize,
+    /// From one row to the next.
+    down: usize,
+    /// From one column to the next.
+    across: usize,
+}
+
+impl<'a> Block<'a> {
+    /// # Panics
+    /// When there are not as many values as rows and columns have.
+    pub(crate) fn new(values: &'a [f32], rows: usize, cols: usize) -> Block<'a> {
+        assert_eq!(values.len(), rows * cols, "a block of {rows} x {cols}");
+        Block { values, rows, cols, down: cols, across: 1 }
+    }
+
+    pub(crate) fn mirrored(self) -> Block<'a> {
+        Block { rows: self.cols, cols: self.rows, down: self.across, across: self.down, ..self }
+    }
+
+    /// The rows of a block that is none's mirror image.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &'a [f32]> {
+        assert_eq!(self.across, 1, "a row lies together");
+        self.values.chunks_exact(self.cols)
+    }
+
+    pub(crate) fn at(&self, row: usize, col: usize) -> f64 {
+        f64::from(self.values[row * self.down + col * self.across])
+    }
+}
+
+/// Adds the product of a block with a panel to another: to `sums` \[rows\] the sum over columns of the block's values times
+/// `panel` \[cols\]. Of the same block and panel it adds the same bits every time on the same machine.
+///
+/// # Panics
+/// When panels and block do not fit.
+pub(crate) fn add(sums: &mut [Point], block: Block, panel: &[Point]) {
+    assert!(sums.len() == block.rows && panel.len() == block.cols, "panels that do not fit a block");
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f")]
+        fn avx512(sums: &mut [Point], block: Block, panel: &[Point]) {
+            add_tiles::<6, 32, true>(sums, block, panel);
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2(sums: &mut [Point], block: Block, panel: &[Point]) {
+            add_tiles::<3, 16, true>(sums, block, panel);
+        }
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has the instructions.
+            return unsafe { avx512(sums, block, panel) };
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: the processor has the instructions.
+            return unsafe { avx2(sums, block, panel) };
+        }
+    }
+    add_tiles::<3, 8, { cfg!(target_arch = "aarch64") }>(sums, block, panel);
+}
+
+/// In tiles of `ROWS` rows and `COLS` vectors, as many as leave the registers room for operands. Plain loops, which become
+/// vector instructions of the function they are inlined into; `FUSED`, if that has a multiply-add.
+#[inline(always)]
+fn add_tiles<const ROWS: usize, const COLS: usize, const FUSED: bool>(
+    sums: &mut [Point],
+    block: Block,
+    panel: &[Point],
+) {
+    for (tile, sums) in sums.chunks_mut(ROWS).enumerate() {
+        // Of a tile that is cut short the last row fills the rest.
+        let rows: [usize; ROWS] = std::array::from_fn(|row| tile * ROWS + row.min(sums.len() - 1));
+        for from in (0..WIDTH).step_by(COLS) {
+            let found = tile_of::<ROWS, COLS, FUSED>(block, rows, panel, from..from + COLS);
+            for (sum, found) in sums.iter_mut().zip(&found) {
+                for (sum, found) in sum.0[from..from + COLS].iter_mut().zip(found) {
+                    *sum += found;
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn tile_of<const ROWS: usize, const COLS: usize, const FUSED: bool>(
+    block: Block,
+    rows: [usize; ROWS],
+    panel: &[Point],
+    vectors: Range<usize>,
+) -> [[f64; COLS]; ROWS] {
+    let mut sums = [[0.0; COLS]; ROWS];
+    for (col, point) in panel.iter().enumerate() {
+        let point: &[f64; COLS] =
+            point.0[vectors.clone()].as_array().expect("as many vectors as the tile has");
+        for (sums, row) in sums.iter_mut().zip(rows) {
+            let value = block.at(row, col);
+            for (sum, x) in sums.iter_mut().zip(point) {
+                *sum = if FUSED { value.mul_add(*x, *sum) } else { value * x + *sum };
+            }
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(row: usize, col: usize) -> f32 {
+        ((5 * row + 3 * col) as f32).sin()
+    }
+
+    #[test]
+    fn products_are_those_of_the_definition_for_tiles_of_every_kind() {
+        for (rows, cols) in [(1, 1), (2, 9), (6, 7), (13, 5), (40, 33)] {
+            let values: Vec<f32> =
+                (0..rows).flat_map(|row| (0..cols).map(move |col| value(row, col))).collect();
+            let block = Block::new(&values, rows, cols);
+            for (block, is_mirrored) in [(block, false), (block.mirrored(), true)] {
+                let panel: Vec<Point> = (0..block.cols)
+                    .map(|col| Point(std::array::from_fn(|vector| ((7 * col + vector) as f64).cos())))
+                    .collect();
+                let mut found = vec![Point([1.0; WIDTH]); block.rows];
+                add(&mut found, block, &panel);
+                let mut portable = vec![Point([1.0; WIDTH]); block.rows];
+                add_tiles::<3, 8, false>(&mut portable, block, &panel);
+                for vector in 0..WIDTH {
+                    for row in 0..block.rows {
+                        let terms = panel.iter().enumerate().map(|(col, point)| {
+                            let (row, col) = if is_mirrored { (col, row) } else { (row, col) };
+                            f64::from(value(row, col)) * point.0[vector]
+                        });
+                        let expected = 1.0 + terms.sum::<f64>();
+                        for found in [&found, &portable] {
+                            assert!(
+                                (found[row].0[vector] - expected).abs() < 1e-12,
+                                "{rows} x {cols}: {row}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
