@@ -6,6 +6,8 @@
 mod images;
 #[path = "paper/own.rs"]
 mod own;
+#[path = "paper/pages.rs"]
+mod pages;
 #[path = "e2e/skip.rs"]
 mod skip;
 #[path = "paper/tables.rs"]
@@ -245,6 +247,7 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
         assert_eq!(blas, ["embed", "tangents"].contains(&name), "{name} and OpenBLAS");
     }
 
+    pages::open_without_complaint_and_tell_where_they_came_from(&workspace);
     tables::have_the_columns_that_their_page_tells_of(&workspace);
     own::networks_trained_elsewhere_get_the_same_figures(&workspace);
     images::folders_of_images_get_the_same_figures(&workspace);

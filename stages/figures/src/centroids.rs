@@ -38,12 +38,12 @@ const MARKED: usize = 3;
 /// Values of one average along progress.
 type Curve = Vec<(f64, f64)>;
 
-/// Draws the figure from a table of averages and the spectrum of the InPCA, which has the number of samples.
+/// Draws the figure from a table of averages and the spectrum of the InPCA, which has the numbers of samples and models.
 ///
 /// # Errors
 /// When the table lacks columns.
 pub fn draw(centroids: &Table, spectrum: &Table, split: &str) -> Result<String> {
-    let samples = Spectrum::of(spectrum)?.samples();
+    let size = Spectrum::of(spectrum)?.size("models in all");
     let title = format!("Six averages of runs along progress{}", split_name(split));
     if centroids.height() == 0 {
         return nothing(&title, "No group has two trained runs: there is nothing to average.");
@@ -69,7 +69,7 @@ pub fn draw(centroids: &Table, spectrum: &Table, split: &str) -> Result<String> 
     let height = below + ROW * rows(width - 2.0 * MARGIN, &entries)? as f64 + MARGIN;
     let caption = format!(
         "{} in {} of one architecture and optimizer, averaged within groups; curves: means over groups; a run is \
-         held where it ended; {samples}",
+         held where it ended; {size}",
         several(averaged as usize, "trained run"),
         several(groups.len(), "group")
     );
@@ -153,7 +153,7 @@ mod tests {
         let mut texts = vec![
             "Six averages of runs along progress, train set",
             "24 trained runs in 6 groups of one architecture and optimizer, averaged within groups; curves: means over \
-             groups; a run is held where it ended; N = 1,000 samples",
+             groups; a run is held where it ended; N = 1,000 samples, M = 152 models in all",
             "progress of the runs",
         ];
         texts.extend(PANELS.map(|(_, name, _)| name));

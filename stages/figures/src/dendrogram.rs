@@ -56,7 +56,7 @@ pub struct Tables {
     pub configurations: Table,
     /// Their merges.
     pub linkage: Table,
-    /// The spectrum of the InPCA, which has the number of samples.
+    /// The spectrum of the InPCA, which has the numbers of samples and models.
     pub spectrum: Table,
     /// How each run ended: all architectures, trained or not, decide their colours.
     pub runs: Table,
@@ -68,7 +68,7 @@ pub struct Tables {
 /// When a table lacks columns, has no configuration, or the merges make no tree.
 pub fn draw(tables: &Tables, split: &str) -> Result<String> {
     let Tables { configurations, linkage, spectrum, runs } = tables;
-    let samples = Spectrum::of(spectrum)?.samples();
+    let size = Spectrum::of(spectrum)?.size("models in all");
     ensure!(
         configurations.height() > 0,
         "no configuration was trained: the table of configurations has no row"
@@ -89,7 +89,7 @@ pub fn draw(tables: &Tables, split: &str) -> Result<String> {
     let runs: f64 = configurations.numbers("runs")?.iter().sum();
     let title = format!("Tree of the distances between trajectories{}", split_name(split));
     let caption = format!(
-        "{}, each the mean of its trained runs ({} in all); {samples}; complete linkage; a branch has the colour of its \
+        "{}, each the mean of its trained runs ({} in all); {size}; complete linkage; a branch has the colour of its \
          architecture while it holds one only",
         several(leaves, "configuration"),
         several(runs as usize, "run")
@@ -198,7 +198,7 @@ mod tests {
             &svg,
             &[
                 "Tree of the distances between trajectories, train set",
-                "6 configurations, each the mean of its trained runs (12 runs in all); N = 1,000 samples; complete linkage; a branch \
+                "6 configurations, each the mean of its trained runs (12 runs in all); N = 1,000 samples, M = 152 models in all; complete linkage; a branch \
                  has the colour of its architecture while it holds one only",
                 "distance between trajectories at which branches merge (nats)",
                 "architecture",

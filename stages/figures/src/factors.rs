@@ -34,8 +34,8 @@ struct Split {
     forest_r2: Option<f64>,
     /// How many configurations there were: all degrees of freedom and one.
     configurations: Option<usize>,
-    /// `N = 1,000 samples`.
-    samples: String,
+    /// `N = 1,000 samples, M = 1,684 models in all`.
+    size: String,
 }
 
 impl Split {
@@ -57,7 +57,7 @@ impl Split {
             importance_p: numbers("importance_p")?,
             forest_r2: numbers("forest_r2")?.first().copied().flatten(),
             configurations,
-            samples: Spectrum::of(spectrum)?.samples(),
+            size: Spectrum::of(spectrum)?.size("models in all"),
         })
     }
 
@@ -80,8 +80,8 @@ enum Measure {
     Importance,
 }
 
-/// Draws the figure from the factors of train and test trajectories, each with the spectrum of the InPCA, which has the number
-/// of samples.
+/// Draws the figure from the factors of train and test trajectories, each with the spectrum of the InPCA, which has the numbers
+/// of samples and models.
 ///
 /// # Errors
 /// When a table lacks columns, or has no row.
@@ -102,7 +102,7 @@ pub fn draw(train: (&Table, &Table), test: (&Table, &Table)) -> Result<String> {
         let configurations = split.configurations.map(|number| several(number, "configuration"));
         let forests = split.forest_r2.map(|r2| format!("R\u{b2} of the forests {r2:.2}"));
         let both: Vec<String> =
-            configurations.into_iter().chain([split.samples.clone()]).chain(forests).collect();
+            configurations.into_iter().chain([split.size.clone()]).chain(forests).collect();
         format!("{}: {}", split.name, both.join(", "))
     });
     let caption = format!(
@@ -200,8 +200,8 @@ mod tests {
             &svg,
             &[
                 "How much each factor explains of the distances between trajectories",
-                "train: 30 configurations, N = 1,000 samples, R\u{b2} of the forests 0.80; test: 30 configurations, N = 1,000 \
-                 samples, R\u{b2} of the forests 0.80; p by permutation; importance: growth of the forests' error, \u{b1} standard deviation",
+                "train: 30 configurations, N = 1,000 samples, M = 152 models in all, R\u{b2} of the forests 0.80; test: 30 configurations, N = 1,000 \
+                 samples, M = 152 models in all, R\u{b2} of the forests 0.80; p by permutation; importance: growth of the forests' error, \u{b1} standard deviation",
                 "architecture",
                 "batch size",
                 "optimizer",

@@ -20,12 +20,12 @@ const ACROSS: usize = 3;
 /// Places between progress 0 and 1 at which the runs of an architecture are averaged.
 const STEPS: usize = 100;
 
-/// Draws the figure from a table of models and the spectrum of their InPCA, which has the number of samples.
+/// Draws the figure from a table of models and the spectrum of their InPCA, which has the numbers of samples and models.
 ///
 /// # Errors
 /// When the table lacks columns, or has no run.
 pub fn draw(models: &Table, spectrum: &Table, split: &str) -> Result<String> {
-    let samples = Spectrum::of(spectrum)?.samples();
+    let size = Spectrum::of(spectrum)?.size("models in all");
     let runs = Runs::of(models)?;
     let (progress, distance) =
         (runs.numbers(models, "progress")?, runs.numbers(models, "geodesic_distance")?);
@@ -43,7 +43,7 @@ pub fn draw(models: &Table, spectrum: &Table, split: &str) -> Result<String> {
     let height = below + ROW * rows(width - 2.0 * MARGIN, &entries)? as f64 + MARGIN;
     let title = format!("Distance to the geodesic from ignorance to truth{}", split_name(split));
     let caption = format!(
-        "{}; {samples}; thin: a run; bold: mean of an architecture, as far as half of its runs get",
+        "{}; {size}; thin: a run; bold: mean of an architecture, as far as half of its runs get",
         runs.summary(models)?
     );
     page((width, height), &title, &caption, |ink| {
@@ -105,7 +105,7 @@ mod tests {
             &svg,
             &[
                 "Distance to the geodesic from ignorance to truth, test set",
-                "12 runs of 2 architectures, 1 of them untrained, 132 checkpoints; N = 1,000 samples; thin: a run; bold: mean of an \
+                "12 runs of 2 architectures, 1 of them untrained, 132 checkpoints; N = 1,000 samples, M = 152 models in all; thin: a run; bold: mean of an \
                  architecture, as far as half of its runs get",
                 "adam",
                 "nesterov",

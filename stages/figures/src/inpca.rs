@@ -60,14 +60,9 @@ impl Spectrum {
         if time_like { axis.colour(style::TIME_LIKE) } else { axis }
     }
 
-    /// How many samples: `N = 1,000 samples`.
-    pub fn samples(&self) -> String {
-        format!("N = {} samples", count(self.samples))
-    }
-
     /// How many samples and models: `N = 1,000 samples, M = 1,684 models`.
     pub fn size(&self, models: &str) -> String {
-        format!("{}, M = {} {models}", self.samples(), count(self.models))
+        format!("N = {} samples, M = {} {models}", count(self.samples), count(self.models))
     }
 }
 

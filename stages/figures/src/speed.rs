@@ -52,12 +52,12 @@ struct Moment {
     high: f64,
 }
 
-/// Draws the figure from a table of models and the spectrum of their InPCA, which has the number of samples.
+/// Draws the figure from a table of models and the spectrum of their InPCA, which has the numbers of samples and models.
 ///
 /// # Errors
 /// When the table lacks columns, or has no run.
 pub fn draw(models: &Table, spectrum: &Table, split: &str) -> Result<String> {
-    let samples = Spectrum::of(spectrum)?.samples();
+    let size = Spectrum::of(spectrum)?.size("models in all");
     let mut runs = Runs::of(models)?;
     let have_their_like = Models::of(models)?.have_their_like(models, palette::family)?;
     let all = runs.runs.len();
@@ -69,7 +69,7 @@ pub fn draw(models: &Table, spectrum: &Table, split: &str) -> Result<String> {
     let curves = curves(models, &runs)?;
     let title = format!("Progress from ignorance to truth{}", split_name(split));
     let caption = format!(
-        "{}{left_out}; {samples}; lines: mean of an architecture's runs; bands: from their 10 % to their 90 % quantile",
+        "{}{left_out}; {size}; lines: mean of an architecture's runs; bands: from their 10 % to their 90 % quantile",
         runs.summary(models)?
     );
     let mut families: Vec<(&str, Vec<&Curve>)> = Vec::new();
@@ -222,7 +222,7 @@ mod tests {
             &svg,
             &[
                 "Progress from ignorance to truth, train set",
-                "12 runs of 2 architectures, 1 of them untrained, 132 checkpoints; N = 1,000 samples; lines: mean of an \
+                "12 runs of 2 architectures, 1 of them untrained, 132 checkpoints; N = 1,000 samples, M = 152 models in all; lines: mean of an \
                  architecture's runs; bands: from their 10 % to their 90 % quantile",
                 "epoch",
                 "progress along the geodesic",
@@ -240,7 +240,7 @@ mod tests {
         sample::check(
             &svg,
             &[
-                "18 runs of 3 architectures, 1 of them untrained, 198 checkpoints; N = 1,000 samples; lines: mean of an \
+                "18 runs of 3 architectures, 1 of them untrained, 198 checkpoints; N = 1,000 samples, M = 152 models in all; lines: mean of an \
                  architecture's runs; bands: from their 10 % to their 90 % quantile; grey: the other architectures",
                 "fc",
                 "vit",

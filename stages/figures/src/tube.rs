@@ -23,13 +23,13 @@ const WIDTH: f64 = 920.0;
 /// Boxes between progress 0 and 1.
 const BINS: usize = 10;
 
-/// Draws the figure from a table of runs along progress, the spectrum of the InPCA, which has the number of samples, and how
+/// Draws the figure from a table of runs along progress, the spectrum of the InPCA, which has the numbers of samples and models, and how
 /// each run ended: all architectures, trained or not, decide their colours.
 ///
 /// # Errors
 /// When the table lacks columns.
 pub fn draw(tube: &Table, spectrum: &Table, runs: &Table, split: &str) -> Result<String> {
-    let samples = Spectrum::of(spectrum)?.samples();
+    let size = Spectrum::of(spectrum)?.size("models in all");
     let title =
         format!("Distance of runs to the mean trajectory of their configuration{}", split_name(split));
     if tube.height() == 0 {
@@ -57,7 +57,7 @@ pub fn draw(tube: &Table, spectrum: &Table, runs: &Table, split: &str) -> Result
     let top = HEAD + 10.0;
     let height = top + panels.len().div_ceil(ACROSS) as f64 * PANEL.1 + MARGIN - 20.0;
     let caption = format!(
-        "{} of {}; {samples}; each tenth of progress; {}; a run is held where it ended",
+        "{} of {}; {size}; each tenth of progress; {}; a run is held where it ended",
         several(run.iter().collect::<BTreeSet<_>>().len(), "trained run"),
         several(panels.len(), "architecture"),
         boxes::WORDS
@@ -110,7 +110,7 @@ mod tests {
             &svg,
             &[
                 "Distance of runs to the mean trajectory of their configuration, test set",
-                "12 trained runs of 2 architectures; N = 1,000 samples; each tenth of progress; boxes: quartiles and median; whiskers: 5 % \
+                "12 trained runs of 2 architectures; N = 1,000 samples, M = 152 models in all; each tenth of progress; boxes: quartiles and median; whiskers: 5 % \
                  to 95 %; a run is held where it ended",
                 "progress along the geodesic",
                 "distance to the mean trajectory (nats)",

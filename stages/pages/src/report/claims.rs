@@ -183,8 +183,8 @@ fn factors(inputs: &Inputs, networks: &Networks) -> Result<Section> {
         }
         let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
         let rows: Vec<Vec<String>> = found.iter().map(factor_row).collect();
-        let caption = "Mean distance between the trajectories of two configurations that differ in a setting, over that \
-                       of two that agree in it; the share of the squared distances that the setting explains after all \
+        let caption = "Mean distance (nats) between the trajectories of two configurations that differ in a setting, over \
+                       that of two that agree in it; the share of the squared distances that the setting explains after all \
                        others, and its p by permutation";
         body += &table(caption, &columns, &rows);
         body +=
@@ -286,8 +286,10 @@ fn starts(inputs: &Inputs) -> Result<Section> {
                 ]
             };
             let rows: Vec<Vec<String>> = numbers::starts(&points)?.into_iter().map(row).collect();
-            let caption =
-                format!("Median distance to the nearest model of another, ordinary network, {split} set");
+            let unit = unit(inputs, split)?;
+            let caption = format!(
+                "Median distance{unit} to the nearest model of another, ordinary network, {split} set"
+            );
             let columns = ["start", "networks", "where the task begins", "at the end"];
             body += &table(&caption, &columns, &rows);
             body += &inputs.made(&[&format!("starts-{split}")])?;
@@ -307,6 +309,14 @@ fn starts(inputs: &Inputs) -> Result<Section> {
     ))
 }
 
+/// The unit of distances that embeddings are made of.
+fn unit(inputs: &Inputs, split: &str) -> Result<&'static str> {
+    let spectrum = inputs.table(&format!("spectrum-{split}"))?;
+    let measure =
+        spectrum.as_ref().and_then(|spectrum| spectrum.values::<&str>("measure").ok()?.first().copied());
+    Ok(if measure == Some("euclidean") { "" } else { " (nats)" })
+}
+
 fn scale(inputs: &Inputs, models: &Table, networks: &Networks) -> Result<Section> {
     let checkpoints: usize = networks.all.iter().map(|network| network.rows.len()).sum();
     let mut rows = vec![
@@ -321,7 +331,7 @@ fn scale(inputs: &Inputs, models: &Table, networks: &Networks) -> Result<Section
         .collect();
     let worst = near.iter().copied().fold(0.0, f64::max);
     rows.push(vec![
-        format!("largest train error of a model within {NEAR} of the truth"),
+        format!("largest train error of a model within {NEAR} nats of the truth"),
         "as good as the truth".to_owned(),
         match near.len() {
             0 => "no model is so near".to_owned(),
@@ -334,7 +344,7 @@ fn scale(inputs: &Inputs, models: &Table, networks: &Networks) -> Result<Section
         let ends = networks.all.iter().filter(|network| network.trained != Some(false)).map(|it| it.last());
         let farthest = ends.filter_map(|row| to_truth[row]).reduce(f64::max);
         rows.push(vec![
-            "largest distance to the truth of a trained network, test set".to_owned(),
+            "largest distance to the truth of a trained network, test set, nats".to_owned(),
             format!("{FARTHEST}"),
             farthest.map_or("–".to_owned(), |distance| format!("{distance:.2}")),
         ]);
