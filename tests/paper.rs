@@ -271,7 +271,13 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
     workspace.edit(embed, "&rows[..points.embedded()]", "&found[..points.embedded()]");
     workspace.edit(embed, "table.rows(&rows)", "table.rows(&found)");
     let renamed = workspace.run(&[]);
-    let embeds = [("embed", 2), ("embed-joint", 1), ("embed-starts", 2), ("embed-trajectories", 2)];
+    let embeds = [
+        ("embed", 2),
+        ("embed-joint", 1),
+        ("embed-sloppy", 2),
+        ("embed-starts", 2),
+        ("embed-trajectories", 2),
+    ];
     assert_eq!(renamed.stages(), counts(&embeds));
 
     // A changed colour: figures and pages, and they look different.
