@@ -48,8 +48,9 @@ print(end - start, end - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxr
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if let [mode, path, points, memory] = &arguments[..] {
-        ensure!(mode == "ours", "not a number of points: {mode}");
+    if let [mode, path, points, memory] = &arguments[..]
+        && mode == "ours"
+    {
         return ours(Path::new(path), points.parse()?, memory.parse()?);
     }
     let sizes = match arguments.is_empty() {

@@ -178,7 +178,8 @@ mod tests {
             (wide.slice(s![.., 1..2]), wide.slice(s![3..4, ..])),
         ] {
             let expected = plain(a, b) * 2.0 + 0.5;
-            let [mut found, mut parts] = [const { () }; 2].map(|()| Array2::ones(expected.dim()));
+            let mut found = Array2::ones(expected.dim());
+            let mut parts = found.clone();
             product(2.0, a, b, 0.5, found.view_mut());
             blas.product(2.0, a, b, 0.5, parts.view_mut());
             for found in [found, parts] {

@@ -8,8 +8,8 @@ use crate::centred::Centred;
 use crate::inpca::{self, Inpca};
 use crate::{SpectralError, krylov};
 
-/// Up to so many points the whole matrix is in memory as f64 and goes to LAPACK, which is exact to the last digit. Of 2,000
-/// points passes take less than two thirds of its time, of 3,000 a third, of 4,000 a tenth.
+/// Up to so many points the whole matrix is in memory as f64 and goes to LAPACK, which is exact to the last digit. Of so
+/// many passes take as long, of 1,500 half of its time.
 const DENSE: usize = 1_000;
 
 /// Bytes of the program itself, with the buffers of OpenBLAS.
