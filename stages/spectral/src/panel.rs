@@ -52,6 +52,9 @@ impl<'a> Block<'a> {
     }
 }
 
+/// What adds the product of a block with a panel to another.
+type Add = fn(&mut [Point], Block, &[Point]);
+
 /// Adds the product of a block with a panel to another: to `sums` \[rows\] the sum over columns of the block's values times
 /// `panel` \[cols\]. Of the same block and panel it adds the same bits every time on the same machine.
 ///
@@ -59,8 +62,13 @@ impl<'a> Block<'a> {
 /// When panels and block do not fit.
 pub(crate) fn add(sums: &mut [Point], block: Block, panel: &[Point]) {
     assert!(sums.len() == block.rows && panel.len() == block.cols, "panels that do not fit a block");
+    all().next().unwrap_or(PORTABLE)(sums, block, panel);
+}
+
+/// For each vector instruction set that this processor has, the best first.
+fn all() -> impl Iterator<Item = Add> {
     #[cfg(target_arch = "x86_64")]
-    {
+    let special = {
         #[target_feature(enable = "avx512f")]
         fn avx512(sums: &mut [Point], block: Block, panel: &[Point]) {
             add_tiles::<6, 32, true>(sums, block, panel);
@@ -69,17 +77,24 @@ pub(crate) fn add(sums: &mut [Point], block: Block, panel: &[Point]) {
         fn avx2(sums: &mut [Point], block: Block, panel: &[Point]) {
             add_tiles::<3, 16, true>(sums, block, panel);
         }
-        if is_x86_feature_detected!("avx512f") {
-            // SAFETY: the processor has the instructions.
-            return unsafe { avx512(sums, block, panel) };
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the processor has the instructions.
-            return unsafe { avx2(sums, block, panel) };
-        }
-    }
-    add_tiles::<3, 8, { cfg!(target_arch = "aarch64") }>(sums, block, panel);
+        // SAFETY: they are given out only where the processor has the instructions.
+        let (avx512, avx2): (Add, Add) = (
+            |sums, block, panel| unsafe { avx512(sums, block, panel) },
+            |sums, block, panel| unsafe { avx2(sums, block, panel) },
+        );
+        [
+            is_x86_feature_detected!("avx512f").then_some(avx512),
+            (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(avx2),
+        ]
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let special = [None; 0];
+    special.into_iter().flatten().chain([PORTABLE])
 }
+
+/// By what every processor of this architecture has (SSE2, NEON). Where multiplication and addition are not one instruction, a
+/// fused operation is a slow function.
+const PORTABLE: Add = add_tiles::<3, 8, { cfg!(target_arch = "aarch64") }>;
 
 /// In tiles of `ROWS` rows and `COLS` vectors, as many as leave the registers room for operands. Plain loops, which become
 /// vector instructions of the function they are inlined into; `FUSED`, if that has a multiply-add.
@@ -142,10 +157,12 @@ mod tests {
                 let panel: Vec<Point> = (0..block.cols)
                     .map(|col| Point(std::array::from_fn(|vector| ((7 * col + vector) as f64).cos())))
                     .collect();
-                let mut found = vec![Point([1.0; WIDTH]); block.rows];
-                add(&mut found, block, &panel);
-                let mut portable = vec![Point([1.0; WIDTH]); block.rows];
-                add_tiles::<3, 8, false>(&mut portable, block, &panel);
+                let added = |add: Add| {
+                    let mut sums = vec![Point([1.0; WIDTH]); block.rows];
+                    add(&mut sums, block, &panel);
+                    sums
+                };
+                let found: Vec<Vec<Point>> = all().chain([add as Add]).map(added).collect();
                 for vector in 0..WIDTH {
                     for row in 0..block.rows {
                         let terms = panel.iter().enumerate().map(|(col, point)| {
@@ -153,7 +170,7 @@ mod tests {
                             f64::from(value(row, col)) * point.0[vector]
                         });
                         let expected = 1.0 + terms.sum::<f64>();
-                        for found in [&found, &portable] {
+                        for found in &found {
                             assert!(
                                 (found[row].0[vector] - expected).abs() < 1e-12,
                                 "{rows} x {cols}: {row}"
