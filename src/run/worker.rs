@@ -554,9 +554,10 @@ impl Worker<'_> {
     /// A path in the folder as a command gets it: whole, or from where it works if a shell would take the whole apart.
     fn as_word(&self, path: PathBuf) -> PathBuf {
         let is_one_word = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
-        match self.folder.to_str() {
-            Some(folder) if folder.bytes().all(|byte| is_one_word(byte) || !byte.is_ascii()) => path,
-            _ => path.strip_prefix(&self.folder).map_or(path.clone(), |inside| Path::new("..").join(inside)),
+        let is_safe = |folder: &str| folder.bytes().all(|byte| is_one_word(byte) || !byte.is_ascii());
+        match path.strip_prefix(&self.folder) {
+            Ok(inside) if !self.folder.to_str().is_some_and(is_safe) => Path::new("..").join(inside),
+            _ => path,
         }
     }
 }

@@ -11,8 +11,8 @@ use ndarray::{Array2, ArrayView2, Axis};
 use crate::SpectralError;
 use crate::panel::{self, Block, Point, WIDTH};
 
-/// Rows and columns of a block: 1 MB as f32, which a core's cache keeps from one product to the other, and a row of it is
-/// worth a read.
+/// Rows and columns of a block: 256 KB as f32, which a core's cache keeps from one product to the other beside the vectors,
+/// and a row of it is a read of a kilobyte. With 512, 2,000 points take a fifth longer, with 128 as long.
 const SIDE: usize = 256;
 
 /// Where distances come from: files, as a rule.

@@ -1,8 +1,9 @@
 //! The eigenpairs of largest magnitude of a symmetric matrix, by LAPACK.
 //!
-//! A small matrix is decomposed whole, by ndarray-linalg. A larger one is reduced to a tridiagonal T = Q'AQ in place (dsytrd), of T all values are found (dsterf, O(M²))
-//! and the leading k pairs, from both ends (dstemr, O(Mk)), and their vectors are carried back by Q (dormtr). A full decomposition, of M = 1,900, takes
-//! twice as long and three times the memory by dsyevd, and eight times as long by dsyev (which is ndarray-linalg's).
+//! A small matrix is decomposed whole, by ndarray-linalg. A larger one is reduced to a tridiagonal T = Q'AQ in place
+//! (dsytrd); of T all values are found (dsterf, O(M²)), of the leading k of them, from both ends, the vectors (dstemr, O(Mk)),
+//! which are carried back by Q (dormtr). A full decomposition, of M = 1,900, takes twice as long and three times the memory by
+//! dsyevd, and eight times as long by dsyev (which is ndarray-linalg's).
 
 use std::ffi::{c_char, c_int};
 use std::ops::RangeInclusive;
