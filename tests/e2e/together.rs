@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::scratch::wait_until;
+use crate::scratch::{Scratch, wait_until};
 use crate::tiny;
 
 #[test]
@@ -93,4 +93,25 @@ fn two_clones_with_one_store_and_other_code_do_not_mix() {
     }
     assert!(one.read("outputs/quick/all.txt").starts_with("number 1\n"));
     assert!(two.read("outputs/quick/all.txt").starts_with("other 1\n"));
+}
+
+/// Six jobs whose labels are no part of their key.
+fn alike(then: &str) -> Scratch {
+    let pipeline = format!(
+        "version: 1\nprofile: quick\nprofiles: {{quick: {{about: six jobs of one key}}}}\n\
+         sweeps: {{six: {{matrix: {{n: [1, 2, 3, 4, 5, 6]}}}}}}\nstages:\n  alike:\n    each: one in six\n    \
+         run: [sh, -c, 'echo alike >> \"$HOME/ran\"; sleep 0.2; {then}']\n    outputs: {{o: o.txt}}\n"
+    );
+    Scratch::new(&[("pipeline.yaml", &pipeline)])
+}
+
+#[test]
+fn jobs_of_one_key_in_one_run_wait_for_the_first_of_them() {
+    let project = alike("echo > {outputs.o}");
+    let run = project.run("-j 3");
+    assert_eq!((run.code, run.count("ran"), project.told().len()), (Some(0), 1, 1), "{}", run.err);
+    // Those that wait for one that fails have their turn, one after the other.
+    let project = alike("exit 1");
+    let run = project.run("-j 3 --keep-going");
+    assert_eq!((run.code, run.count("failed"), project.told().len()), (Some(1), 6, 6), "{}", run.err);
 }
