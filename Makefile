@@ -15,6 +15,7 @@ help:
 	@echo 'make test       set up, and run all tests; setup/servers.sh installs the servers that some need'
 	@echo 'make lint       formatting, clippy and rustdoc, no warning allowed'
 	@echo 'make bench      all benchmarks, half an hour; docs/PERFORMANCE.md says what they show'
+	@echo '                (RIBBON_PYTHON names a Python with torch, torchvision and scipy; else it makes one, 6 GB)'
 	@echo 'make setup      libtorch and OpenBLAS alone; TORCH=cpu or TORCH=cuda chooses the libtorch'
 
 setup:
@@ -31,7 +32,8 @@ test: setup share
 
 # Those of each crate that has some. One is done before the next begins: they share the machine.
 bench: setup share
-	@set -e; for folder in $(dir $(wildcard benches stages/*/benches)); do \
+	@set -e; RIBBON_PYTHON=$${RIBBON_PYTHON:-$$(setup/python.sh)}; export RIBBON_PYTHON; \
+	for folder in $(dir $(wildcard benches stages/*/benches)); do \
 		(set -x; cargo bench --bench '*' --manifest-path $$folder/Cargo.toml); done
 
 lint: export RUSTDOCFLAGS = -D warnings

@@ -11,6 +11,11 @@ use super::{FIGURES, Ran, Workspace, copy};
 
 const EXAMPLE: &str = "examples/own-predictions";
 
+/// What turns a table into Parquet.
+const ARROW: &str = "pyarrow==26.0.1\n";
+const AS_PARQUET: &str = "import sys, pyarrow.csv, pyarrow.parquet; \
+                          pyarrow.parquet.write_table(pyarrow.csv.read_csv(sys.argv[1]), sys.argv[2])";
+
 /// Runs `tests/paper/own.py`: it records six networks, or one `more`.
 fn record(python: &Path, workspace: &Workspace, more: &[&str]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -18,6 +23,14 @@ fn record(python: &Path, workspace: &Workspace, more: &[&str]) {
     command.arg(root.join("tests/paper/own.py")).arg(root.join("docs/OWN-PREDICTIONS.md"));
     let output = command.arg(workspace.path(EXAMPLE)).args(more).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Writes the table of networks as Parquet.
+fn as_parquet(environment: &Path, workspace: &Workspace) {
+    let [csv, parquet] =
+        ["networks.csv", "networks.parquet"].map(|file| workspace.path(&format!("{EXAMPLE}/{file}")));
+    let mut command = Command::new(environment.join("bin/python"));
+    assert!(command.args(["-c", AS_PARQUET]).args([csv, parquet]).status().unwrap().success());
 }
 
 /// How many files were imported, tiles computed, and tiles with the geodesic.
@@ -56,8 +69,26 @@ pub fn networks_trained_elsewhere_get_the_same_figures(workspace: &Workspace) {
     assert!(report.contains("\"name\":\"import\""), "the report tells where the predictions came from");
     assert_eq!(workspace.run_in(EXAMPLE, &[]).0.count(), 0);
 
+    // The same table in Parquet: the same configurations.
+    let arrow = python::with(ARROW, "pyarrow");
+    match &arrow {
+        Some(environment) => {
+            as_parquet(environment, workspace);
+            workspace.edit(
+                &format!("{EXAMPLE}/pipeline.yaml"),
+                "table: networks.csv",
+                "table: networks.parquet",
+            );
+            assert_eq!(workspace.run_in(EXAMPLE, &[]).0.count(), 0);
+        }
+        None => python::skipped("a table of networks in Parquet"),
+    }
+
     // One network more: its file, and the tiles of its group.
     record(&python, workspace, &["more"]);
+    if let Some(environment) = &arrow {
+        as_parquet(environment, workspace);
+    }
     let (added, is_well) = workspace.run_in(EXAMPLE, &[]);
     assert!(is_well, "{:?}", added.events);
     assert_eq!(made(&added), [1, 6, 2]);

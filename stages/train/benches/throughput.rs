@@ -1,6 +1,7 @@
 //! Samples per second of training, in one run: the stage beside a loop in PyTorch, and two workers of one thread beside one
-//! of two. `RIBBON_PYTHON=/path/of/python cargo bench --bench throughput` for this crate's manifest, where that Python has
-//! torch and torchvision; without, PyTorch is left out. Tables (`pytorch`, `workers`) and networks may be named.
+//! of two; then a sweep beside one network after the other in PyTorch. `RIBBON_PYTHON=/path/of/python cargo bench --bench
+//! throughput` for this crate's manifest, where that Python has torch and torchvision; without, PyTorch is left out. Tables
+//! (`pytorch`, `workers`, `sweep`) and networks may be named.
 //!
 //! Each contender is a process on the job protocol that lives as long as the bench; what is timed is a whole job, from its
 //! request to its end. The stage's has its checkpoints in it, PyTorch's keeps none. All train with batches of 50, by SGD
@@ -9,6 +10,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -26,48 +28,63 @@ const SECONDS: f64 = 0.7;
 /// the machine may be shared.
 const TIME: Duration = Duration::from_secs(5);
 
-/// Those of profile `cifar10`.
-const NETWORKS: [(&str, &str); 9] = [
-    ("allcnn", r#"{"kind": "allcnn", "planes": [16, 64]}"#),
-    ("convmixer-48", r#"{"kind": "convmixer", "dim": 48, "depth": 2}"#),
-    ("convmixer-64", r#"{"kind": "convmixer", "dim": 64, "depth": 2}"#),
-    ("fc-128", r#"{"kind": "fc", "widths": [128, 64, 32]}"#),
-    ("fc-256", r#"{"kind": "fc", "widths": [256, 128, 64, 32]}"#),
+/// Those of profile `cifar10`, with their epochs there.
+const NETWORKS: [(&str, usize, &str); 9] = [
+    ("allcnn", 30, r#"{"kind": "allcnn", "planes": [16, 64]}"#),
+    ("allcnn-8", 36, r#"{"kind": "allcnn", "planes": [8, 32]}"#),
+    ("convmixer-48", 32, r#"{"kind": "convmixer", "dim": 48, "depth": 2}"#),
+    ("fc-128", 30, r#"{"kind": "fc", "widths": [128, 64, 32]}"#),
+    ("fc-256", 26, r#"{"kind": "fc", "widths": [256, 128, 64, 32]}"#),
     (
         "vit-32",
+        72,
         r#"{"kind": "vit", "patch": 8, "dim": 32, "depth": 2, "heads": 2, "head_dim": 16, "mlp": 64}"#,
     ),
     (
         "vit-64",
+        36,
         r#"{"kind": "vit", "patch": 8, "dim": 64, "depth": 2, "heads": 4, "head_dim": 16, "mlp": 128}"#,
     ),
-    ("wr-10-2-8", r#"{"kind": "wr", "depth": 10, "widen": 2, "planes": 8}"#),
-    ("wr-16-1-8", r#"{"kind": "wr", "depth": 16, "widen": 1, "planes": 8}"#),
+    ("wr-10-1-8", 18, r#"{"kind": "wr", "depth": 10, "widen": 1, "planes": 8}"#),
+    ("wr-16-1-8", 26, r#"{"kind": "wr", "depth": 16, "widen": 1, "planes": 8}"#),
 ];
+
+/// The sweep trains for this part of their epochs, half of the images in each.
+const PART: usize = 10;
 
 /// Those that are held to PyTorch.
 const BESIDE: [&str; 4] = ["allcnn", "convmixer-48", "fc-256", "vit-64"];
 
 fn main() -> Result<()> {
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let is_table = |name: &String| ["pytorch", "workers"].contains(&name.as_str());
+    let is_table = |name: &String| ["pytorch", "workers", "sweep"].contains(&name.as_str());
     let (tables, networks): (Vec<String>, Vec<String>) = named.into_iter().partition(is_table);
-    if let Some(unknown) = networks.iter().find(|name| NETWORKS.iter().all(|(known, _)| known != name)) {
+    if let Some(unknown) = networks.iter().find(|name| NETWORKS.iter().all(|(known, ..)| known != name)) {
         bail!("`{unknown}` is neither a table nor a network");
     }
     let is_wanted = |list: &[String], name: &str| list.is_empty() || list.iter().any(|wanted| wanted == name);
-    let wanted = NETWORKS.iter().filter(|(name, _)| is_wanted(&networks, name));
-    let wanted = wanted.map(|(name, model)| Ok((*name, serde_json::from_str(model)?)));
-    let wanted = wanted.collect::<Result<Vec<(&str, Value)>>>()?;
+    let wanted = NETWORKS.iter().filter(|(name, ..)| is_wanted(&networks, name));
+    let wanted = wanted
+        .map(|&(name, epochs, model)| Ok(Network { name, epochs, model: serde_json::from_str(model)? }))
+        .collect::<Result<Vec<_>>>()?;
     let bench = Bench::new(std::env::var_os("RIBBON_PYTHON").map(PathBuf::from))?;
     if is_wanted(&tables, "pytorch") {
         let named = !networks.is_empty();
-        bench.beside_pytorch(wanted.iter().filter(|(name, _)| named || BESIDE.contains(name)))?;
+        bench.beside_pytorch(wanted.iter().filter(|network| named || BESIDE.contains(&network.name)))?;
     }
     if is_wanted(&tables, "workers") {
         bench.workers(&wanted)?;
     }
+    if is_wanted(&tables, "sweep") {
+        bench.sweep(&wanted)?;
+    }
     Ok(())
+}
+
+struct Network {
+    name: &'static str,
+    epochs: usize,
+    model: Value,
 }
 
 /// What all measurements share.
@@ -101,7 +118,7 @@ impl Bench {
         Ok(Bench { folder, python })
     }
 
-    fn beside_pytorch<'a>(&self, networks: impl Iterator<Item = &'a (&'a str, Value)>) -> Result<()> {
+    fn beside_pytorch<'a>(&self, networks: impl Iterator<Item = &'a Network>) -> Result<()> {
         println!(
             "one thread; samples per second: the stage, PyTorch by batches and sample by sample; times the stage"
         );
@@ -113,7 +130,7 @@ impl Bench {
         for loader in ["batches", "samples"] {
             workers.extend(self.pytorch(1, loader)?);
         }
-        for (name, model) in networks {
+        for Network { name, model, .. } in networks {
             for augment in [false, true] {
                 let mut groups: Vec<&mut [Worker]> = workers.chunks_mut(1).collect();
                 let rates = self.rates(&mut groups, model, augment)?;
@@ -134,7 +151,7 @@ impl Bench {
         Ok(())
     }
 
-    fn workers(&self, networks: &[(&str, Value)]) -> Result<()> {
+    fn workers(&self, networks: &[Network]) -> Result<()> {
         println!("samples per second of all workers, and two workers of one thread to the others");
         println!(
             "{:>13}  {:>9} {:>9} {:>9} {:>9}  {:>8} {:>8} {:>8}",
@@ -143,7 +160,7 @@ impl Bench {
         let mut groups =
             vec![vec![self.stage(1)?, self.stage(1)?], vec![self.stage(2)?], vec![self.stage(1)?]];
         groups.extend(self.pytorch(2, "samples")?.map(|worker| vec![worker]));
-        for (name, model) in networks {
+        for Network { name, model, .. } in networks {
             let mut groups: Vec<&mut [Worker]> = groups.iter_mut().map(Vec::as_mut_slice).collect();
             let rates = self.rates(&mut groups, model, false)?;
             print!("{name:>13} ");
@@ -158,6 +175,46 @@ impl Bench {
             println!();
         }
         Ok(())
+    }
+
+    /// Two networks of each kind, trained by two workers of one thread, each taking the next; and one after the other by
+    /// PyTorch's usual loop with two threads.
+    fn sweep(&self, networks: &[Network]) -> Result<()> {
+        let work = |network| {
+            let Network { epochs, ref model, .. } = *network;
+            Work { model, augment: false, epochs: epochs.div_ceil(PART) }
+        };
+        let queue: Vec<Work> = networks.iter().flat_map(|network| [work(network), work(network)]).collect();
+        println!("seconds of a sweep of {} networks, and times the stage's", queue.len());
+        let ours = self.seconds(&mut [self.stage(1)?, self.stage(1)?], &queue)?;
+        println!("{:>13} {ours:>9.1}", "2 x 1");
+        if let Some(loop_of_python) = self.pytorch(2, "samples")? {
+            let theirs = self.seconds(&mut [loop_of_python], &queue)?;
+            println!("{:>13} {theirs:>9.1} {:>8.2}", "PyTorch", theirs / ours);
+        }
+        Ok(())
+    }
+
+    /// Seconds until workers have done all of a queue, once each has shown that it has started.
+    fn seconds(&self, workers: &mut [Worker], queue: &[Work]) -> Result<f64> {
+        for worker in &mut *workers {
+            self.time(std::slice::from_mut(worker), &Work { epochs: 1, ..queue[0] })?;
+        }
+        let (next, start) = (AtomicUsize::new(0), Instant::now());
+        std::thread::scope(|scope| {
+            let next = &next;
+            let run = |(at, worker): (usize, &'_ mut Worker)| -> Result<()> {
+                while let Some(work) = queue.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    worker.begin(work, self.folder.path(), at)?;
+                    worker.end()?;
+                }
+                Ok(())
+            };
+            let threads = workers.iter_mut().enumerate().map(|worker| scope.spawn(move || run(worker)));
+            let threads: Vec<_> = threads.collect();
+            threads.into_iter().try_for_each(|thread| thread.join().expect("it does not panic"))
+        })?;
+        Ok(start.elapsed().as_secs_f64())
     }
 
     /// Samples per second that each group of workers trains with, all of a group at once: the best of the rounds.
