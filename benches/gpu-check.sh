@@ -88,8 +88,11 @@ project cpu
 say "small networks on ${devices[*]}, and on the processor"
 run gpu run || give_up "the networks could not be trained on ${devices[*]}"
 alone=$(tail -n 1 "$work/said")
-used=$( (cd "$work/gpu" && "$ribbon" show train && "$ribbon" show predict && "$ribbon" show distance-cuda) |
-    sed -n 's/^  ran .* on \([a-z0-9:]*\) (.*/\1/p' | sort | uniq -c | awk '{ printf "%s%s x %s", s, $1, $2; s = ", " }')
+# Of each job by itself: of many, `show` tells of one.
+used=$(sed -n 's/^done *\([^ ]*\) (.*/\1/p' "$work/said" | grep -E '^(train|predict|distance-cuda)(\[|$)' |
+    while read -r job; do
+        (cd "$work/gpu" && "$ribbon" show "$job") | sed -n '/^  ran /{ s/.* on \([a-z0-9:]*\) (.*/\1/p; q }'
+    done | sort | uniq -c | awk '{ printf "%s%s x %s", s, $1, $2; s = ", " }')
 CUDA_VISIBLE_DEVICES=-1 run cpu run || give_up "the networks could not be trained on the processor"
 
 gpu=$work/gpu/outputs/check cpu=$work/cpu/outputs/check

@@ -32,5 +32,6 @@ fn on_the_processor_every_check_passes() {
         lines, 25,
         "devices, four of each of five networks, distances, twice the same bits, throughput: {said}"
     );
+    assert!(said.contains(" 21 x cpu "), "ten trainings, their predictions, distances: {said}");
     assert!(said.contains("--set 'train-image={fc: "), "{said}");
 }

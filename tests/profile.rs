@@ -124,6 +124,18 @@ fn runs_keep_as_many_checkpoints_as_the_paper_and_the_costs_count_them() {
 }
 
 #[test]
+fn what_every_stage_of_the_paper_takes_is_known() {
+    let pipeline = paper();
+    let mut labels = networks(&pipeline)[0].labels.clone();
+    let others = [("split", "train"), ("from", "random-labels"), ("c", "0.5")];
+    labels.extend(others.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    for stage in &pipeline.stages {
+        let cost = stage.cost(&labels);
+        assert!(cost.seconds.is_some() && cost.bytes.is_some(), "{}: {cost:?}", stage.name);
+    }
+}
+
+#[test]
 fn the_profile_for_two_cores_varies_all_that_the_paper_varies() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipeline.yaml");
     let pipeline = Pipeline::load(&file, Some("cifar10"), &[]).unwrap();

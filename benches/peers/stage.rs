@@ -25,7 +25,7 @@ fn main() {
         let (hash, out) = if job.contains("\"shared\"") {
             let shared = fs::read(input(&job, "shared")).unwrap();
             let half = fnv(seed, &shared[..shared.len() / 2]);
-            (fnv(half, field(&job, "id").as_bytes()), field(&job, "weights"))
+            (fnv(half, &fs::read(input(&job, "config")).unwrap()), field(&job, "weights"))
         } else {
             let weights = fs::read(input(&job, "weights")).unwrap();
             (fnv(fnv(seed, b"predict"), &weights), field(&job, "predictions"))

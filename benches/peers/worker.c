@@ -1,6 +1,6 @@
 // The job of every benchmark: reads files, hashes them, writes 4 KiB that follow from the hash.
 //
-//   worker train SHARED ID OUT     the second half of SHARED is read and does not count
+//   worker train SHARED CONFIG OUT the second half of SHARED is read and does not count
 //   worker join OUT FILE..         "@LIST" stands for all "path":"FILE" in the file LIST
 //   worker step KIND IN OUT        predict, embed, a figure
 //
@@ -63,7 +63,7 @@ int main(int argc, char **argv) {
     if (argc == 5 && !strcmp(argv[1], "train")) {
         char *shared = slurp(argv[2], &length);
         hash = fnv(hash, shared, length / 2);
-        emit(argv[4], fnv(hash, argv[3], strlen(argv[3])));
+        emit(argv[4], hash_file(hash, argv[3]));
     } else if (argc == 5 && !strcmp(argv[1], "step")) {
         emit(argv[4], hash_file(fnv(hash, argv[2], strlen(argv[2])), argv[3]));
     } else if (argc >= 4 && !strcmp(argv[1], "join")) {

@@ -50,7 +50,7 @@ pub struct Workload {
 impl Workload {
     /// Writes a workload of so many configurations, with the program `worker` as what its jobs run.
     pub fn new(tool: Tool, folder: PathBuf, configurations: usize, worker: &Path) -> Workload {
-        for name in ["inputs", "code", "train", "predict", "figures"] {
+        for name in ["inputs", "configs", "code", "train", "predict", "figures"] {
             fs::create_dir_all(folder.join(name)).unwrap();
         }
         let workload = Workload { tool, folder, configurations };
@@ -139,6 +139,12 @@ impl Workload {
 
     fn describe(&self) {
         let ids: Vec<String> = (0..self.configurations).map(|i| format!("c{i:05}")).collect();
+        for id in &ids {
+            let path = format!("configs/{id}.json");
+            if !self.folder.join(&path).exists() {
+                self.write(&path, &format!("{{\"id\": \"{id}\"}}\n"));
+            }
+        }
         match self.tool {
             Tool::Ninja => self.write("build.ninja", &ninja(&ids)),
             Tool::Make => self.write("Makefile", &makefile(&ids)),
@@ -151,7 +157,7 @@ impl Workload {
 fn ninja(ids: &[String]) -> String {
     let mut text = String::new();
     for (rule, command) in [
-        ("train", "sh code/train.sh inputs/shared.bin $id $out"),
+        ("train", "sh code/train.sh inputs/shared.bin $config $out"),
         ("predict", "sh code/step.sh predict $from $out"),
         ("join", "sh code/join.sh $out predict/*"),
         ("embed", "sh code/embed.sh embed $from $out"),
@@ -160,7 +166,9 @@ fn ninja(ids: &[String]) -> String {
         let _ = writeln!(text, "rule {rule}\n  command = {command}\n  restat = 1");
     }
     for id in ids {
-        let _ = writeln!(text, "build train/{id}: train inputs/shared.bin code/train.sh\n  id = {id}");
+        let config = format!("configs/{id}.json");
+        let _ = writeln!(text, "build train/{id}: train inputs/shared.bin {config} code/train.sh");
+        let _ = writeln!(text, "  config = {config}");
         let _ = writeln!(text, "build predict/{id}: predict train/{id} code/step.sh\n  from = train/{id}");
     }
     let all: Vec<String> = ids.iter().map(|id| format!("predict/{id}")).collect();
@@ -177,8 +185,8 @@ fn makefile(ids: &[String]) -> String {
     format!(
         "IDS := {}\n\
          all: $(patsubst %,figures/f%,0 1 2 3 4)\n\
-         $(IDS:%=train/%): train/%: inputs/shared.bin code/train.sh\n\
-         \tsh code/train.sh inputs/shared.bin $* $@\n\
+         $(IDS:%=train/%): train/%: inputs/shared.bin configs/%.json code/train.sh\n\
+         \tsh code/train.sh inputs/shared.bin configs/$*.json $@\n\
          $(IDS:%=predict/%): predict/%: train/% code/step.sh\n\
          \tsh code/step.sh predict $< $@\n\
          joined: $(IDS:%=predict/%) code/join.sh\n\
@@ -209,8 +217,7 @@ stages:
   train:
     {train}
     each: network in networks
-    params: {{id: $network.id}}
-    inputs: {{shared: ./inputs/shared.bin}}
+    inputs: {{shared: ./inputs/shared.bin, config: "./configs/{{network.id}}.json"}}
     outputs: {{weights: weights.bin}}
   predict:
     {predict}
@@ -237,7 +244,7 @@ stages:
     publish: {{figure: "{{kind}}.bin"}}
 "#,
         ids = ids.join(", "),
-        train = program(r#""{inputs.shared}", "{params.id}", "{outputs.weights}""#, "train"),
+        train = program(r#""{inputs.shared}", "{inputs.config}", "{outputs.weights}""#, "train"),
         predict = program(r#"predict, "{inputs.weights}", "{outputs.predictions}""#, "step"),
     )
 }

@@ -105,16 +105,22 @@ pub fn of_command(root: &Path, declared: &[String], files: &mut Files) -> Result
     let mut parts = BTreeMap::new();
     for path in declared {
         let name = files::normal("", path);
-        let place = root.join(&name);
-        if place.is_dir() {
-            for file in files::below(&place, |name| name != "__pycache__")? {
-                parts.insert(files::name_in(root, &file), files.raw(&file)?);
-            }
-        } else {
-            parts.insert(name, files.raw(&place)?);
+        for file in files_in(&root.join(&name))? {
+            parts.insert(files::name_in(root, &file), files.raw(&file)?);
         }
     }
     Ok(Code::new(parts, BTreeMap::new()))
+}
+
+/// The files that a declared path of code stands for: itself, or those of the folder that count.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn files_in(place: &Path) -> Result<Vec<PathBuf>, Error> {
+    match place.is_dir() {
+        true => files::below(place, |name| name != "__pycache__"),
+        false => Ok(vec![place.to_owned()]),
+    }
 }
 
 /// Names have no NUL and hashes are of one length, so the bytes hashed are unambiguous.

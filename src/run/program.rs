@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::assignment::Program;
 use super::process::Launch;
 use super::sandbox::{self, Reach};
+use crate::code;
 use crate::pipeline::{self, Gpu, Stage};
 use crate::project::Project;
 
@@ -60,9 +61,14 @@ fn reach(project: &Project, stage: &Stage, command: &[OsString]) -> Reach {
         _ => Some(program.to_owned()),
     };
     let mut reads = program.map_or(Vec::new(), |program| sandbox::installation(&program, &closed));
+    let mut lists = Vec::new();
     if let pipeline::Program::Command { code, .. } = &stage.program {
-        reads.extend(code.iter().map(|path| project.root.join(path)));
+        for place in code.iter().map(|path| project.root.join(path)) {
+            // Of a folder what is in the key.
+            reads.extend(code::files_in(&place).into_iter().flatten());
+            lists.extend(place.is_dir().then_some(place));
+        }
     }
     let gpus = stage.needs.gpu != Gpu::None;
-    Reach { reads, declared: stage.reads.clone(), closed, network: stage.network, gpus }
+    Reach { reads, lists, declared: stage.reads.clone(), closed, network: stage.network, gpus }
 }

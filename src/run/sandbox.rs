@@ -71,6 +71,8 @@ const NEWEST: ABI = ABI::V6;
 pub struct Reach {
     /// Files and folders to read, so far as they are there: the program, its code.
     pub reads: Vec<PathBuf>,
+    /// Folders whose names, and those of folders in them, are told, and no more.
+    pub lists: Vec<PathBuf>,
     /// The stage's `reads`: folders that have to be there.
     pub declared: Vec<PathBuf>,
     /// Folders that hold other people's work: of a system's folder that lies above one, only what is beside it is read.
@@ -85,6 +87,7 @@ pub struct Reach {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     reads: Vec<PathBuf>,
+    lists: Vec<PathBuf>,
     writes: Vec<PathBuf>,
     network: bool,
 }
@@ -104,7 +107,8 @@ fn cache() -> Option<PathBuf> {
 }
 
 /// What has to be readable for a program to start: itself, and the folder it is installed in, with and without links
-/// followed: `/home/me/envs/paper` of `/home/me/envs/paper/bin/python`. `closed` folders and what is above are not.
+/// followed: `/home/me/envs/paper` of `/home/me/envs/paper/bin/python`. `closed` folders, what is above, and what is in them
+/// are not: of a project's own folders a stage says which it reads.
 pub fn installation(program: &Path, closed: &[PathBuf]) -> Vec<PathBuf> {
     let real = fs::canonicalize(program).unwrap_or_else(|_| program.to_owned());
     let mut reads = Vec::new();
@@ -113,7 +117,10 @@ pub fn installation(program: &Path, closed: &[PathBuf]) -> Vec<PathBuf> {
         let is_bin = |folder: &&Path| folder.ends_with("bin") || folder.ends_with("shims");
         let installed = folder.filter(is_bin).and_then(Path::parent);
         let home = std::env::var_os("HOME").map(PathBuf::from);
-        let is_closed = |folder: &Path| closed.iter().chain(&home).any(|closed| closed.starts_with(folder));
+        let is_closed = |folder: &Path| {
+            closed.iter().chain(&home).any(|closed| closed.starts_with(folder))
+                || closed.iter().any(|closed| folder.starts_with(closed))
+        };
         reads.extend(installed.filter(|folder| !is_closed(folder)).map(Path::to_owned));
         reads.push(program);
     }
@@ -154,7 +161,7 @@ impl Rules {
         let mut written = open(written);
         written.extend(gpus);
         written.extend(writes.iter().cloned());
-        Rules { reads, writes: written, network: reach.network }
+        Rules { reads, lists: reach.lists.clone(), writes: written, network: reach.network }
     }
 
     /// The rules as words for [`Rules::from_words`].
@@ -165,8 +172,9 @@ impl Rules {
             word
         };
         let reads = self.reads.iter().map(|path| word("r", path));
+        let lists = self.lists.iter().map(|path| word("l", path));
         let writes = self.writes.iter().map(|path| word("w", path));
-        reads.chain(writes).chain(self.network.then(|| "n".into())).collect()
+        reads.chain(lists).chain(writes).chain(self.network.then(|| "n".into())).collect()
     }
 
     /// The rules from their words.
@@ -177,6 +185,7 @@ impl Rules {
             let path = || OsStr::from_bytes(&word.as_bytes()[1..]).into();
             match word.as_bytes().first() {
                 Some(b'r') => rules.reads.push(path()),
+                Some(b'l') => rules.lists.push(path()),
                 Some(b'w') => rules.writes.push(path()),
                 _ => rules.network = true,
             }
@@ -197,6 +206,7 @@ impl Rules {
             .and_then(|ruleset| ruleset.scope(Scope::from_all(NEWEST)))
             .and_then(Ruleset::create)
             .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(&self.reads, read)))
+            .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(&self.lists, AccessFs::ReadDir)))
             .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(&self.writes, write)))
             .and_then(|ruleset| ruleset.restrict_self())
             .map_err(io::Error::other)?;
@@ -253,10 +263,11 @@ mod tests {
 
     #[test]
     fn rules_come_back_from_their_words() {
-        let reach = Reach { reads: vec!["/srv/a b".into()], network: true, ..Reach::default() };
+        let (reads, lists) = (vec!["/srv/a b".into()], vec!["/srv".into()]);
+        let reach = Reach { reads, lists: lists.clone(), network: true, ..Reach::default() };
         let rules = Rules::new(&reach, Path::new("/w0"), &["/w0/out".into()]);
         assert_eq!(Rules::from_words(&rules.words()), rules);
-        assert!(rules.reads.contains(&PathBuf::from("/srv/a b")) && rules.network);
+        assert!(rules.reads.contains(&PathBuf::from("/srv/a b")) && rules.network && rules.lists == lists);
         assert!(rules.writes.contains(&PathBuf::from("/w0/out")));
     }
 
@@ -282,8 +293,11 @@ mod tests {
         std::os::unix::fs::symlink(at("real/bin/python"), at("env/bin/python")).unwrap();
         let reads = installation(&at("env/bin/python"), &[]);
         assert_eq!(reads, [at("env"), at("env/bin/python"), at("real"), at("real/bin/python")]);
-        fs::write(at("project/bin/tool"), "").unwrap();
-        let reads = installation(&at("project/bin/tool"), &[at("project/store")]);
-        assert_eq!(reads, [at("project/bin/tool"), at("project/bin/tool")]);
+        // Neither a project nor a folder of it.
+        fs::create_dir_all(at("project/tools/bin")).unwrap();
+        for tool in [at("project/bin/tool"), at("project/tools/bin/tool")] {
+            fs::write(&tool, "").unwrap();
+            assert_eq!(installation(&tool, &[at("project")]), [tool.clone(), tool]);
+        }
     }
 }

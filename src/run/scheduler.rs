@@ -235,7 +235,7 @@ impl<'env> Run<'_, '_, 'env> {
                 self.tell(&Happening::Progress(id, done, of, &note));
             }
             Told::Ended { id, worker, result, seconds } => self.ended(id, worker, result, seconds),
-            Told::Asked { id, key, made } => self.asked(id, key, made),
+            Told::Asked { key, made } => self.asked(key, made.as_ref()),
             Told::Fetched(id) => self.fetched(id),
             Told::Published => self.published(),
             Told::Building(line) => self.tell(&Happening::Build(&line)),

@@ -66,8 +66,6 @@ pub enum Told {
     },
     /// What a share says about a key: what it made, if that counts. It is noted in the store then.
     Asked {
-        /// Of which job.
-        id: JobId,
         /// The key.
         key: Key,
         /// What it made.

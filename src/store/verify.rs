@@ -148,7 +148,9 @@ impl Store {
         let artifacts = record.artifacts();
         let is_here = |hash: &Hash| self.objects.path(*hash).exists();
         let mut parts = artifacts.iter().flat_map(|artifact| self.objects.parts(artifact));
-        if self.artifacts(record.key).is_none() && parts.all(|part| is_here(&part)) {
+        // The content of an intermediate is not here when all is well.
+        let is_whole = record.intermediate || parts.all(|part| is_here(&part));
+        if self.artifacts(record.key).is_none() && is_whole {
             let path = self.root.join("index");
             self.index().insert(record.key, artifacts).map_err(io_error("write", &path))?;
             verified.restored.push(record.job);

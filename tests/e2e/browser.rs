@@ -58,6 +58,11 @@ fn stages_are_chosen_and_their_jobs_sorted_and_filtered_by_keyboard_and_mouse() 
            filter.dispatchEvent(new Event('input', {bubbles: true})); }",
     );
     assert_eq!(column(&mut browser, 0), ["n=11"]);
+    // A job, by its name in the address.
+    browser.evaluate("location.hash = encodeURIComponent('slow[n=1]')");
+    browser.settle();
+    assert_eq!(column(&mut browser, 0).len(), 4, "1, 10, 11, 12");
+    assert_eq!(text(&mut browser, ".panel tr[aria-current=true] td"), "n=1");
 
     // By mouse: the one below, which an edit has made stale.
     browser.evaluate(

@@ -38,6 +38,18 @@ fn the_content_goes_and_all_is_up_to_date_without_it() {
 }
 
 #[test]
+fn an_index_that_is_lost_and_written_again_knows_of_content_that_went() {
+    let paper = paper();
+    paper.run("");
+    paper.remove(".ribbon/store/index");
+    // Which would tell the keys as well.
+    paper.remove("pipeline.lock");
+    assert_eq!(paper.ribbon("verify").code, Some(0));
+    assert_eq!(paper.run("").made(), "nothing");
+    assert!(networks(&paper).is_empty());
+}
+
+#[test]
 fn it_comes_back_for_what_needs_it_and_goes_again() {
     let paper = paper();
     paper.run("");

@@ -94,6 +94,29 @@ fn a_declared_folder_is_read_and_a_missing_one_is_named() {
     assert_eq!((run.code, project.read("outputs/quick/made.txt").as_str()), (Some(0), "one\n"), "{run:?}");
 }
 
+#[test]
+fn of_a_folder_of_code_a_job_reads_what_is_in_its_key_and_no_more() {
+    let project = stage("made.txt", "");
+    project.edit("pipeline.yaml", "code: [make.sh]", "code: [make.sh, lib]");
+    project.edit("pipeline.yaml", "'{outputs.made}'", "'{outputs.made}', lib");
+    project.write("lib/in/one.txt", "one\n");
+    for script in ["ls $2 > /dev/null && cat $2/in/one.txt > $1", "cat $2/in/* > $1"] {
+        project.write("make.sh", script);
+        let run = project.run("");
+        assert_eq!(
+            (run.code, project.read("outputs/quick/made.txt").as_str()),
+            (Some(0), "one\n"),
+            "{run:?}"
+        );
+    }
+    // What is hidden may change without anybody noticing.
+    for hidden in ["lib/.style", "lib/in/.git/config", "lib/__pycache__/one.pyc"] {
+        project.write(hidden, "style\n");
+        project.write("make.sh", &format!("cat $2{} > $1", hidden.strip_prefix("lib").unwrap()));
+        assert!(was_refused(&project.run("")), "{hidden}");
+    }
+}
+
 /// A device that looks like a GPU's and takes everything, as `/dev/null` does; none where this user makes no devices.
 struct FakeGpu(PathBuf);
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::scratch::{Run, Scratch, wait_until};
 use crate::servers::{self, Server};
 use crate::tiny::{self, WHOLE_PAPER};
+use crate::together;
 
 const FIGURE: &str = "outputs/quick/figures/figure.svg";
 
@@ -54,6 +55,18 @@ pub fn files(share: &std::path::Path, section: &str) -> Vec<PathBuf> {
 pub fn said(run: &Run) -> String {
     let texts = run.events_of("share");
     texts.iter().map(|event| event["text"].as_str().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn jobs_of_one_key_wait_for_one_answer_of_a_share() {
+    let mut alike = together::alike("echo > {outputs.o}");
+    append(&alike, "share: ../lab\n");
+    become_user(&mut alike, "ada");
+    assert_eq!(alike.run("--push").count("ran"), 1);
+    let clone = alike.clone_as("clone");
+    clone.remove("pipeline.lock");
+    let run = clone.run("-j 3");
+    assert_eq!((run.code, run.count("ran"), clone.told().len()), (Some(0), 0, 1), "{}", run.err);
 }
 
 fn objects_here(paper: &Scratch) -> usize {

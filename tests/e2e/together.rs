@@ -95,8 +95,8 @@ fn two_clones_with_one_store_and_other_code_do_not_mix() {
     assert!(two.read("outputs/quick/all.txt").starts_with("other 1\n"));
 }
 
-/// Six jobs whose labels are no part of their key.
-fn alike(then: &str) -> Scratch {
+/// Six jobs whose labels are no part of their key; each tells that it runs, and then does this.
+pub fn alike(then: &str) -> Scratch {
     let pipeline = format!(
         "version: 1\nprofile: quick\nprofiles: {{quick: {{about: six jobs of one key}}}}\n\
          sweeps: {{six: {{matrix: {{n: [1, 2, 3, 4, 5, 6]}}}}}}\nstages:\n  alike:\n    each: one in six\n    \

@@ -34,9 +34,12 @@ function settings(pairs) {
   return section("Settings", make("dl", {}, ...rows));
 }
 
-function jobs(stage) {
+// `wanted` is the name of a job that was asked for, if one was.
+function jobs(stage, wanted) {
   const filter = make("input", { type: "search", placeholder: "filter, as fc or to run" });
   filter.setAttribute("aria-label", "filter jobs");
+  const hasFilter = stage.jobs.length > 10;
+  if (hasFilter && wanted) filter.value = wanted;
   const body = make("tbody", {});
   const more = make("p", { className: "faint" });
   let by = null;
@@ -44,7 +47,7 @@ function jobs(stage) {
     const words = filter.value.toLowerCase();
     const found = stage.jobs.filter((job) => (job.name + " " + WORDS[job.state]).toLowerCase().includes(words));
     if (by) found.sort(by);
-    body.replaceChildren(...found.slice(0, ROWS).map((job) => make("tr", {},
+    body.replaceChildren(...found.slice(0, ROWS).map((job) => make("tr", { ariaCurrent: job.name === wanted },
       make("td", {}, job.name),
       make("td", {}, make("i", { className: job.state }), WORDS[job.state]),
       make("td", { className: "number" }, duration(job.seconds)),
@@ -74,10 +77,10 @@ function jobs(stage) {
   fill();
   const table = make("div", { className: "rows" }, make("table", {}, make("thead", {}, make("tr", {}, ...head)), body));
   return section(stage.jobs.length === 1 ? "Job" : `${stage.jobs.length} jobs`,
-    ...(stage.jobs.length > 10 ? [filter] : []), table, more);
+    ...(hasFilter ? [filter] : []), table, more);
 }
 
-function choose(index) {
+function choose(index, job) {
   const stage = stages[index];
   const counts = Object.keys(WORDS).map((state) => [stage.jobs.filter((job) => job.state === state).length, state]);
   const told = counts.filter(([count]) => count > 0).map(([count, state]) => `${count} ${WORDS[state]}`);
@@ -94,7 +97,7 @@ function choose(index) {
     make("h2", {}, stage.name),
     make("p", { className: "faint" }, [stage.about, told.join(", "), duration(seconds)].filter(Boolean).join(" · ")),
     make("div", { className: "columns" }, ...parts),
-    jobs(stage));
+    jobs(stage, job));
   drawing.classList.add("choosing");
   for (const box of drawing.querySelectorAll(".stage")) {
     box.classList.toggle("chosen", box.dataset.stage === String(index));
@@ -104,10 +107,11 @@ function choose(index) {
   }
 }
 
-// The address keeps the choice, so that it can be linked to.
+// The address keeps the choice, so that it can be linked to: a stage, or a job as `ribbon` calls it.
 function follow() {
-  const index = stages.findIndex((stage) => "#" + stage.name === decodeURIComponent(location.hash));
-  if (index >= 0) choose(index);
+  const [, name, job] = decodeURIComponent(location.hash).match(/^#([^[]*)(?:\[(.*)\])?$/) ?? [];
+  const index = stages.findIndex((stage) => stage.name === name);
+  if (index >= 0) choose(index, job);
 }
 
 for (const box of drawing.querySelectorAll(".stage")) {

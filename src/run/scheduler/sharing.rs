@@ -24,6 +24,8 @@ pub(super) struct Sharing<'scope, 'env> {
     tell: Sender<Told>,
     /// Stale jobs whose keys the share is asked for.
     asking: BTreeMap<JobId, Key>,
+    /// The same by key: jobs of one key wait for one answer.
+    questions: BTreeMap<Key, BTreeSet<JobId>>,
     /// Keys that were asked for.
     asked: BTreeSet<Key>,
     /// Jobs whose content is fetched, each with the jobs that need it; itself, when it is to be published.
@@ -51,6 +53,7 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
             lease: Arc::new(lease),
             tell,
             asking: BTreeMap::new(),
+            questions: BTreeMap::new(),
             asked: BTreeSet::new(),
             fetching: BTreeMap::new(),
             tried: BTreeSet::new(),
@@ -71,7 +74,11 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
 
     /// A stale job is not ready any more. Whether it was waiting for the share.
     pub(super) fn forget(&mut self, id: JobId) -> bool {
-        self.asking.remove(&id).is_some() | self.held.remove(&id).is_some()
+        let asked = self.asking.remove(&id);
+        if let Some(jobs) = asked.and_then(|key| self.questions.get_mut(&key)) {
+            jobs.remove(&id);
+        }
+        asked.is_some() | self.held.remove(&id).is_some()
     }
 
     /// No more questions; with `all`, what is under way ends too.
@@ -79,19 +86,24 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
         self.exchange.stop(all);
     }
 
-    /// Asks for a stale job's key, once.
+    /// Asks for a stale job's key, once. Whether there is an answer to wait for.
     fn ask(&mut self, id: JobId, key: Key) -> bool {
-        if !self.exchange.is_readable() || !self.asked.insert(key) {
+        let is_under_way = self.questions.contains_key(&key);
+        if !is_under_way && (!self.exchange.is_readable() || !self.asked.insert(key)) {
             return false;
         }
         self.asking.insert(id, key);
+        self.questions.entry(key).or_default().insert(id);
+        if is_under_way {
+            return true;
+        }
         let (project, exchange, tell) = (self.project, self.exchange, self.tell.clone());
         let lease = self.lease.clone();
         self.crew.send(move || {
             let known = exchange.record(key, project.stage(id));
             // What cannot be noted is made here.
             let made = known.and_then(|known| known.keep(&project.store, &project.memo, &lease).ok());
-            let _ = tell.send(Told::Asked { id, key, made });
+            let _ = tell.send(Told::Asked { key, made });
         });
         true
     }
@@ -142,18 +154,22 @@ impl Run<'_, '_, '_> {
         self.sharing.as_mut().is_some_and(|sharing| sharing.ask(id, key))
     }
 
-    /// What the share said about a key; the job is current now, or ready to run.
-    pub(super) fn asked(&mut self, id: JobId, key: Key, made: Option<Artifacts>) {
+    /// What the share said about a key; its jobs are current now, or ready to run.
+    pub(super) fn asked(&mut self, key: Key, made: Option<&Artifacts>) {
         self.tell_trouble();
         let Some(sharing) = &mut self.sharing else { return };
-        if sharing.asking.get(&id) != Some(&key) {
-            // It waits for its inputs again.
-            return;
+        // Without those that wait for their inputs again.
+        let jobs = sharing.questions.remove(&key).unwrap_or_default();
+        for id in &jobs {
+            sharing.asking.remove(id);
         }
-        sharing.asking.remove(&id);
+        jobs.into_iter().for_each(|id| self.answered(id, key, made));
+    }
+
+    fn answered(&mut self, id: JobId, key: Key, made: Option<&Artifacts>) {
         match made {
             Some(made) => {
-                self.plan.finish(id, key, made);
+                self.plan.finish(id, key, made.clone());
                 if let Some(place) = self.unsupplied(id) {
                     self.plan.redo(id, place);
                     return self.queue(id);

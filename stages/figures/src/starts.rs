@@ -103,7 +103,7 @@ pub fn draw(points: &Table, spectrum: &Table, split: &str) -> Result<String> {
         }
         let along = [("epoch", &epoch), ("progress along the geodesic", &progress)];
         for (i, (name, at)) in along.into_iter().enumerate() {
-            near(ink, corners(2 + i), &kinds, name, |row| (at[row], nearest[row]))?;
+            near(ink, corners(2 + i), &kinds, (name, spectrum.unit()), |row| (at[row], nearest[row]))?;
         }
         legend(ink, (MARGIN, below + ROW / 2.0), width - 2.0 * MARGIN, &entries)
     })
@@ -175,7 +175,7 @@ fn near(
     ink: &Ink,
     (from, to): (Spot, Spot),
     kinds: &Kinds,
-    name: &str,
+    (name, unit): (&str, &str),
     value: impl Fn(usize) -> Point,
 ) -> Result<()> {
     let points = |run: &Run| run.rows.iter().map(|&row| value(row)).collect::<Vec<Point>>();
@@ -186,7 +186,7 @@ fn near(
     let low = least.fold(high, f64::min);
     let end = all.iter().map(|point| point.0).fold(0.0, f64::max);
     let x = Axis::new(name, padded([0.0, if end > 0.0 { end } else { 1.0 }]));
-    let y = Axis::new("distance to the nearest ordinary model (nats)", 0.8 * low..1.3 * high);
+    let y = Axis::new(format!("distance to the nearest ordinary model{unit}"), 0.8 * low..1.3 * high);
     let panel = Panel::logarithmic(ink, from, to, &x, &y)?;
     let spot = |(x, y): Point| panel.at(x, y.max(low));
 

@@ -7,7 +7,7 @@ use kit::TensorsWriter;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::arrays::{self, Array};
+use crate::arrays::Arrays;
 use crate::name_of;
 
 /// The classes: their names, or how many there are.
@@ -49,22 +49,27 @@ pub fn import(splits: &[(String, &Path)], classes: Classes, to: &Path) -> Result
     Ok(data.write(to, &json!({"name": "own", "classes": classes}))?)
 }
 
-/// The labels of a split: the array of its name, or the only one there is.
+/// What an array is called that was given no name: in a file that can hold no other, and by `numpy.savez`.
+const NAMELESS: [&str; 2] = ["", "arr_0"];
+
+/// The labels of a split: the array of its name, or the only one there is where it has no name. One of another name may be
+/// another split's.
 fn labels(path: &Path, split: &str, classes: usize) -> Result<Vec<i64>> {
-    let mut arrays = arrays::read(path, |_| true)?;
-    let array: Array = match arrays.remove(split) {
-        Some(array) => array,
-        None if arrays.len() == 1 => arrays.into_values().next().context("it is there")?,
-        None => {
-            let names: Vec<String> = arrays.into_keys().collect();
-            bail!("there is no array of this name, but {}", names.join(", "));
-        }
+    let arrays = Arrays::open(path)?;
+    let name = match arrays.names() {
+        [only] if NAMELESS.contains(&only.as_str()) => only,
+        _ => split,
     };
-    let [samples] = array.shape[..] else {
-        bail!("labels have the shape {:?}, expected [N]: one whole number a sample", array.shape)
+    let labels = arrays.read(name, |array| {
+        let [samples] = array.shape[..] else {
+            bail!("labels have the shape {:?}, expected [N]: one whole number a sample", array.shape)
+        };
+        ensure!(samples > 0, "there are no labels");
+        array.into_i64s()
+    })?;
+    let Some(labels) = labels else {
+        bail!("there is no array of this name, but {}", arrays.names().join(", "));
     };
-    ensure!(samples > 0, "there are no labels");
-    let labels = array.into_i64s()?;
     if let Some(sample) = labels.iter().position(|label| !(0..classes as i64).contains(label)) {
         bail!("sample {sample} has the label {}, but classes go from 0 to {}", labels[sample], classes - 1);
     }
@@ -112,6 +117,17 @@ mod tests {
         assert_eq!(labels(&path, "test", 2).unwrap(), [1]);
         let message = labels(&path, "val", 2).unwrap_err().to_string();
         assert_eq!(message, "there is no array of this name, but test, train");
+    }
+
+    #[test]
+    fn labels_of_one_split_are_not_taken_for_those_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("labels.safetensors");
+        TensorsWriter::new().i64s("train", &[2], &[0, 1]).write(&path, &()).unwrap();
+        let message = labels(&path, "test", 2).unwrap_err().to_string();
+        assert_eq!(message, "there is no array of this name, but train");
+        TensorsWriter::new().i64s("arr_0", &[2], &[0, 1]).write(&path, &()).unwrap();
+        assert_eq!(labels(&path, "test", 2).unwrap(), [0, 1], "numpy names it so");
     }
 
     #[test]

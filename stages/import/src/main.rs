@@ -1,5 +1,6 @@
 //! Stage: predictions, or labels, that were made elsewhere, checked and in the form that the other stages take.
 
+mod array;
 mod arrays;
 mod labels;
 mod predictions;
@@ -60,9 +61,9 @@ fn run(job: &Job) -> Result<()> {
             let data = Tensors::open(&job.input("data")?.path)?;
             let path = &job.input("file")?.path;
             let progress = |done, of| job.progress(done, of, "checked");
-            let made = predictions::import(path, values, network, &data, progress)
-                .with_context(|| name_of(path, "file"))?;
-            Ok(made.tensors.write(job.output("predictions")?, &made.metadata)?)
+            let to = job.output("predictions")?;
+            predictions::import(path, values, network, &data, to, progress)
+                .with_context(|| name_of(path, "file"))
         }
     }
 }

@@ -3,26 +3,18 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use kit::{Tensors, TensorsWriter};
+use kit::{Layout, TensorFile, Tensors};
 use serde_json::{Map, Value, json};
 
-use crate::arrays::{self, Arrays};
-use crate::rows::{self, Kind, Score};
+use crate::arrays::Arrays;
+use crate::rows::{self, Kind};
 
 /// The columns of a network's row that are not its settings.
 const FILE: &str = "file";
 const PARAMETERS: &str = "parameters";
 
-/// Of one network, as other stages take them.
-#[derive(Debug)]
-pub struct Predictions {
-    /// The tensors.
-    pub tensors: TensorsWriter,
-    /// `network` and `parameters`.
-    pub metadata: Value,
-}
-
-/// Reads the file of a network, whose row of the table is `row`. `data`: the labels of all splits.
+/// Reads the file of a network, whose row of the table is `row`, a checkpoint at a time, and writes it as other stages take
+/// it. `data`: the labels of all splits.
 ///
 /// # Errors
 /// When file and data do not fit together, or rows are no distributions; names the split, the checkpoint, the sample
@@ -32,9 +24,46 @@ pub fn import(
     kind: Kind,
     row: Map<String, Value>,
     data: &Tensors,
-    progress: impl FnMut(u64, u64),
-) -> Result<Predictions> {
-    Ok(Predictions { metadata: metadata(row)?, tensors: tensors(path, kind, data, progress)? })
+    to: &Path,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<()> {
+    let metadata = metadata(row)?;
+    let arrays = Arrays::open(path)?;
+    let classes = data.metadata::<Value>()?["classes"].as_array().map_or(0, Vec::len);
+    let splits = splits(&arrays, data, classes)?;
+    let checkpoints = splits.first().context("the data have no labels")?.checkpoints;
+    let epoch = moments(&arrays, "epoch", checkpoints)?;
+    let step = moments(&arrays, "step", checkpoints)?;
+    let step: Vec<i64> = step.into_iter().map(|step| step as i64).collect();
+
+    let mut layout = Layout::new();
+    for Split { name, labels, .. } in &splits {
+        layout
+            .f32s(name, &[checkpoints, labels.len(), classes])
+            .f64s(&format!("{name}_loss"), &[checkpoints])
+            .f64s(&format!("{name}_error"), &[checkpoints]);
+    }
+    layout.i64s("step", &[checkpoints]).f64s("epoch", &[checkpoints]);
+    let file = TensorFile::create(to, &layout, &metadata)?;
+    file.i64s("step", 0, &step)?;
+    file.f64s("epoch", 0, &epoch)?;
+    let all = (splits.len() * checkpoints) as u64;
+    for (place, Split { name, labels, .. }) in splits.iter().enumerate() {
+        arrays.read(name, |mut array| {
+            let size = labels.len() * classes;
+            for checkpoint in 0..checkpoints {
+                let mut rows = array.f32s(size).with_context(|| format!("`{name}`"))?;
+                let score = rows::probabilities(kind, &mut rows, labels)
+                    .with_context(|| format!("`{name}`, checkpoint {checkpoint}"))?;
+                file.f32s(name, checkpoint * size, &rows)?;
+                file.f64s(&format!("{name}_loss"), checkpoint, &[score.loss])?;
+                file.f64s(&format!("{name}_error"), checkpoint, &[score.error])?;
+                progress((place * checkpoints + checkpoint + 1) as u64, all);
+            }
+            array.end().with_context(|| format!("`{name}`"))
+        })?;
+    }
+    Ok(())
 }
 
 /// What the table says of a network: its settings, and how many weights it has.
@@ -51,73 +80,53 @@ fn metadata(mut row: Map<String, Value>) -> Result<Value> {
     Ok(json!({"network": row, "parameters": parameters}))
 }
 
-fn tensors(
-    path: &Path,
-    kind: Kind,
-    data: &Tensors,
-    mut progress: impl FnMut(u64, u64),
-) -> Result<TensorsWriter> {
-    let names = data.names();
-    let splits: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix("_labels")).collect();
-    let classes = data.metadata::<Value>()?["classes"].as_array().map_or(0, Vec::len);
-    let mut arrays = arrays::read(path, |name| splits.contains(&name) || ["step", "epoch"].contains(&name))?;
+/// A split of the data, and how many checkpoints there are predictions of.
+struct Split<'a> {
+    name: String,
+    labels: &'a [i64],
+    checkpoints: usize,
+}
 
-    let mut tensors = TensorsWriter::new();
-    let mut count = None;
-    for (done, split) in splits.iter().enumerate() {
-        let labels = data.i64s(&format!("{split}_labels"))?.values;
-        let array = arrays.remove(*split).with_context(|| {
-            format!("there is no array `{split}`; predictions are arrays named {}", splits.join(" and "))
+/// The splits of the data, each with an array that has its shape.
+fn splits<'a>(arrays: &Arrays, data: &'a Tensors, classes: usize) -> Result<Vec<Split<'a>>> {
+    let names = data.names();
+    let names: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix("_labels")).collect();
+    let mut splits: Vec<Split> = Vec::new();
+    for name in &names {
+        let labels = data.i64s(&format!("{name}_labels"))?.values;
+        let shape = arrays.read(name, |array| Ok(array.shape))?.with_context(|| {
+            format!("there is no array `{name}`; predictions are arrays named {}", names.join(" and "))
         })?;
-        let shape = array.shape.clone();
         let [checkpoints, samples, found] = shape[..] else {
-            bail!("`{split}` has the shape {shape:?}, expected [checkpoints, samples, classes]")
+            bail!("`{name}` has the shape {shape:?}, expected [checkpoints, samples, classes]")
         };
         ensure!(
             samples == labels.len(),
-            "`{split}` has predictions of {samples} samples (shape {shape:?}), but there are {} labels",
+            "`{name}` has predictions of {samples} samples (shape {shape:?}), but there are {} labels",
             labels.len()
         );
-        ensure!(found == classes, "`{split}` has {found} classes (shape {shape:?}), the data have {classes}");
-        ensure!(checkpoints > 0, "`{split}` has no checkpoint (shape {shape:?})");
-        let before = *count.get_or_insert(checkpoints);
-        ensure!(
-            before == checkpoints,
-            "`{split}` has {checkpoints} checkpoints, `{}` has {before}",
-            splits[0]
-        );
-        let mut values = array.into_f32s().with_context(|| format!("`{split}`"))?;
-        let mut scores = Vec::with_capacity(checkpoints);
-        for (checkpoint, rows) in values.chunks_exact_mut(samples * classes).enumerate() {
-            let score = rows::probabilities(kind, rows, labels);
-            scores.push(score.with_context(|| format!("`{split}`, checkpoint {checkpoint}"))?);
-            progress((done * checkpoints + checkpoint + 1) as u64, (splits.len() * checkpoints) as u64);
-        }
-        let column = |value: fn(&Score) -> f64| scores.iter().map(value).collect::<Vec<_>>();
-        tensors
-            .f32s(split, &shape, &values)
-            .f64s(&format!("{split}_loss"), &[checkpoints], &column(|score| score.loss))
-            .f64s(&format!("{split}_error"), &[checkpoints], &column(|score| score.error));
+        ensure!(found == classes, "`{name}` has {found} classes (shape {shape:?}), the data have {classes}");
+        ensure!(checkpoints > 0, "`{name}` has no checkpoint (shape {shape:?})");
+        let (first, before) = splits.first().map_or((*name, checkpoints), |it| (&it.name, it.checkpoints));
+        ensure!(before == checkpoints, "`{name}` has {checkpoints} checkpoints, `{first}` has {before}");
+        splits.push(Split { name: (*name).to_owned(), labels, checkpoints });
     }
-    let count = count.context("the data have no labels")?;
-    let epoch = moments(&mut arrays, "epoch", count)?;
-    let step = moments(&mut arrays, "step", count)?;
-    let step: Vec<i64> = step.into_iter().map(|step| step as i64).collect();
-    tensors.i64s("step", &[count], &step).f64s("epoch", &[count], &epoch);
-    Ok(tensors)
+    Ok(splits)
 }
 
 /// When each checkpoint was taken, in steps or epochs; where the file does not say, checkpoints are counted.
-fn moments(arrays: &mut Arrays, name: &str, count: usize) -> Result<Vec<f64>> {
-    let Some(array) = arrays.remove(name) else {
+fn moments(arrays: &Arrays, name: &str, count: usize) -> Result<Vec<f64>> {
+    let values = arrays.read(name, |array| {
+        ensure!(
+            array.shape == [count],
+            "`{name}` has the shape {:?}, expected [{count}]: a value a checkpoint",
+            array.shape
+        );
+        array.into_f64s().with_context(|| format!("`{name}`"))
+    })?;
+    let Some(values) = values else {
         return Ok((0..count).map(|checkpoint| checkpoint as f64).collect());
     };
-    ensure!(
-        array.shape == [count],
-        "`{name}` has the shape {:?}, expected [{count}]: a value a checkpoint",
-        array.shape
-    );
-    let values = array.into_f64s();
     for (checkpoint, &value) in values.iter().enumerate() {
         let is_whole = name != "step" || value.fract() == 0.0;
         ensure!(
@@ -140,6 +149,7 @@ mod tests {
     use std::io::Write;
     use std::path::PathBuf;
 
+    use kit::TensorsWriter;
     use npyz::{AutoSerialize, Order};
 
     use super::*;
@@ -189,9 +199,8 @@ mod tests {
     }
 
     fn written(folder: &Path, made: Npz, kind: Kind) -> Result<Tensors> {
-        let predictions = import(&made.path(), kind, row(), &data(folder), |_, _| ())?;
         let path = folder.join("predictions.safetensors");
-        predictions.tensors.write(&path, &predictions.metadata).unwrap();
+        import(&made.path(), kind, row(), &data(folder), &path, |_, _| ())?;
         Ok(Tensors::open(&path).unwrap())
     }
 
@@ -236,9 +245,8 @@ mod tests {
             .write(&path, &())
             .unwrap();
         let data = data(folder.path());
-        let predictions = import(&path, Kind::Logits, row(), &data, |_, _| ()).unwrap();
         let to = folder.path().join("out");
-        predictions.tensors.write(&to, &predictions.metadata).unwrap();
+        import(&path, Kind::Logits, row(), &data, &to, |_, _| ()).unwrap();
         let file = Tensors::open(&to).unwrap();
         assert_eq!(file.f32s("train").unwrap().values, [0.5; 6]);
         let test = file.f32s("test").unwrap().values;
@@ -257,7 +265,9 @@ mod tests {
             message,
             "`train`, checkpoint 1: sample 1: the probabilities [0.5, 1] sum to 1.500000, not to 1"
         );
-        let message = refused(|npz| npz.array("test", &[1, 1, 2], vec![f32::NAN, 0.5]));
+        let message = refused(|npz| {
+            npz.array("test", &[2, 1, 2], vec![f32::NAN, 0.5, 0.5, 0.5]).array("train", &[2, 3, 2], train())
+        });
         assert_eq!(message, "`test`, checkpoint 0: sample 0: class 0 has the probability NaN");
     }
 
@@ -311,9 +321,16 @@ mod tests {
         let mut row = row();
         let said = |row: &Map<String, Value>| {
             let kind = Kind::Logits;
-            import(Path::new("a.npz"), kind, row.clone(), &data(folder.path()), |_, _| ())
-                .unwrap_err()
-                .to_string()
+            import(
+                Path::new("a.npz"),
+                kind,
+                row.clone(),
+                &data(folder.path()),
+                &folder.path().join("out"),
+                |_, _| (),
+            )
+            .unwrap_err()
+            .to_string()
         };
         row.insert(PARAMETERS.into(), json!("many"));
         assert!(said(&row).starts_with("the column `parameters` has \"many\""), "{}", said(&row));
@@ -327,7 +344,8 @@ mod tests {
         let path = Npz::new(folder.path()).array("train", &[2, 3, 2], train()).path();
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-        let error = import(&path, Kind::Logits, row(), &data(folder.path()), |_, _| ()).unwrap_err();
+        let to = folder.path().join("out");
+        let error = import(&path, Kind::Logits, row(), &data(folder.path()), &to, |_, _| ()).unwrap_err();
         assert!(format!("{error:#}").starts_with("not a .npz file"), "{error:#}");
     }
 }

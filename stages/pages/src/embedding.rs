@@ -11,7 +11,7 @@ use tables::{Table, count};
 
 use crate::html::{self, escape, fill, json};
 use crate::networks::{Network, Networks};
-use crate::table::common;
+use crate::table::{common, is_in_nats};
 
 const PAGE: &str = include_str!("embedding/page.html");
 const STYLE: &str = include_str!("embedding/page.css");
@@ -39,6 +39,8 @@ struct Data<'a> {
     /// Names of the columns, in their order.
     columns: Vec<String>,
     axes: Vec<Axis>,
+    /// Of coordinates; none where distances have none.
+    unit: Option<&'static str>,
     /// Name and colour of each architecture.
     architectures: Vec<(&'a str, String)>,
     time_like: String,
@@ -96,6 +98,7 @@ fn write(points: &Table, spectrum: &Table, split: &str) -> Result<String> {
         points: rows.len(),
         columns,
         axes,
+        unit: is_in_nats(spectrum).then_some("√nats"),
         architectures: palette.entries().map(|(name, colour)| (name, colour.hex())).collect(),
         time_like: palette::TIME_LIKE.hex(),
         networks: networks.all.iter().map(told).collect(),

@@ -116,7 +116,8 @@ fn axes_say_what_they_add_and_time_like_ones_are_red() {
     let names = labels(&mut browser, "name");
     assert_eq!(
         names,
-        "PC1, 60.0 % of stress; PC2, +20.0 % of stress, time-like; PC3, +6.7 % of stress; geodesic"
+        "PC1 (√nats), 60.0 % of stress; PC2 (√nats), +20.0 % of stress, time-like; \
+         PC3 (√nats), +6.7 % of stress; geodesic"
     );
     assert_eq!(labels(&mut browser, "end"), "P0; P*");
     let colour =
@@ -151,7 +152,11 @@ fn a_pointer_and_keys_turn_the_embedding_and_choose_a_network() {
     }
     let chosen = text(&mut browser, "#chosen");
     assert!(chosen.contains("allcnn") && chosen.contains("49,966"), "{chosen}");
-    assert!(text(&mut browser, "#tip").contains("checkpoint 0 of 10"));
+    let tip = text(&mut browser, "#tip");
+    for words in ["allcnn, adam", "batch 25", "seed 42", "checkpoint 0 of 10", "epoch 0", "error"] {
+        assert!(tip.contains(words), "{words} in {tip}");
+    }
+    assert_eq!(text(&mut browser, "#said"), tip, "what is shown is said");
     browser.key("Escape", false);
     assert_eq!(text(&mut browser, "#chosen"), "");
 
@@ -186,6 +191,25 @@ fn a_pointer_and_keys_turn_the_embedding_and_choose_a_network() {
     // What is left are the dots beside their names, mostly.
     assert!(after + 50 < before, "{after} pixels of {before}");
     assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn a_network_that_is_chosen_from_the_list_is_shown_though_its_kind_was_not() {
+    let Some(mut browser) = Chromium::start(&[]) else { return };
+    let sample = Sample::new(1, 10);
+    browser.show(DESKTOP, false);
+    browser.open(&sample.embedding());
+    let shown = |browser: &mut Chromium| text(browser, "#shown");
+    let all = shown(&mut browser);
+    click(&mut browser, "#architectures input[value=fc]");
+    click(&mut browser, "#optimizers input[value=adam]");
+    assert_ne!(shown(&mut browser), all);
+    let fc = browser.evaluate(
+        "[...document.querySelectorAll('#network option')].find((it) => /^fc.*adam/.test(it.textContent)).value",
+    );
+    select(&mut browser, "#network", fc.as_str().unwrap());
+    assert!(text(&mut browser, "#chosen").contains("fc"));
+    assert_eq!(shown(&mut browser), all);
 }
 
 #[test]
@@ -318,7 +342,7 @@ fn the_report_holds_the_numbers_of_its_tables() {
         "<th scope=\"row\">3</th><td>0.76</td><td><b>0.867</b></td><td>0.17</td><td><b>0.933</b></td>",
         "0.2000 / 0.1000 = <b>2.00</b></td><td>0.78</td><td>0.001</td>",
         "<th scope=\"row\">fc</th><td>830,250</td><td>12 of 12</td><td><b>9</b></td>",
-        "<strong>60</strong> networks trained to a train error of at most 10 %",
+        "<strong>60</strong> of them ended trained",
         "2. Architecture separates trajectories",
     ] {
         assert!(page.contains(words), "{words}");

@@ -30,7 +30,7 @@ const TIME: Duration = Duration::from_secs(5);
 
 /// Those of profile `cifar10`, with their epochs there.
 const NETWORKS: [(&str, usize, &str); 9] = [
-    ("allcnn", 30, r#"{"kind": "allcnn", "planes": [16, 64]}"#),
+    ("allcnn-16", 30, r#"{"kind": "allcnn", "planes": [16, 64]}"#),
     ("allcnn-8", 36, r#"{"kind": "allcnn", "planes": [8, 32]}"#),
     ("convmixer-48", 32, r#"{"kind": "convmixer", "dim": 48, "depth": 2}"#),
     ("fc-128", 30, r#"{"kind": "fc", "widths": [128, 64, 32]}"#),
@@ -53,7 +53,7 @@ const NETWORKS: [(&str, usize, &str); 9] = [
 const PART: usize = 10;
 
 /// Those that are held to PyTorch.
-const BESIDE: [&str; 4] = ["allcnn", "convmixer-48", "fc-256", "vit-64"];
+const BESIDE: [&str; 4] = ["allcnn-16", "convmixer-48", "fc-256", "vit-64"];
 
 fn main() -> Result<()> {
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();

@@ -55,6 +55,15 @@ function reshow() {
   redraw();
 }
 
+// Shows the kind of a network that is not.
+function reveal({ architecture, optimizer }) {
+  for (const [id, value] of [["architectures", architectures[architecture]], ["optimizers", optimizer]]) {
+    const box = [...document.querySelectorAll(`#${id} input`)].find((input) => input.value === value);
+    if (box) box.checked = true;
+  }
+  reshow();
+}
+
 function replace() {
   const axes = [...document.querySelectorAll("#axes select")].map((select) => Number(select.value));
   place(axes, $("equal").checked);
@@ -115,7 +124,8 @@ function name({ view, named }) {
     }
     const share = stress === null ? "" : `, ${scene.axes[axis] ? "+" : ""}${(100 * stress).toFixed(1)} % of stress`;
     // Where there is little room, its colour says that an axis is time-like.
-    const words = view.width < 480 ? name : name + share + (timeLike ? ", time-like" : "");
+    const unit = told.unit ? ` (${told.unit})` : "";
+    const words = view.width < 480 ? name : name + unit + share + (timeLike ? ", time-like" : "");
     const top = one[1] < two[1] ? one : two;
     // What goes up is named above, the others beside their middle.
     const [x, y] = axis === 2 ? [top[0], top[1] - 18] : [middle[0] + (30 + 3.4 * words.length) * out[0], middle[1] + 36 * out[1]];
@@ -248,6 +258,8 @@ const along = (by) => {
   const { first, end } = choice.chosen;
   const from = choice.pointed ?? (by > 0 ? first - 1 : end);
   point(Math.max(first, Math.min(end - 1, from + by)));
+  // Who does not see where the tip is hears what it says.
+  $("said").textContent = $("tip").innerText;
 };
 const KEYS = {
   "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(0.8), 0: reset,
@@ -282,7 +294,11 @@ function begin() {
     select.addEventListener("change", replace);
   });
   $("network").append(...networks.map(({ name }, i) => make("option", { value: i }, name)));
-  $("network").addEventListener("change", (event) => choose(networks[event.target.value] ?? null));
+  $("network").addEventListener("change", (event) => {
+    const network = networks[event.target.value] ?? null;
+    if (network && !choice.visible.includes(network)) reveal(network);
+    choose(network);
+  });
   $("ramp").querySelector("i").style.background = `linear-gradient(90deg, ${RAMP.map((c) => `rgb(${c.join(" ")})`).join(", ")})`;
   $("colour").addEventListener("change", repaint);
   $("equal").addEventListener("change", replace);

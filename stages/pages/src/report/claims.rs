@@ -7,7 +7,7 @@ use super::numbers::{self, Apart};
 use super::{Inputs, Section, table};
 use crate::html::escape;
 use crate::networks::Networks;
-use crate::table::common;
+use crate::table::{common, is_in_nats};
 
 /// Numbers of dimensions that the report tells of, each with the explained stress that the paper publishes for the
 /// CIFAR-10 train set.
@@ -33,7 +33,7 @@ pub fn summary(inputs: &Inputs, networks: &Networks) -> Result<String> {
     ];
     let trained = networks.all.iter().filter(|network| network.trained == Some(true)).count();
     if networks.all.iter().any(|network| network.trained.is_some()) {
-        items.push((count(trained), "networks trained to a train error of at most 10 %".to_owned()));
+        items.push((count(trained), "of them ended trained".to_owned()));
     }
     for split in SPLITS {
         if let Some(spectrum) = inputs.table(&format!("spectrum-{split}"))? {
@@ -149,14 +149,13 @@ fn factors(inputs: &Inputs, networks: &Networks) -> Result<Section> {
         else {
             continue;
         };
-        let settings: Vec<String> = networks
-            .settings
-            .iter()
-            .filter(|name| *name != "seed" && varies(&configurations, name))
-            .cloned()
-            .collect();
-        let apart = numbers::apart(&tensors, &configurations, &settings)?;
         let explained = inputs.table(&format!("factors-{split}"))?;
+        // Rates and epochs differ as well, but follow from the others.
+        let factors = explained.as_ref().map(|table| table.values::<&str>("factor")).transpose()?;
+        let is_factor = |name: &str| factors.as_ref().is_none_or(|factors| factors.contains(&name));
+        let settings = networks.settings.iter().filter(|name| *name != "seed" && is_factor(name));
+        let settings: Vec<String> = settings.filter(|name| varies(&configurations, name)).cloned().collect();
+        let apart = numbers::apart(&tensors, &configurations, &settings)?;
         for (name, apart) in settings.into_iter().zip(apart) {
             let of_setting =
                 explained.as_ref().map(|table| explained_by(table, &name)).transpose()?.flatten();
@@ -312,9 +311,7 @@ fn starts(inputs: &Inputs) -> Result<Section> {
 /// The unit of distances that embeddings are made of.
 fn unit(inputs: &Inputs, split: &str) -> Result<&'static str> {
     let spectrum = inputs.table(&format!("spectrum-{split}"))?;
-    let measure =
-        spectrum.as_ref().and_then(|spectrum| spectrum.values::<&str>("measure").ok()?.first().copied());
-    Ok(if measure == Some("euclidean") { "" } else { " (nats)" })
+    Ok(if spectrum.as_ref().is_none_or(is_in_nats) { " (nats)" } else { "" })
 }
 
 fn scale(inputs: &Inputs, models: &Table, networks: &Networks) -> Result<Section> {
@@ -349,7 +346,7 @@ fn scale(inputs: &Inputs, models: &Table, networks: &Networks) -> Result<Section
             farthest.map_or("–".to_owned(), |distance| format!("{distance:.2}")),
         ]);
     }
-    let mut body = table("Sizes and distances", &["", "published, CIFAR-10", "here"], &rows);
+    let mut body = table("Sizes and distances", &["what", "published, CIFAR-10", "here"], &rows);
     body += &inputs.made(&["models-train", "models-test"])?;
     Ok(claim(
         "scale",
@@ -387,7 +384,7 @@ fn beside(inputs: &Inputs) -> Result<Section> {
         (
             "outliers",
             "Scatter plot of all models with those far from the truth marked, and when they occur",
-            "Where and when models leave the manifold: distance to the truth over 2",
+            "Where and when models leave the manifold, far from the truth",
         ),
     ] {
         for split in SPLITS {

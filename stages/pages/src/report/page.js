@@ -24,8 +24,8 @@ function pairs(entries) {
 
 // A job, as (name, value) pairs.
 function told(job) {
-  const link = make("a", { href: "#" + job.stage.name }, job.name);
-  // The graph shows the stage that the address names.
+  const link = make("a", { href: "#" + encodeURIComponent(job.name) }, job.name);
+  // The graph shows the job that the address names.
   link.addEventListener("click", () => setTimeout(() => pipeline.scrollIntoView()));
   const entries = [["job", link], ["what", job.stage.about], ["key", job.key]];
   if (job.seconds !== null) entries.push(["ran", `${duration(job.seconds)}, ${job.note}`]);
