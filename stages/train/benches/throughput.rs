@@ -87,6 +87,13 @@ struct Network {
     model: Value,
 }
 
+impl Network {
+    /// What the sweep does of it.
+    fn part(&self) -> Work<'_> {
+        Work { model: &self.model, augment: false, epochs: self.epochs.div_ceil(PART) }
+    }
+}
+
 /// What all measurements share.
 struct Bench {
     /// Data, job files and checkpoints.
@@ -180,11 +187,7 @@ impl Bench {
     /// Two networks of each kind, trained by two workers of one thread, each taking the next; and one after the other by
     /// PyTorch's usual loop with two threads.
     fn sweep(&self, networks: &[Network]) -> Result<()> {
-        let work = |network| {
-            let Network { epochs, ref model, .. } = *network;
-            Work { model, augment: false, epochs: epochs.div_ceil(PART) }
-        };
-        let queue: Vec<Work> = networks.iter().flat_map(|network| [work(network), work(network)]).collect();
+        let queue: Vec<Work> = networks.iter().flat_map(|network| [network.part(), network.part()]).collect();
         println!("seconds of a sweep of {} networks, and times the stage's", queue.len());
         let ours = self.seconds(&mut [self.stage(1)?, self.stage(1)?], &queue)?;
         println!("{:>13} {ours:>9.1}", "2 x 1");
