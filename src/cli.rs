@@ -333,7 +333,7 @@ impl Cli {
             }
             Command::MergeLock { base, ours, theirs } => lock::merge([&base, &ours, &theirs]),
             Command::Log { job } => log(&open(&selection)?, &job),
-            Command::Verify { rerun, .. } if rerun.is_empty() => verify::store(&open(&selection)?),
+            Command::Verify { rerun, .. } if rerun.is_empty() => verify::store(&selection),
             Command::Verify { rerun, sample } => {
                 verify::bits(&open(&selection)?, &rerun, sample.map(usize::from))
             }

@@ -23,6 +23,8 @@ pub use merge::{Merged, NotALock, merge};
 
 const HEADER: &str = "# pipeline.lock 1: every job's key and what it made. Written by ribbon; commit it.\n";
 
+const NOT_UTF8: &str = "it is not UTF-8";
+
 /// What is wrong with a lock.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
@@ -35,7 +37,7 @@ pub enum LockError {
         source: io::Error,
     },
     /// A line is none.
-    #[error("{path}:{line}: {why}; remove the line and run `ribbon run`, which writes it anew")]
+    #[error("{path}:{line}: {why}; `ribbon verify` removes the line, and `ribbon run` writes it anew")]
     Line {
         /// The file.
         path: PathBuf,
@@ -77,20 +79,58 @@ pub struct Lock {
 /// # Errors
 /// When it cannot be read, or a line is none.
 pub fn all(path: &Path) -> Result<Vec<Line>, LockError> {
-    let line = |(number, text): (usize, &str)| {
-        let parsed = text.split_once(' ').ok_or_else(|| "a job is missing".to_owned());
-        parsed.and_then(|(_, rest)| parse(rest)).map(|(_, line)| line).map_err(|why| LockError::Line {
-            path: path.to_owned(),
-            line: number + 1,
-            why,
-        })
-    };
     let text = read(path)?;
-    lines_of(&text)
-        .enumerate()
-        .filter(|(_, text)| !text.starts_with('#') && !text.is_empty())
-        .map(line)
-        .collect()
+    let line = |(number, text)| match of_any_profile(text) {
+        Ok(line) => line.map(Ok),
+        Err(why) => Some(Err(LockError::Line { path: path.to_owned(), line: number + 1, why })),
+    };
+    lines_of(&text).enumerate().filter_map(line).collect()
+}
+
+/// What is wrong with the lines, of all profiles, in the lock at `path`: their numbers, counted from 1, and why they are
+/// none.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn damaged(path: &Path) -> Result<Vec<(usize, String)>, LockError> {
+    sift(path).map(|(_, damaged)| damaged)
+}
+
+/// Takes the lines that are none out of the lock at `path`, and says what [`damaged`] would have said of them.
+///
+/// # Errors
+/// When it cannot be read or written.
+pub fn mend(path: &Path) -> Result<Vec<(usize, String)>, LockError> {
+    let (text, damaged) = sift(path)?;
+    if !damaged.is_empty() {
+        write(path, &text).map_err(io_error(path))?;
+    }
+    Ok(damaged)
+}
+
+/// The text of the lock at `path` without the lines that are none, and these.
+fn sift(path: &Path) -> Result<(String, Vec<(usize, String)>), LockError> {
+    let (mut text, mut damaged) = (HEADER.to_owned(), Vec::new());
+    for (number, bytes) in read_bytes(path)?.split(|byte| *byte == b'\n').enumerate() {
+        let line = str::from_utf8(bytes).map(|line| line.trim_end_matches('\r'));
+        let sound = line.map_err(|_| NOT_UTF8.to_owned()).and_then(|line| Ok((line, of_any_profile(line)?)));
+        match sound {
+            Ok((line, Some(_))) => text.extend([line, "\n"]),
+            // The header, or nothing.
+            Ok((_, None)) => {}
+            Err(why) => damaged.push((number + 1, why)),
+        }
+    }
+    Ok((text, damaged))
+}
+
+/// A job's line, of whatever profile; a comment or an empty line is of none.
+fn of_any_profile(text: &str) -> Result<Option<Line>, String> {
+    if text.is_empty() || text.starts_with('#') {
+        return Ok(None);
+    }
+    let (_, rest) = text.split_once(' ').ok_or("a job is missing")?;
+    parse(rest).map(|(_, line)| Some(line))
 }
 
 /// Lines without their ends, whichever system's they are: what is not ours is written again with our own.
@@ -209,30 +249,42 @@ impl Lock {
             text.push('\n');
         }
         if text != self.text {
-            self.write(&text).map_err(|source| LockError::Io { path: self.path.clone(), source })?;
+            write(&self.path, &text).map_err(io_error(&self.path))?;
             self.text = text;
         }
         self.changed = false;
         Ok(())
     }
+}
 
-    /// Through the disk before it takes the old one's place: a power loss leaves one of the two.
-    fn write(&self, text: &str) -> io::Result<()> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        let mut file =
-            tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(folder)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(&self.path)?;
-        Ok(())
-    }
+/// Through the disk before it takes the old one's place: a power loss leaves one of the two.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file =
+        tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<String, LockError> {
-    match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        text => text.map_err(|source| LockError::Io { path: path.to_owned(), source }),
+    String::from_utf8(read_bytes(path)?).map_err(|error| {
+        let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + sound.iter().filter(|byte| **byte == b'\n').count();
+        LockError::Line { path: path.to_owned(), line, why: NOT_UTF8.to_owned() }
+    })
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, LockError> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        bytes => bytes.map_err(io_error(path)),
     }
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> LockError {
+    |source| LockError::Io { path: path.to_owned(), source }
 }
 
 fn render(job: &str, line: &Line) -> String {
@@ -352,5 +404,27 @@ mod tests {
         assert!(message.contains("pipeline.lock:3: `cafe` is not a hash"), "{message}");
         assert!(Lock::open(&path, "paper").is_ok());
         assert!(all(&path).unwrap_err().to_string().contains("pipeline.lock:2: `are` is not a hash"));
+        fs::write(&path, b"# \nquick pr\xe5pare").unwrap();
+        let message = Lock::open(&path, "quick").unwrap_err().to_string();
+        assert!(message.contains("pipeline.lock:2: it is not UTF-8"), "{message}");
+    }
+
+    #[test]
+    fn mending_takes_damaged_lines_of_all_profiles_out_and_leaves_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipeline.lock");
+        let sound = |profile| format!("{profile} {}\n", render("prepare", &line(1)));
+        let (quick, paper) = (sound("quick"), sound("paper"));
+        let mut bytes = format!("{HEADER}{paper}{quick}paper train cafe\nquick\n").into_bytes();
+        bytes.extend(b"quick em\xe2ed\n");
+        fs::write(&path, &bytes).unwrap();
+        let numbers = |damaged: Vec<(usize, String)>| damaged.into_iter().map(|it| it.0).collect::<Vec<_>>();
+        assert_eq!(numbers(damaged(&path).unwrap()), [4, 5, 6]);
+        assert_eq!(fs::read(&path).unwrap(), bytes, "looking changes nothing");
+        assert_eq!(numbers(mend(&path).unwrap()), [4, 5, 6]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{HEADER}{paper}{quick}"));
+        assert_eq!(mend(&path).unwrap(), []);
+        assert_eq!(mend(&folder.path().join("none")).unwrap(), []);
+        assert!(!folder.path().join("none").exists());
     }
 }

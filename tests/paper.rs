@@ -173,6 +173,13 @@ impl Ran {
         counts
     }
 
+    /// The job of a stage that was done last.
+    fn last(&self, stage: &str) -> String {
+        let done = self.events.iter().rev().filter(|event| event["event"] == "done");
+        let mut jobs = done.map(|event| event["job"].as_str().unwrap());
+        jobs.find(|job| job.split('[').next() == Some(stage)).unwrap().to_owned()
+    }
+
     fn has_built(&self) -> bool {
         self.events.iter().any(|event| event["event"] == "build")
     }
@@ -252,10 +259,14 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
     own::networks_trained_elsewhere_get_the_same_figures(&workspace);
     images::folders_of_images_get_the_same_figures(&workspace);
 
-    // Training again gives equal bits.
-    let again = workspace.run(&["--force", "train", "--force", "predict"]);
+    // Training again gives equal bits: all in one process, and the last ones in a process of their own.
+    let again = workspace.run(&["-j", "1", "--force", "train", "--force", "predict"]);
     assert_eq!(again.stages(), counts(&[("predict", 6), ("train", 6)]));
     assert!(again.is_reproduced());
+    let [train, predict] = ["train", "predict"].map(|stage| again.last(stage));
+    let alone = workspace.ribbon("", &["--profile", "tiny", "verify", "--rerun", &train, &predict]);
+    let told = String::from_utf8_lossy(&alone.stdout);
+    assert_eq!(told.matches(": 1 of 1 reproduced bit by bit").count(), 2, "{alone:?}");
 
     // Comments, docs, line breaks and tests of the train stage.
     workspace.edit("stages/train/src/main.rs", "\nfn main()", "\n// Another comment.\nfn main(\n)");

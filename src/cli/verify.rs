@@ -1,26 +1,34 @@
 //! `ribbon verify`: is the store as it was written, and do jobs make the same bits again?
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
 use super::exchange::tell_notes;
-use super::{jobs, print, report};
+use super::{complain, jobs, open, print, report};
 use crate::hash::Hash;
-use crate::lockfile::Line;
-use crate::project::Project;
+use crate::lockfile::{self, Line};
+use crate::project::{self, Project, Selection};
 use crate::run::{self, Interrupts, Options, Rerun};
 use crate::share::{self, Exchange};
 use crate::store::Artifact;
 
-/// Reads all that the store keeps.
-pub fn store(project: &Project) -> Result<ExitCode> {
+/// Reads the lock and all that the store keeps.
+pub fn store(selection: &Selection) -> Result<ExitCode> {
+    let path = project::find(selection)?;
+    // First of all: a project whose lock has a line that is none does not open.
+    let bad_lines = mend_lock(path.parent().context("pipeline.yaml stands in a folder")?)?;
+    let project = &open(selection)?;
     let verified = project.store.verify()?;
     let exchange = if verified.dropped.is_empty() { None } else { Exchange::open(project)? };
     let healed = exchange.as_ref().map(|share| share::heal(project, share, &verified.dropped));
     let healed = healed.unwrap_or_default();
     let mut text = String::new();
+    for (line, why) in &bad_lines {
+        text.push_str(&format!("damaged, dropped: pipeline.lock:{line}: {why}\n"));
+    }
     let mut tell = |what: &str, hash: &Hash, names: BTreeSet<String>| {
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
         let names = if names.is_empty() { names } else { format!(" ({names})") };
@@ -54,15 +62,29 @@ pub fn store(project: &Project) -> Result<ExitCode> {
              `ribbon run --update-lock` takes the record's\n"
         ));
     }
-    let damaged = verified.damaged() + usize::from(project.memo.was_damaged());
+    let damaged = bad_lines.len() + verified.damaged() + usize::from(project.memo.was_damaged());
     let size = indicatif::HumanBytes(verified.bytes);
     text.push_str(&format!("{} objects, {size}, {damaged} damaged\n", verified.objects));
     if verified.dropped.len() > healed.len() {
         text.push_str("`ribbon run` makes again what is needed of them\n");
     }
+    if !bad_lines.is_empty() {
+        text.push_str("`ribbon run` writes lines of pipeline.lock anew; git has them as they were\n");
+    }
     print(&text)?;
     exchange.iter().for_each(tell_notes);
     Ok(if damaged + unlike.len() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Takes lines that are none out of pipeline.lock, and tells their numbers and what is wrong with them.
+fn mend_lock(root: &Path) -> Result<Vec<(usize, String)>> {
+    let path = root.join("pipeline.lock");
+    if lockfile::damaged(&path)?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let waits = || complain(&format!("waiting for another run in {}", root.display()));
+    let _alone = Project::lock_workspace(root, waits)?;
+    Ok(lockfile::mend(&path)?)
 }
 
 /// The jobs of which pipeline.lock says another thing than the record of the same key.

@@ -9,11 +9,13 @@ use crate::graph::JobId;
 use crate::hash::Key;
 use crate::plan::{Plan, State};
 use crate::project::Project;
-use crate::store::{Artifact, Lease, StoreError};
+use crate::store::{Artifact, Lease, Leases, StoreError};
 
 /// The intermediates of a run, and its lease.
 pub struct Intermediates {
     lease: Lease,
+    /// Those of other processes.
+    others: Leases,
     /// Whether any stage has some. Without, nothing is counted.
     any: bool,
     /// Of each intermediate: jobs that take its outputs and are not current.
@@ -48,7 +50,7 @@ impl Intermediates {
         if plan.needed().any(|id| !current(&id)) {
             lease.add(plan.needed().filter_map(|id| plan.current_key(id)))?;
         }
-        Ok(Intermediates { lease, any, unserved, jobs })
+        Ok(Intermediates { lease, others: Leases::default(), any, unserved, jobs })
     }
 
     /// Drops what was not needed before the run.
@@ -120,6 +122,6 @@ impl Intermediates {
             jobs.peek()?;
             Some(jobs.any(|job| !project.stage(*job).intermediate || self.unserved[job.index()] > 0))
         };
-        project.store.drop_content(&artifacts, &self.lease, needs)
+        project.store.drop_content(&artifacts, &self.lease, &mut self.others, needs)
     }
 }

@@ -105,6 +105,14 @@ pub enum RunError {
     /// The share is told wrongly.
     #[error(transparent)]
     Share(#[from] ShareError),
+    /// Published outputs could not be placed.
+    #[error("{first}{}; what was made is in the store, and the next run publishes it", and_more_outputs(.others))]
+    Unpublished {
+        /// How many more there are.
+        others: usize,
+        /// Why the first was not.
+        first: StoreError,
+    },
     /// A light run has nothing to go on from.
     #[error("{job}{} has made nothing yet that --light could go on from; run it first", and_more(.others))]
     NeverMade {
@@ -128,6 +136,10 @@ pub enum RunError {
 
 fn and_more(others: &usize) -> String {
     if *others > 0 { format!(", as {others} more jobs of heavy stages,") } else { String::new() }
+}
+
+fn and_more_outputs(others: &usize) -> String {
+    if *others > 0 { format!(", and {others} more outputs") } else { String::new() }
 }
 
 impl fmt::Display for Summary {

@@ -2,6 +2,7 @@
 
 mod assign;
 mod programs;
+mod publish;
 mod sharing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -563,24 +564,6 @@ impl<'env> Run<'_, '_, 'env> {
         }
         let stage = self.stage(id).0;
         self.ready[stage].insert(id);
-    }
-
-    /// Places a current job's published outputs, where they are not what they should be and their content is here.
-    fn publish(&mut self, id: JobId) {
-        if self.options.rehearse {
-            return;
-        }
-        let project = self.project;
-        let State::Current(_, artifacts) = self.plan.state(id) else { return };
-        for (place, path) in project.graph.published(&project.pipeline, id) {
-            let artifact = &artifacts[place as usize];
-            if !project.is_published(id, artifact, &path)
-                && project.store.holds(artifact, &project.memo)
-                && let Err(error) = project.store.copy(artifact, &project.outputs().join(path))
-            {
-                return self.break_off(error.into());
-            }
-        }
     }
 
     fn missing_producers(&self, id: JobId) -> usize {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::index::Artifact;
-use super::lease::{Lease, Leased};
+use super::lease::{Lease, Leases};
 use super::locks::Scratch;
 use super::{Store, StoreError, io_error};
 use crate::hash::{Hash, Key};
@@ -123,6 +123,7 @@ impl Store {
 
     /// Takes artifacts away, once their last consumer has a record: objects that nothing else needs go, records stay.
     /// `needs` says whether a key of the caller's plan needs its content; none when the plan does not have the key.
+    /// `others` are other processes' leases, as far as this one has read them.
     ///
     /// # Errors
     /// When something cannot be read or removed.
@@ -130,6 +131,7 @@ impl Store {
         &self,
         artifacts: &[Artifact],
         lease: &Lease,
+        others: &mut Leases,
         needs: impl Fn(Key) -> Option<bool>,
     ) -> Result<(), StoreError> {
         if !artifacts.iter().any(|artifact| self.objects.path(artifact.hash).exists()) {
@@ -138,9 +140,11 @@ impl Store {
         let _alone = self.hold_alone()?;
         self.refresh()?;
         let tmp = self.tmp().path;
-        let others = lease.of_others(&Scratch::alive(&tmp).map_err(io_error("read", &tmp))?)?;
+        let mut alive = Scratch::alive(&tmp).map_err(io_error("read", &tmp))?;
+        alive.retain(|scratch| scratch != lease.scratch());
+        others.read_on(&alive)?;
         let is_needed = |maker: Key| {
-            others.needed.contains(&maker)
+            others.needs(maker)
                 || needs(maker).unwrap_or_else(|| !self.record(maker).is_some_and(|it| it.intermediate))
         };
         for artifact in artifacts {
@@ -194,12 +198,13 @@ impl Store {
         collected: &mut Collected,
     ) -> Result<HashSet<Key>, StoreError> {
         let tmp = self.tmp().path;
-        let leased = Leased::read(Scratch::alive(&tmp).map_err(io_error("read", &tmp))?.iter())?;
+        let mut leases = Leases::default();
+        leases.read_on(&Scratch::alive(&tmp).map_err(io_error("read", &tmp))?)?;
         let records = self.index().records().clone();
         let now = SystemTime::now();
         let mut unwanted: Vec<(Duration, Key)> = records
             .keys()
-            .filter(|key| !roots.keys.contains(key) && !leased.used.contains(key))
+            .filter(|key| !roots.keys.contains(key) && !leases.uses(**key))
             .map(|key| (age(&self.path("records", key.0), now), *key))
             .collect();
         // Oldest first; the rest makes the order the same each time.

@@ -1,7 +1,7 @@
 //! The index: which key made which artifacts, one append-only file that all runs over a store share.
 //!
 //! 8 bytes of magic, then entries (entry.rs). A process that is killed leaves at most a torn entry at the end, which the
-//! next one cuts off; a damaged entry elsewhere is passed over. After a power loss (another boot of the same machine),
+//! next one cuts off; a damaged entry elsewhere is passed over, and so is damaged magic before sound entries. After a power loss (another boot of the same machine),
 //! records that were not yet synced are dropped. So a record needs no `fsync`.
 //!
 //! A collection writes the file anew and renames it into place. So whoever takes the lock looks whether the file it has
@@ -266,7 +266,7 @@ impl Index {
         Ok(())
     }
 
-    /// First reading: checks the magic, and forgets what a power loss may have left without objects.
+    /// First reading: checks whether it is an index, and forgets what a power loss may have left without objects.
     fn begin(&mut self) -> io::Result<()> {
         let mut bytes = Vec::new();
         self.file.seek(SeekFrom::Start(0))?;
@@ -278,25 +278,29 @@ impl Index {
             }
             bytes = MAGIC.to_vec();
         }
+        let mut unsynced: Vec<(u64, Key, Option<Boot>)> = Vec::new();
+        let mut boot = None;
+        let mut is_empty = true;
+        let whole = self.scan(&bytes, MAGIC.len(), |offset, entry| {
+            is_empty = false;
+            match entry {
+                Entry::Record(key, _) => unsynced.push((offset, *key, boot)),
+                Entry::Synced(end) => unsynced.retain(|(offset, ..)| offset >= end),
+                Entry::Boot(now) => boot = Some(*now),
+                Entry::Dropped(_) => {}
+            }
+        });
         if !bytes.starts_with(MAGIC) {
-            // Entries after it show that only the magic is damaged.
-            if bytes.starts_with(&MAGIC[..7]) || Entry::read(&bytes[MAGIC.len()..]).is_none() {
+            // A single entry shows that it is this format, and only the magic is damaged.
+            if is_empty {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
                     "not an index of format 1; if no newer ribbon wrote it, it is damaged: remove it, and \
                      `ribbon verify` writes another from the records",
                 ));
             }
-            self.damaged = MAGIC.len() as u64;
+            self.damaged += MAGIC.len() as u64;
         }
-        let mut unsynced: Vec<(u64, Key, Option<Boot>)> = Vec::new();
-        let mut boot = None;
-        let whole = self.scan(&bytes, MAGIC.len(), |offset, entry| match entry {
-            Entry::Record(key, _) => unsynced.push((offset, *key, boot)),
-            Entry::Synced(end) => unsynced.retain(|(offset, ..)| offset >= end),
-            Entry::Boot(now) => boot = Some(*now),
-            Entry::Dropped(_) => {}
-        });
         self.cut(whole as u64)?;
         for (_, key, boot) in unsynced {
             if boot.is_some_and(|boot| boot.machine == self.boot.machine && boot.boot != self.boot.boot) {

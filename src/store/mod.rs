@@ -43,7 +43,7 @@ pub use access::Access;
 pub use foreign::Part;
 pub use gc::{Collected, Limits, Roots};
 pub use index::{Artifact, Artifacts};
-pub use lease::Lease;
+pub use lease::{Lease, Leases};
 pub use locks::{Hold, Scratch};
 pub use memo::Memo;
 pub(crate) use memo::hash_file;

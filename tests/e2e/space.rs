@@ -65,6 +65,24 @@ fn a_disk_that_fills_fails_a_job_keeps_the_rest_and_with_room_the_next_run_finis
 }
 
 #[test]
+fn a_place_of_outputs_that_fails_stops_a_run_as_a_failed_job_does_and_loses_nothing() {
+    let published = LARGE.replace("data: data.bin}\n", "data: data.bin}\n    publish: {data: \"{n}.bin\"}\n");
+    let project = Scratch::new(&[("pipeline.yaml", &published)]);
+    // Where the folder of outputs should be is a file.
+    project.write("outputs", "");
+    let run = project.run("-j 1");
+    assert_eq!((run.code, run.count("ran")), (Some(1), 1), "{run:?}");
+    let run = project.run("-j 1 --keep-going");
+    assert_eq!((run.code, run.count("ran"), run.count("failed")), (Some(1), 4, 0), "{run:?}");
+    assert!(run.err.contains("Not a directory") && run.err.contains("and 4 more outputs"), "{run:?}");
+    assert!(run.err.contains("the next run publishes it"), "{run:?}");
+    project.remove("outputs");
+    assert_eq!(project.run("").made(), "nothing");
+    assert_eq!(project.read("outputs/quick/4.bin").len(), 1_000_000);
+    assert_eq!(project.read("outputs/quick/sum.txt"), "4000000\n");
+}
+
+#[test]
 fn a_run_that_would_not_fit_says_so_and_does_not_begin() {
     let project = Scratch::new(&[("pipeline.yaml", LARGE)]);
     project.run("");

@@ -81,6 +81,57 @@ fn a_damaged_memo_and_a_lock_with_other_bits_are_named() {
     assert_eq!(paper.ribbon("verify").code, Some(0));
 }
 
+#[test]
+fn whatever_bit_flips_in_the_head_of_the_index_no_job_runs_again_and_verify_heals_it() {
+    let paper = tiny::paper();
+    paper.run("");
+    paper.remove("pipeline.lock");
+    let index = paper.path(".ribbon/store/index");
+    let sound = fs::read(&index).unwrap();
+    for byte in 0..8 {
+        let mut bytes = sound.clone();
+        bytes[byte] ^= 1 << byte;
+        fs::write(&index, &bytes).unwrap();
+        assert_eq!(paper.run("").made(), "nothing", "byte {byte}");
+        let found = paper.ribbon("verify");
+        assert_eq!(found.code, Some(1), "{found:?}");
+        assert!(found.out.contains("damaged, dropped: 8 bytes of the index\n"), "{}", found.out);
+        assert_eq!(paper.ribbon("verify").code, Some(0));
+        assert_eq!(fs::read(&index).unwrap()[..8], sound[..8]);
+    }
+}
+
+#[test]
+fn lines_of_the_lock_that_are_none_stop_a_run_until_verify_takes_them_out() {
+    let paper = tiny::paper();
+    paper.run("");
+    let lock = fs::read(paper.path("pipeline.lock")).unwrap();
+    let line = |job: &str| paper.locked(job).join(" ").into_bytes();
+    let [embed, figure] = ["embed", "figure"].map(line);
+    // A key that is too short, and a name that is no text.
+    let mut damaged = replaced(&lock, &embed, &embed[..embed.len() - 70]);
+    damaged = replaced(&damaged, &figure, b"quick fig\xf5re");
+    fs::write(paper.path("pipeline.lock"), &damaged).unwrap();
+    let stopped = paper.ribbon("run");
+    assert_eq!(stopped.code, Some(2), "{stopped:?}");
+    assert!(stopped.err.contains("pipeline.lock:") && stopped.err.contains("`ribbon verify`"), "{stopped:?}");
+
+    let found = paper.ribbon("verify");
+    assert_eq!(found.code, Some(1), "{found:?}");
+    assert_eq!(found.out.matches("damaged, dropped: pipeline.lock:").count(), 2, "{}", found.out);
+    assert!(found.out.contains("git has them as they were"), "{}", found.out);
+    let second = paper.ribbon("verify");
+    assert_eq!(second.code, Some(0), "{second:?}");
+    assert_eq!(paper.run("").made(), "nothing");
+    assert_eq!(fs::read(paper.path("pipeline.lock")).unwrap(), lock);
+}
+
+/// Bytes with others in the place of some that are there once.
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
+    [&bytes[..at], to, &bytes[at + from.len()..]].concat()
+}
+
 /// A stage that makes the same bits each time, and one that makes others for `n` = 2.
 fn coins() -> Scratch {
     Scratch::new(&[(

@@ -54,9 +54,9 @@ mod tests {
         assert!(large.models.pow(2) * 16 + 2 * large.models * large.samples * 40 <= 750_000_000);
         // Of many classes few samples find room, then few models.
         let wide = Budget::new(gigabyte, 16, [8000, 8000], (50_000, 1000));
-        assert_eq!(wide, Budget { models: 5590, samples: 1 });
+        assert_eq!(wide, Budget { models: 5590, samples: 2 });
         let little = Budget::new(Memory(10_000_000), 16, [8000, 8000], (50_000, 1000));
-        assert_eq!(little, Budget { models: 250, samples: 1 });
+        assert_eq!(little, Budget { models: 125, samples: 2 });
         // However little there is, it goes on.
         assert_eq!(Budget::new(Memory(1), 16, [300, 300], (1000, 10)), Budget { models: 64, samples: 16 });
         assert_eq!(Budget::new(Memory(u64::MAX), 16, [0, 0], (0, 0)).samples, 1);

@@ -51,7 +51,8 @@ impl Distances {
     /// Of models of so many classes, a multiple of so many samples, except for the last of them, gives the same bits
     /// whatever the multiple.
     pub fn step(classes: usize) -> usize {
-        bhattacharyya::chunk(classes)
+        // Every other sample is summed in another order.
+        bhattacharyya::chunk(classes).next_multiple_of(2)
     }
 
     /// Samples that are worth adding at a time: the sums of all pairs are read and written each time.
