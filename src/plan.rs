@@ -273,12 +273,11 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The inputs of a job whose content is not in the store, as (job, place of the output), each job once.
+    /// The inputs of a job whose content is not in the store, as (job, place of the output).
     pub fn gone_inputs(&self, id: JobId) -> Vec<(JobId, u16)> {
         let mut gone = Vec::new();
         for origin in self.project.graph.job(id).inputs.iter().flat_map(|input| input.origins()) {
             if let Origin::Output(job, place) = *origin
-                && gone.last().is_none_or(|(last, _)| *last != job)
                 && self.artifact(*origin).is_some_and(|it| !self.project.store.holds(it, &self.project.memo))
             {
                 gone.push((job, place));

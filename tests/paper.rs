@@ -268,6 +268,19 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
     let told = String::from_utf8_lossy(&alone.stdout);
     assert_eq!(told.matches(": 1 of 1 reproduced bit by bit").count(), 2, "{alone:?}");
 
+    // A stage that opens what it does not declare says which file that was.
+    let declared = "    let params: Params = job.params()?;\n";
+    let secret = workspace.path("pipeline.lock");
+    let opening = format!("{declared}    Tensors::open(std::path::Path::new({secret:?}))?;\n");
+    workspace.edit("stages/geodesic/src/main.rs", declared, &opening);
+    let (refused, is_well) = workspace.run_in("", &["--profile", "tiny"]);
+    let failed = refused.events.iter().find(|event| event["event"] == "failed").unwrap();
+    let what = failed["what"].as_str().unwrap();
+    assert!(!is_well && what.contains(secret.to_str().unwrap()), "{failed}");
+    assert!(what.contains("Permission denied") && failed["log"].to_string().contains("hint: the sandbox"));
+    workspace.edit("stages/geodesic/src/main.rs", &opening, declared);
+    assert_eq!(workspace.run(&[]).count(), 0);
+
     // Comments, docs, line breaks and tests of the train stage.
     workspace.edit("stages/train/src/main.rs", "\nfn main()", "\n// Another comment.\nfn main(\n)");
     let path = workspace.path("stages/train/src/main.rs");

@@ -361,7 +361,7 @@ impl<'env> Run<'_, '_, 'env> {
         drop(hold);
         if !gone.is_empty() {
             self.project.store.unlock(key);
-            if self.fetch_inputs(id) {
+            if self.fetch_inputs(id, &gone) {
                 return Ok(false);
             }
             if let Some((producer, _)) = gone.iter().find(|(producer, _)| self.plan.leaves(*producer)) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use super::{Run, Told};
-use crate::graph::{JobId, Origin};
+use crate::graph::JobId;
 use crate::hash::Key;
 use crate::plan::{Reason, State};
 use crate::project::Project;
@@ -203,21 +203,19 @@ impl Run<'_, '_, '_> {
         }
     }
 
-    /// Fetches the inputs of a ready job whose content is gone. Whether it has to wait for that.
-    pub(super) fn fetch_inputs(&mut self, id: JobId) -> bool {
+    /// Fetches inputs of a ready job that were found `gone`. Whether it has to wait for that.
+    ///
+    /// Those that have come since are fetched too, which ends at once: else one might neither wait for them nor find
+    /// them gone, and make them again.
+    pub(super) fn fetch_inputs(&mut self, id: JobId, gone: &[(JobId, u16)]) -> bool {
         let Some(sharing) = &mut self.sharing else { return false };
-        let mut gone: BTreeMap<JobId, Vec<u16>> = BTreeMap::new();
-        for origin in self.project.graph.job(id).inputs.iter().flat_map(|input| input.origins()) {
-            if let Origin::Output(producer, place) = *origin
-                && sharing.may_come(producer, place)
-                && let Some(artifact) = self.plan.artifact(*origin)
-                && !self.project.store.holds(artifact, &self.project.memo)
-            {
-                gone.entry(producer).or_default().push(place);
-            }
+        let mut coming: BTreeMap<JobId, Vec<u16>> = BTreeMap::new();
+        for &(producer, place) in gone.iter().filter(|(producer, place)| sharing.may_come(*producer, *place))
+        {
+            coming.entry(producer).or_default().push(place);
         }
         let mut missing = 0;
-        for (producer, places) in gone {
+        for (producer, places) in coming {
             let (key, made) = match self.plan.state(producer) {
                 State::Current(key, made) => (*key, made),
                 // Known from the lock, which names the key it had.
