@@ -246,7 +246,7 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
 
     // No program holds both libraries, and those that are meant to hold one do.
     let programs = workspace.programs();
-    assert_eq!(programs.len(), 15, "{programs:?}");
+    assert_eq!(programs.len(), 16, "{programs:?}");
     for program in &programs {
         let name = program.file_name().unwrap().to_str().unwrap();
         let (torch, blas) = (names(program, "libtorch_cpu.so"), names(program, "libopenblas.so"));

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use geometry::{Place, Trajectory, Tree};
+use ndarray::Array2;
 use runs::{Run, Scalars};
 use tables::{Column, Table, json_columns};
 
@@ -63,6 +64,22 @@ pub(crate) fn write(path: &Path, configurations: &[Configuration], tree: &Tree) 
         Column::new("leaf".into(), leaves),
     ]);
     Ok(Table::new(all)?.write(path)?)
+}
+
+/// Writes a row for each pair of configurations, with the distance of their trajectories.
+pub(crate) fn write_distances(
+    path: &Path,
+    configurations: &[Configuration],
+    distances: &Array2<f64>,
+) -> Result<()> {
+    let names: Vec<&str> = configurations.iter().map(|configuration| configuration.name).collect();
+    let pairs = || (0..names.len()).flat_map(|one| (one + 1..names.len()).map(move |other| (one, other)));
+    let table = Table::new(vec![
+        Column::new("run".into(), pairs().map(|(one, _)| names[one]).collect::<Vec<_>>()),
+        Column::new("other".into(), pairs().map(|(_, other)| names[other]).collect::<Vec<_>>()),
+        Column::new("distance".into(), pairs().map(|pair| distances[pair]).collect::<Vec<_>>()),
+    ])?;
+    Ok(table.write(path)?)
 }
 
 /// Writes a row for each merge of a tree.

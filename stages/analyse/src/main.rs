@@ -71,12 +71,13 @@ fn run(job: &Job) -> Result<()> {
     let tree = geometry::complete_linkage(along.distances.view());
     configurations::write(job.output("configurations")?, &configurations, &tree)?;
     configurations::write_linkage(job.output("linkage")?, &tree)?;
+    configurations::write_distances(job.output("distances")?, &configurations, &along.distances)?;
 
-    write_distances(job.output("trajectories")?, &configurations, &along.distances, truth.samples())
+    write_tile(job.output("trajectories")?, &configurations, &along.distances, truth.samples())
 }
 
 /// Writes the distances as a tile of a model a configuration.
-fn write_distances(
+fn write_tile(
     path: &Path,
     configurations: &[Configuration],
     distances: &Array2<f64>,

@@ -88,8 +88,8 @@ fn job_of(threads: usize, folder: &Path, labels: &[i64], classes: usize, files: 
         },
         "outputs": {
             "models": folder.join("models"), "configurations": folder.join("configurations"),
-            "linkage": folder.join("linkage"), "trajectories": folder.join("trajectories"),
-            "tube": folder.join("tube"),
+            "distances": folder.join("distances"), "linkage": folder.join("linkage"),
+            "trajectories": folder.join("trajectories"), "tube": folder.join("tube"),
         },
     });
     let path = folder.join("job.json");
@@ -176,6 +176,10 @@ fn configurations_are_what_is_left_of_trained_runs_without_the_seed() {
     let trajectories = Tensors::open(&folder.path().join("trajectories")).unwrap();
     let distances = trajectories.f64s("distances").unwrap();
     assert_eq!(distances.shape, [3, 3]);
+    let table = Table::read(&folder.path().join("distances")).unwrap();
+    assert_eq!(table.values::<&str>("run").unwrap(), [runs[0], runs[0], runs[1]]);
+    assert_eq!(table.values::<&str>("other").unwrap(), [runs[1], runs[2], runs[2]]);
+    assert_eq!(table.values::<f64>("distance").unwrap(), [1, 2, 5].map(|pair| distances.values[pair]));
     // The two fully connected ones differ in where they end, the transformer lies aside of both.
     let (ends, vit) = (distances.values[1], distances.values[5]);
     assert!(0.0 < ends && ends < vit, "{distances:?}");
@@ -292,7 +296,7 @@ fn blocks_of_samples_give_what_all_samples_give() {
 #[test]
 fn the_order_of_runs_and_the_threads_do_not_show() {
     let outputs = |folder: &Path| {
-        ["models", "configurations", "linkage", "trajectories", "tube"]
+        ["models", "configurations", "distances", "linkage", "trajectories", "tube"]
             .map(|name| std::fs::read(folder.join(name)).unwrap())
     };
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -313,6 +317,7 @@ fn one_configuration_or_none_leaves_tables_without_merges() {
         let table = |name: &str| Table::read(&folder.path().join(name)).unwrap();
         assert_eq!(table("configurations").values::<&str>("run").unwrap().len(), count);
         assert!(table("linkage").values::<i64>("left").unwrap().is_empty());
+        assert!(table("distances").values::<&str>("run").unwrap().is_empty());
         let trajectories = Tensors::open(&folder.path().join("trajectories")).unwrap();
         assert_eq!(trajectories.f64s("distances").unwrap().shape, [count, count]);
     }

@@ -28,7 +28,7 @@ fn predictions_larger_than_the_memory_are_analysed_within_it() {
         json!({"path": path, "hash": seed.to_string()})
     };
     let input = |name: &str| json!({"path": folder.join(name), "hash": name});
-    let names = ["models", "configurations", "linkage", "trajectories", "tube"];
+    let names = ["models", "configurations", "distances", "linkage", "trajectories", "tube"];
     let outputs: serde_json::Map<String, Value> =
         names.iter().map(|name| (name.to_string(), json!(folder.join(name)))).collect();
     let job = json!({

@@ -152,7 +152,7 @@ fn draw(figure: &Figure, job: &Job) -> Result<String> {
             tangents::draw(&tables, split)
         }
         Figure::Sloppy { split } => {
-            sloppy::draw(&sloppy::read(job.inputs("data")?, job.inputs("spectra")?)?, split)
+            sloppy::draw(&sloppy::read(job.inputs("eigenvalues")?, job.inputs("spectra")?)?, split)
         }
         Figure::Starts { split } => starts::draw(&table("points")?, &table("spectrum")?, split),
         Figure::Outliers { split, far, untrained } => {

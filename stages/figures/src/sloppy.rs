@@ -2,7 +2,7 @@
 //! networks' InPCA explain.
 
 use anyhow::{Result, ensure};
-use kit::{Artifact, Tensors};
+use kit::Artifact;
 use plotters::prelude::RGBColor;
 use tables::Table;
 
@@ -34,7 +34,7 @@ pub struct Networks {
     pub spectrum: Spectrum,
 }
 
-/// Reads data sets and the spectra of their networks, which have the same labels.
+/// Reads the eigenvalues of data sets and the spectra of their networks, which have the same labels.
 ///
 /// # Errors
 /// When they have not, or a file lacks something.
@@ -48,11 +48,10 @@ pub fn read(data: &[Artifact], spectra: &[Artifact]) -> Result<Vec<Networks>> {
     );
     let networks = |(data, spectrum): (&Artifact, &Artifact)| {
         let name: Vec<String> = data.labels.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-        let file = Tensors::open(&data.path)?;
+        let eigenvalues = Table::read(&data.path)?;
         Ok(Networks {
             name: name.join(", "),
-            eigenvalues: [file.f64s("eigenvalues")?.values, file.f64s("sample_eigenvalues")?.values]
-                .map(<[f64]>::to_vec),
+            eigenvalues: [eigenvalues.values("formula")?, eigenvalues.values("sample")?],
             spectrum: Spectrum::of(&Table::read(&spectrum.path)?)?,
         })
     };
@@ -132,8 +131,8 @@ fn stress(ink: &Ink, from: Spot, to: Spot, all: &[Networks]) -> Result<()> {
 mod tests {
     use std::path::Path;
 
-    use kit::TensorsWriter;
     use serde_json::json;
+    use tables::Column;
 
     use super::*;
     use crate::sample;
@@ -144,11 +143,8 @@ mod tests {
             let falling: Vec<f64> =
                 (0..20).map(|i| (-c.parse::<f64>().unwrap() * f64::from(i)).exp()).collect();
             let (data, spectrum) = (folder.join(format!("data-{c}")), folder.join(format!("spectrum-{c}")));
-            TensorsWriter::new()
-                .f64s("eigenvalues", &[20], &falling)
-                .f64s("sample_eigenvalues", &[20], &falling)
-                .write(&data, &json!({}))
-                .unwrap();
+            let columns = ["formula", "sample"].map(|name| Column::new(name.into(), falling.clone()));
+            Table::new(columns.into()).unwrap().write(&data).unwrap();
             sample::spectrum(&eigenvalues).write(&spectrum).unwrap();
             for (list, path) in lists.iter_mut().zip([data, spectrum]) {
                 let artifact = json!({"path": path, "hash": "h", "labels": {"c": c}});
