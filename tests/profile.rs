@@ -41,7 +41,30 @@ fn paper() -> Pipeline {
 }
 
 fn networks(pipeline: &Pipeline) -> &[Configuration] {
-    &pipeline.sweeps.iter().find(|sweep| sweep.name == "networks").unwrap().configurations
+    sweep(pipeline, "networks")
+}
+
+fn sweep<'a>(pipeline: &'a Pipeline, name: &str) -> &'a [Configuration] {
+    &pipeline.sweeps.iter().find(|sweep| sweep.name == name).unwrap().configurations
+}
+
+/// A profile as pipeline.yaml has it.
+fn profile(name: &str) -> Pipeline {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipeline.yaml");
+    Pipeline::load(&file, Some(name), &[]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The parameters of a stage's first job.
+fn params(pipeline: &Pipeline, stage: &str) -> Value {
+    let graph = Graph::unroll(pipeline).unwrap();
+    let index = pipeline.stages.iter().position(|it| it.name == stage).unwrap();
+    let id = graph.ids().find(|id| graph.job(*id).stage.0 == index).unwrap();
+    json!(graph.params(pipeline, id))
+}
+
+/// A sweep's values, in a form in which equal ones are equal.
+fn all_values(configurations: &[Configuration]) -> BTreeSet<String> {
+    configurations.iter().map(|each| canonical(&json!(each.values))).collect()
 }
 
 #[test]
@@ -67,17 +90,10 @@ fn the_sweep_is_the_papers_grid_of_2160_runs() {
         }
     }
     assert_eq!(expected.len(), 2160);
-    let found: Vec<String> = networks(&pipeline).iter().map(|each| canonical(&json!(each.values))).collect();
-    assert_eq!(found.len(), 2160);
-    assert_eq!(BTreeSet::from_iter(found), expected);
-    let params = |name: &str| {
-        let graph = Graph::unroll(&pipeline).unwrap();
-        let index = pipeline.stages.iter().position(|stage| stage.name == name).unwrap();
-        let id = graph.ids().find(|id| graph.job(*id).stage.0 == index).unwrap();
-        graph.params(&pipeline, id)
-    };
-    assert_eq!(params("train")["precision"], "mixed");
-    assert_eq!(params("prepare")["data"], json!({"kind": "cifar10"}));
+    assert_eq!(networks(&pipeline).len(), 2160);
+    assert_eq!(all_values(networks(&pipeline)), expected);
+    assert_eq!(params(&pipeline, "train")["precision"], "mixed");
+    assert_eq!(params(&pipeline, "prepare")["data"], json!({"kind": "cifar10"}));
 }
 
 /// JSON with sorted keys and each number as a float, so that equal numbers are equal.
@@ -137,8 +153,7 @@ fn what_every_stage_of_the_paper_takes_is_known() {
 
 #[test]
 fn the_profile_for_two_cores_varies_all_that_the_paper_varies() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipeline.yaml");
-    let pipeline = Pipeline::load(&file, Some("cifar10"), &[]).unwrap();
+    let pipeline = profile("cifar10");
     let all = networks(&pipeline);
     assert!(all.len() >= 108, "{} networks", all.len());
     let values =
@@ -160,4 +175,81 @@ fn the_profile_for_two_cores_varies_all_that_the_paper_varies() {
     }
     assert_eq!(sizes.len(), 6);
     assert!(sizes.values().filter(|sizes| sizes.len() >= 2).count() >= 3, "{sizes:?}");
+}
+
+#[test]
+fn imagenet_is_three_architectures_at_full_size() {
+    let pipeline = profile("imagenet");
+    let vit = json!({
+        "kind": "vit", "patch": 16, "dim": 384, "depth": 12, "heads": 6, "head_dim": 64, "mlp": 1536, "qkv_bias": true,
+    });
+    let resnet = |depth: u64| json!({"kind": "resnet", "depth": depth, "planes": 64});
+    let models = [("resnet-18", resnet(18)), ("resnet-50", resnet(50)), ("vit-s-16", vit)];
+    let mut expected = BTreeSet::new();
+    for (arch, model) in models {
+        for (optimizer, rate) in [("adam", 0.001), ("nesterov", 0.1)] {
+            for seed in [42, 43] {
+                expected.insert(canonical(&json!({
+                    "arch": arch, "model": model, "optimizer": optimizer, "batch": 200, "rate": rate, "decay": 0,
+                    "augment": true, "epochs": 200, "seed": seed,
+                })));
+            }
+        }
+    }
+    assert_eq!((networks(&pipeline).len(), all_values(networks(&pipeline))), (12, expected));
+    let data = &params(&pipeline, "prepare")["data"];
+    assert_eq!(data["subset"], json!({"train": 50_000, "test": 50_000}));
+    assert_eq!(data["size"], json!({"resize": 256, "crop": 224}));
+    assert_eq!(schedule::checkpoints(200, 250, None).len(), 67);
+}
+
+#[test]
+fn imagenet_mini_is_the_same_architectures_on_1000_images() {
+    let (mini, full) = (profile("imagenet-mini"), profile("imagenet"));
+    let names = |pipeline: &Pipeline| -> BTreeSet<String> {
+        networks(pipeline).iter().map(|each| each.labels["arch"].clone()).collect()
+    };
+    assert_eq!((networks(&mini).len(), names(&mini)), (18, names(&full)));
+    let [mini, full] = [&mini, &full].map(|pipeline| params(pipeline, "prepare")["data"].clone());
+    assert_eq!(mini["subset"], json!({"train": 1_000, "test": 500}));
+    assert_eq!((&mini["mean"], &mini["std"]), (&full["mean"], &full["std"]), "the usual normalisation");
+}
+
+#[test]
+fn other_starts_are_random_labels_and_the_papers_shares_of_the_samples() {
+    for (name, samples, archs) in
+        [("paper", 50_000, ["allcnn", "fc"]), ("cifar10", 5_000, ["fc-256", "vit-64"])]
+    {
+        let pipeline = profile(name);
+        let starts = sweep(&pipeline, "starts");
+        let mut found = BTreeSet::new();
+        for each in starts {
+            let start = &each.values["start"];
+            let first = match start["samples"].as_u64() {
+                Some(count) => format!("{} of 50,000", count * 50_000 / samples),
+                None => format!("{} labels", start["labels"].as_str().unwrap()),
+            };
+            // Nothing else sets them apart from an ordinary network.
+            assert_eq!((&each.values["augment"], &each.values["decay"]), (&json!(false), &json!(0)));
+            found.insert((each.labels["arch"].clone(), first));
+        }
+        let firsts = ["random labels", "200 of 50,000", "2000 of 50,000"];
+        let expected =
+            archs.iter().flat_map(|arch| firsts.map(|first| ((*arch).to_owned(), first.to_owned())));
+        assert_eq!((starts.len(), found), (6, expected.collect()), "{name}");
+    }
+}
+
+#[test]
+fn students_and_data_are_those_of_the_paper() {
+    let pipeline = profile("paper");
+    let values = |name: &str, value: &str| -> BTreeSet<String> {
+        sweep(&pipeline, name).iter().map(|each| each.values[value].to_string()).collect()
+    };
+    assert_eq!(values("spectra", "c"), ["0.001", "0.5"].map(str::to_owned).into());
+    let widths = [json!([512]), json!([512, 512])];
+    let models = widths.map(|widths| json!({"kind": "fc", "widths": widths}).to_string());
+    assert_eq!(values("students", "model"), models.into());
+    assert_eq!(values("students", "optimizer").len(), 3);
+    assert_eq!(sweep(&pipeline, "students").len(), 12);
 }
