@@ -166,8 +166,8 @@ enum Command {
         /// A target that is one job.
         job: String,
     },
-    /// Read everything in the store; drop what is damaged, fetch it from the share if there is one, and say what it was.
-    /// Ends with exit code 1 if anything was.
+    /// Read everything in the store, and pipeline.lock; drop what is damaged, fetch it from the share if there is one, and say
+    /// what it was. Ends with exit code 1 if anything was.
     #[command(after_help = TARGETS)]
     Verify {
         /// Instead, run these jobs once more, and say which make the same bits again. Nothing of it is stored. Ends with
@@ -375,7 +375,7 @@ fn run(
     let summary = match ended {
         Ok(summary) => summary,
         Err(error) => {
-            // What was finished is in the store; this run did not come to its end.
+            // What was finished is in the store; not all that was to be done was.
             complain(&format!("ribbon: {:#}", anyhow::Error::from(error)));
             return Ok(ExitCode::FAILURE);
         }

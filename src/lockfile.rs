@@ -8,7 +8,7 @@ mod merge;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt;
@@ -24,6 +24,7 @@ pub use merge::{Merged, NotALock, merge};
 const HEADER: &str = "# pipeline.lock 1: every job's key and what it made. Written by ribbon; commit it.\n";
 
 const NOT_UTF8: &str = "it is not UTF-8";
+const CONFLICT: &str = "git left a conflict here";
 
 /// What is wrong with a lock.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +38,9 @@ pub enum LockError {
         source: io::Error,
     },
     /// A line is none.
-    #[error("{path}:{line}: {why}; `ribbon verify` removes the line, and `ribbon run` writes it anew")]
+    #[error(
+        "{path}:{line}: {why}; remove the line (in its project `ribbon verify` does), and `ribbon run` writes it anew"
+    )]
     Line {
         /// The file.
         path: PathBuf,
@@ -46,6 +49,12 @@ pub enum LockError {
         /// What is wrong.
         why: String,
     },
+    /// No line of it is one, nor is its first.
+    #[error(
+        "{0} is not a pipeline.lock of format 1; if no newer ribbon wrote it, take it from git, or remove it, and `ribbon run` \
+         writes it anew"
+    )]
+    Format(PathBuf),
 }
 
 /// A job's line.
@@ -81,26 +90,36 @@ pub struct Lock {
 pub fn all(path: &Path) -> Result<Vec<Line>, LockError> {
     let text = read(path)?;
     let line = |(number, text)| match of_any_profile(text) {
-        Ok(line) => line.map(Ok),
+        Ok(line) => line.map(|(.., line)| Ok(line)),
         Err(why) => Some(Err(LockError::Line { path: path.to_owned(), line: number + 1, why })),
     };
     lines_of(&text).enumerate().filter_map(line).collect()
 }
 
-/// What is wrong with the lines, of all profiles, in the lock at `path`: their numbers, counted from 1, and why they are
-/// none.
+/// A line of a lock that is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// Counted from 1.
+    pub line: usize,
+    /// Its first two words, which are a profile and a job if these are not damaged.
+    pub names: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// The lines, of all profiles, in the lock at `path` that are none, or have another line of their job beside them.
 ///
 /// # Errors
-/// When it cannot be read.
-pub fn damaged(path: &Path) -> Result<Vec<(usize, String)>, LockError> {
+/// When it cannot be read, or is none at all.
+pub fn damaged(path: &Path) -> Result<Vec<Damaged>, LockError> {
     sift(path).map(|(_, damaged)| damaged)
 }
 
-/// Takes the lines that are none out of the lock at `path`, and says what [`damaged`] would have said of them.
+/// Takes the lines that [`damaged`] tells of out of the lock at `path`, and tells of them.
 ///
 /// # Errors
-/// When it cannot be read or written.
-pub fn mend(path: &Path) -> Result<Vec<(usize, String)>, LockError> {
+/// When it cannot be read or written, or is none at all.
+pub fn mend(path: &Path) -> Result<Vec<Damaged>, LockError> {
     let (text, damaged) = sift(path)?;
     if !damaged.is_empty() {
         write(path, &text).map_err(io_error(path))?;
@@ -109,28 +128,71 @@ pub fn mend(path: &Path) -> Result<Vec<(usize, String)>, LockError> {
 }
 
 /// The text of the lock at `path` without the lines that are none, and these.
-fn sift(path: &Path) -> Result<(String, Vec<(usize, String)>), LockError> {
-    let (mut text, mut damaged) = (HEADER.to_owned(), Vec::new());
-    for (number, bytes) in read_bytes(path)?.split(|byte| *byte == b'\n').enumerate() {
+fn sift(path: &Path) -> Result<(String, Vec<Damaged>), LockError> {
+    let bytes = read_bytes(path)?;
+    let mut damaged = Vec::new();
+    let mut sound: Vec<(usize, &str)> = Vec::new();
+    // By profile and job.
+    let mut places: BTreeMap<(&str, String), Vec<usize>> = BTreeMap::new();
+    for (number, bytes) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
         let line = str::from_utf8(bytes).map(|line| line.trim_end_matches('\r'));
-        let sound = line.map_err(|_| NOT_UTF8.to_owned()).and_then(|line| Ok((line, of_any_profile(line)?)));
-        match sound {
-            Ok((line, Some(_))) => text.extend([line, "\n"]),
+        let parsed = line.map_err(|_| NOT_UTF8.to_owned()).and_then(|line| Ok((line, of_any_profile(line)?)));
+        match parsed {
+            Ok((line, Some((profile, job, _)))) => {
+                places.entry((profile, job)).or_default().push(sound.len());
+                sound.push((number, line));
+            }
             // The header, or nothing.
             Ok((_, None)) => {}
-            Err(why) => damaged.push((number + 1, why)),
+            Err(why) => damaged.push(Damaged::new(number, &String::from_utf8_lossy(bytes), why)),
         }
     }
-    Ok((text, damaged))
+    if sound.is_empty() && !damaged.is_empty() && !bytes.starts_with(HEADER.as_bytes()) {
+        return Err(LockError::Format(path.to_owned()));
+    }
+    // Two versions that were merged by hand, say. Which one counts is not known; of equal lines one is enough.
+    let mut left_out = BTreeSet::new();
+    for places in places.into_values().filter(|places| places.len() > 1) {
+        let is_one = places.iter().all(|place| sound[*place].1 == sound[places[0]].1);
+        for place in places.into_iter().skip(usize::from(is_one)) {
+            let (number, line) = sound[place];
+            damaged.push(Damaged::new(number, line, "its job stands more than once".to_owned()));
+            left_out.insert(place);
+        }
+    }
+    damaged.sort_by_key(|damaged| damaged.line);
+    let kept = sound.iter().enumerate().filter(|(place, _)| !left_out.contains(place));
+    let lines = kept.flat_map(|(_, (_, line))| [line, "\n"]);
+    Ok(([HEADER].into_iter().chain(lines).collect(), damaged))
 }
 
-/// A job's line, of whatever profile; a comment or an empty line is of none.
-fn of_any_profile(text: &str) -> Result<Option<Line>, String> {
+impl Damaged {
+    fn new(line: usize, text: &str, why: String) -> Damaged {
+        Damaged { line, names: text.split(' ').take(2).collect::<Vec<_>>().join(" "), why }
+    }
+}
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pipeline.lock:{}: {} ({})", self.line, self.why, self.names)
+    }
+}
+
+/// A job's line, of whatever profile, with both names; a comment or an empty line is of none.
+fn of_any_profile(text: &str) -> Result<Option<(&str, String, Line)>, String> {
     if text.is_empty() || text.starts_with('#') {
         return Ok(None);
     }
-    let (_, rest) = text.split_once(' ').ok_or("a job is missing")?;
-    parse(rest).map(|(_, line)| Some(line))
+    if is_of_a_conflict(text) {
+        return Err(CONFLICT.to_owned());
+    }
+    let (profile, rest) = text.split_once(' ').ok_or("a job is missing")?;
+    parse(rest).map(|(job, line)| Some((profile, job, line)))
+}
+
+/// Whether git has written this line between two versions that it could not merge.
+fn is_of_a_conflict(line: &str) -> bool {
+    ["<<<<<<<", "|||||||", "=======", ">>>>>>>"].iter().any(|marker| line.starts_with(marker))
 }
 
 /// Lines without their ends, whichever system's they are: what is not ours is written again with our own.
@@ -154,13 +216,11 @@ impl Lock {
     pub fn parse(path: &Path, profile: &str, text: String) -> Result<Lock, LockError> {
         let (mut lines, mut others) = (BTreeMap::new(), Vec::new());
         for (number, line) in lines_of(&text).enumerate().filter(|(_, line)| !line.starts_with('#')) {
+            let bad = |why| LockError::Line { path: path.to_owned(), line: number + 1, why };
             match line.split_once(' ') {
+                _ if is_of_a_conflict(line) => return Err(bad(CONFLICT.to_owned())),
                 Some((name, rest)) if unescape(name) == profile => {
-                    let (job, line) = parse(rest).map_err(|why| LockError::Line {
-                        path: path.to_owned(),
-                        line: number + 1,
-                        why,
-                    })?;
+                    let (job, line) = parse(rest).map_err(bad)?;
                     lines.insert(job, line);
                 }
                 _ if line.is_empty() => {}
@@ -418,13 +478,50 @@ mod tests {
         let mut bytes = format!("{HEADER}{paper}{quick}paper train cafe\nquick\n").into_bytes();
         bytes.extend(b"quick em\xe2ed\n");
         fs::write(&path, &bytes).unwrap();
-        let numbers = |damaged: Vec<(usize, String)>| damaged.into_iter().map(|it| it.0).collect::<Vec<_>>();
-        assert_eq!(numbers(damaged(&path).unwrap()), [4, 5, 6]);
+        let told = ["4: `cafe` is not a hash", "5: a job is missing (quick)", "6: it is not UTF-8 (quick em"];
+        let check = |damaged: Vec<Damaged>| {
+            assert_eq!(damaged.len(), told.len());
+            for (damaged, told) in damaged.iter().zip(told) {
+                assert!(damaged.to_string().starts_with(&format!("pipeline.lock:{told}")), "{damaged}");
+            }
+        };
+        check(damaged(&path).unwrap());
         assert_eq!(fs::read(&path).unwrap(), bytes, "looking changes nothing");
-        assert_eq!(numbers(mend(&path).unwrap()), [4, 5, 6]);
+        check(mend(&path).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{HEADER}{paper}{quick}"));
         assert_eq!(mend(&path).unwrap(), []);
         assert_eq!(mend(&folder.path().join("none")).unwrap(), []);
         assert!(!folder.path().join("none").exists());
+    }
+
+    #[test]
+    fn a_conflict_stops_a_run_and_mending_takes_both_versions_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipeline.lock");
+        let text = |job: &str, n| format!("quick {}\n", render(job, &line(n)));
+        let (prepare, ours, theirs) = (text("prepare", 1), text("train", 2), text("train", 3));
+        fs::write(
+            &path,
+            format!("{HEADER}{prepare}<<<<<<< HEAD\n{ours}=======\n{theirs}>>>>>>> other\n{prepare}"),
+        )
+        .unwrap();
+        let message = Lock::open(&path, "paper").unwrap_err().to_string();
+        assert!(message.contains("pipeline.lock:3: git left a conflict here"), "{message}");
+        let lines: Vec<usize> = mend(&path).unwrap().iter().map(|damaged| damaged.line).collect();
+        assert_eq!(lines, [3, 4, 5, 6, 7, 8]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{HEADER}{prepare}"));
+    }
+
+    #[test]
+    fn a_file_of_another_format_is_not_mended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipeline.lock");
+        let text = "# pipeline.lock 2\njob=train key=cafe\n";
+        fs::write(&path, text).unwrap();
+        assert!(matches!(mend(&path), Err(LockError::Format(_))));
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        fs::write(&path, format!("{HEADER}quick train cafe\n")).unwrap();
+        assert_eq!(mend(&path).unwrap().len(), 1);
+        assert_eq!(fs::read_to_string(&path).unwrap(), HEADER);
     }
 }

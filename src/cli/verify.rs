@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::exchange::tell_notes;
 use super::{complain, jobs, open, print, report};
 use crate::hash::Hash;
-use crate::lockfile::{self, Line};
+use crate::lockfile::{self, Damaged, Line};
 use crate::project::{self, Project, Selection};
 use crate::run::{self, Interrupts, Options, Rerun};
 use crate::share::{self, Exchange};
@@ -20,15 +20,14 @@ pub fn store(selection: &Selection) -> Result<ExitCode> {
     let path = project::find(selection)?;
     // First of all: a project whose lock has a line that is none does not open.
     let bad_lines = mend_lock(path.parent().context("pipeline.yaml stands in a folder")?)?;
+    // At once: they are gone, whatever happens now.
+    print(&bad_lines.iter().map(|line| format!("damaged, dropped: {line}\n")).collect::<String>())?;
     let project = &open(selection)?;
     let verified = project.store.verify()?;
     let exchange = if verified.dropped.is_empty() { None } else { Exchange::open(project)? };
     let healed = exchange.as_ref().map(|share| share::heal(project, share, &verified.dropped));
     let healed = healed.unwrap_or_default();
     let mut text = String::new();
-    for (line, why) in &bad_lines {
-        text.push_str(&format!("damaged, dropped: pipeline.lock:{line}: {why}\n"));
-    }
     let mut tell = |what: &str, hash: &Hash, names: BTreeSet<String>| {
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
         let names = if names.is_empty() { names } else { format!(" ({names})") };
@@ -54,6 +53,10 @@ pub fn store(selection: &Selection) -> Result<ExitCode> {
         let _ = project.memo.save();
         text.push_str("damaged, dropped: the memo of hashes\n");
     }
+    let is_renewed = project.store.renew_workspace(&project.root)?;
+    if is_renewed {
+        text.push_str("damaged, written anew: the store's copy of pipeline.lock\n");
+    }
     let unlike = unlike_their_records(project);
     if let [job, others @ ..] = &unlike[..] {
         let others = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
@@ -62,22 +65,25 @@ pub fn store(selection: &Selection) -> Result<ExitCode> {
              `ribbon run --update-lock` takes the record's\n"
         ));
     }
-    let damaged = bad_lines.len() + verified.damaged() + usize::from(project.memo.was_damaged());
+    let damaged =
+        bad_lines.len() + verified.damaged() + usize::from(project.memo.was_damaged() || is_renewed);
     let size = indicatif::HumanBytes(verified.bytes);
     text.push_str(&format!("{} objects, {size}, {damaged} damaged\n", verified.objects));
     if verified.dropped.len() > healed.len() {
         text.push_str("`ribbon run` makes again what is needed of them\n");
     }
     if !bad_lines.is_empty() {
-        text.push_str("`ribbon run` writes lines of pipeline.lock anew; git has them as they were\n");
+        text.push_str(
+            "`ribbon run` writes the lines of its profile anew; until then `ribbon gc` does not know that what they name is wanted\n",
+        );
     }
     print(&text)?;
     exchange.iter().for_each(tell_notes);
     Ok(if damaged + unlike.len() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Takes lines that are none out of pipeline.lock, and tells their numbers and what is wrong with them.
-fn mend_lock(root: &Path) -> Result<Vec<(usize, String)>> {
+/// Takes lines that are none out of pipeline.lock, and tells of them.
+fn mend_lock(root: &Path) -> Result<Vec<Damaged>> {
     let path = root.join("pipeline.lock");
     if lockfile::damaged(&path)?.is_empty() {
         return Ok(Vec::new());

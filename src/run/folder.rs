@@ -1,16 +1,35 @@
 //! Folders and files that one job after the other uses: emptied and written over, not removed and made.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Removes all that is in a folder.
+/// Removes all that is in a folder, also what lies in folders that were closed.
 pub fn empty(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         match entry.file_type()?.is_dir() {
-            true => fs::remove_dir_all(entry.path())?,
+            true => match fs::remove_dir_all(entry.path()) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    open_up(&entry.path())?;
+                    fs::remove_dir_all(entry.path())?;
+                }
+                removed => removed?,
+            },
             false => fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
+}
+
+/// Lets its owner change what is in a folder and those in it.
+fn open_up(folder: &Path) -> io::Result<()> {
+    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
         }
     }
     Ok(())

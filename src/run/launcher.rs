@@ -4,9 +4,11 @@
 //!
 //! * It enters the sandbox once, and all it starts is in it; nothing has to be done between a fork and a program's
 //!   begin, so that starting one is as cheap as the system can make it, however large the run has become.
-//! * It takes over what a process leaves behind, also what has left its group, and kills it when the process has ended.
+//! * It takes over what a process leaves behind, also what has left its group, and kills it when the process has ended;
+//!   of a process that does one job after the other, after each of them.
 //! * It sees the end of the run, however that came, and then kills what it has started.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -133,6 +135,7 @@ impl Launcher {
                 self.signal(Signal::SIGKILL);
                 Ok(())
             }
+            Ask::Sweep => Answer::Swept(self.running.map_or(0, sweep)).send(&self.socket),
         }
     }
 
@@ -177,6 +180,36 @@ fn start(frame: Frame) -> io::Result<Pid> {
     Ok(Pid::from_raw(command.spawn()?.id() as i32))
 }
 
+/// Kills what a process has started, and what that has left behind, until there is none; how many that were.
+fn sweep(process: Pid) -> u32 {
+    let (mut killed, begun) = (BTreeSet::new(), Instant::now());
+    loop {
+        // What lost its parent has become a child of this process.
+        let orphans = children(Pid::this()).into_iter().filter(|child| *child != process);
+        let (orphans, own): (Vec<Pid>, Vec<Pid>) = (orphans.collect(), children(process));
+        let left: Vec<Pid> = orphans.iter().chain(&own).copied().filter(|child| !has_ended(*child)).collect();
+        for child in &orphans {
+            let _ = waitpid(*child, Some(WaitPidFlag::WNOHANG));
+        }
+        if left.is_empty() || begun.elapsed() > KILLED {
+            return killed.len() as u32;
+        }
+        for child in left {
+            if kill(child, Signal::SIGKILL).is_ok() {
+                killed.insert(child);
+            }
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Whether a process only waits for its parent to ask how it ended.
+fn has_ended(process: Pid) -> bool {
+    // The state stands behind the name, which may hold anything.
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+}
+
 /// Kills all children, and theirs, until there are none; how many that were.
 fn clear() -> u32 {
     let (mut killed, begun) = (0, Instant::now());
@@ -186,7 +219,7 @@ fn clear() -> u32 {
             Ok(WaitStatus::StillAlive) if begun.elapsed() > KILLED => return killed,
             Ok(WaitStatus::StillAlive) => {
                 // Those that left the group of the process.
-                for child in children() {
+                for child in children(Pid::this()) {
                     let _ = kill(child, Signal::SIGKILL);
                 }
                 std::thread::sleep(Duration::from_micros(200));
@@ -197,11 +230,14 @@ fn clear() -> u32 {
     }
 }
 
-/// This process's children, as far as the system tells.
-fn children() -> Vec<Pid> {
-    let own = std::process::id();
-    let text = std::fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap_or_default();
-    text.split_whitespace().filter_map(|number| number.parse().ok()).map(Pid::from_raw).collect()
+/// A process's children, as far as the system tells: those of each of its threads.
+fn children(process: Pid) -> Vec<Pid> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let of_thread = |thread: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        text.split_whitespace().filter_map(|number| number.parse().ok()).collect::<Vec<_>>()
+    };
+    threads.flat_map(of_thread).map(Pid::from_raw).collect()
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ pub struct Summary {
     pub interrupted: bool,
 }
 
-/// Why a run did not come to its summary.
+/// Why a run did not do all it was to do, failed jobs aside.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The store failed.
@@ -159,8 +159,8 @@ impl fmt::Display for Summary {
 /// Makes the wanted jobs' artifacts, publishes them and writes the lock; also after failures.
 ///
 /// # Errors
-/// When the store, a build or the lock fails; everything finished until then is kept. Failed jobs are no error: they
-/// are counted in the summary.
+/// When the store, a build or the lock fails, or outputs cannot be published; everything finished until then is kept.
+/// Failed jobs are no error: they are counted in the summary.
 pub fn run(
     project: &mut Project,
     wanted: &BTreeSet<JobId>,

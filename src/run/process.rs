@@ -220,7 +220,9 @@ impl Processes {
                 Ok(())
             }
             Answer::NotStarted(error) => Err(io::Error::from_raw_os_error(error)),
-            Answer::Entered(_) | Answer::Ended(..) => Err(io::ErrorKind::InvalidData.into()),
+            Answer::Entered(_) | Answer::Ended(..) | Answer::Swept(_) => {
+                Err(io::ErrorKind::InvalidData.into())
+            }
         }
     }
 
@@ -289,6 +291,20 @@ impl Processes {
         Ok(lines)
     }
 
+    /// Kills what the process has started and left running, and not itself; how many that were.
+    ///
+    /// # Errors
+    /// When the launcher is gone.
+    pub fn sweep(&mut self) -> io::Result<u32> {
+        wire::send(&self.socket, Ask::Sweep, &[], &[])?;
+        loop {
+            match self.take()? {
+                Answer::Swept(left) => return Ok(left),
+                answer => self.note_end(answer)?,
+            }
+        }
+    }
+
     /// Waits until the deadline for the end of a process that ends by itself; none if it does not.
     ///
     /// # Errors
@@ -340,20 +356,27 @@ impl Processes {
 
     /// Takes the launcher's word of the process's end.
     fn take_end(&mut self) -> io::Result<()> {
-        let Some(running) = &mut self.running else { return Err(io::ErrorKind::UnexpectedEof.into()) };
-        match Answer::receive(&self.socket) {
-            Ok(Answer::Ended(status, left)) => {
-                let status = ExitStatus::from_raw(status);
-                running.ended = Some(Ended { status, left, was_killed: false });
-                Ok(())
-            }
-            _ => {
-                // Nobody else looks after it now.
-                let _ = killpg(running.number, Signal::SIGKILL);
-                self.running = None;
-                Err(io::Error::other("the launcher of the process was killed"))
-            }
-        }
+        let answer = self.take()?;
+        self.note_end(answer)
+    }
+
+    /// The launcher's next word, while there is a process.
+    fn take(&mut self) -> io::Result<Answer> {
+        let number = self.running.as_ref().ok_or(io::ErrorKind::UnexpectedEof)?.number;
+        Answer::receive(&self.socket).map_err(|_| {
+            // Nobody else looks after it now.
+            let _ = killpg(number, Signal::SIGKILL);
+            self.running = None;
+            io::Error::other("the launcher of the process was killed")
+        })
+    }
+
+    fn note_end(&mut self, answer: Answer) -> io::Result<()> {
+        let (Some(running), Answer::Ended(status, left)) = (&mut self.running, answer) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        running.ended = Some(Ended { status: ExitStatus::from_raw(status), left, was_killed: false });
+        Ok(())
     }
 }
 

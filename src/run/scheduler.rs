@@ -37,7 +37,8 @@ pub struct Outcome<'env> {
     pub plan: Plan<'env>,
     /// What was done.
     pub summary: Summary,
-    /// What ended the run early: a program cannot be built, or the store fails. Jobs that ran came to their end.
+    /// What ended the run early: a program cannot be built, or the store fails. Jobs that ran came to their end. Or what
+    /// could not be published, which ends it only as a failed job does.
     pub failure: Option<RunError>,
     /// Holds what the plan counts on, until the lock says the same.
     pub scratch: Scratch,
@@ -252,7 +253,10 @@ impl<'env> Run<'_, '_, 'env> {
     /// The run cannot go on; what runs comes to its end.
     fn break_off(&mut self, error: RunError) {
         self.stop(false);
-        self.failure.get_or_insert(error);
+        // Outputs that could not be published end no run.
+        if matches!(self.failure, None | Some(RunError::Unpublished { .. })) {
+            self.failure = Some(error);
+        }
     }
 
     /// Nothing new begins. With `all`, what goes to the share ends too.

@@ -28,6 +28,8 @@ pub enum Ask {
     End = b't',
     /// Kill them.
     Kill = b'k',
+    /// Kill what the process has started, and not itself.
+    Sweep = b'w',
 }
 
 /// A frame: what is asked, words without NUL, and files.
@@ -52,6 +54,8 @@ pub enum Answer {
     NotStarted(i32),
     /// The process ended: its wait status, and how many that it had started were left and are killed now.
     Ended(i32, u32),
+    /// How many that the process had started were left and are killed now.
+    Swept(u32),
 }
 
 /// Sends a frame.
@@ -104,7 +108,8 @@ pub fn receive(mut socket: &UnixStream) -> io::Result<Option<Frame>> {
         }
     }
     socket.read_exact(&mut head[got..])?;
-    let ask = [Ask::Enter, Ask::Start, Ask::End, Ask::Kill].into_iter().find(|ask| *ask as u8 == head[0]);
+    let asks = [Ask::Enter, Ask::Start, Ask::End, Ask::Kill, Ask::Sweep];
+    let ask = asks.into_iter().find(|ask| *ask as u8 == head[0]);
     let ask = ask.ok_or(io::ErrorKind::InvalidData)?;
     let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
     let mut body = vec![0; length as usize];
@@ -127,6 +132,7 @@ impl Answer {
             Answer::Started(number) => (b's', number, 0),
             Answer::NotStarted(error) => (b'n', error, 0),
             Answer::Ended(status, left) => (b'd', status, left),
+            Answer::Swept(left) => (b'w', 0, left),
         };
         let mut answer = [letter; 9];
         answer[1..5].copy_from_slice(&number.to_le_bytes());
@@ -148,6 +154,7 @@ impl Answer {
             b's' => Ok(Answer::Started(number)),
             b'n' => Ok(Answer::NotStarted(number)),
             b'd' => Ok(Answer::Ended(number, left)),
+            b'w' => Ok(Answer::Swept(left)),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
@@ -184,7 +191,13 @@ mod tests {
     #[test]
     fn answers_arrive_as_they_were_given() {
         let (here, there) = UnixStream::pair().unwrap();
-        for answer in [Answer::Entered(0), Answer::Started(7), Answer::NotStarted(2), Answer::Ended(-1, 3)] {
+        for answer in [
+            Answer::Entered(0),
+            Answer::Started(7),
+            Answer::NotStarted(2),
+            Answer::Ended(-1, 3),
+            Answer::Swept(4),
+        ] {
             answer.send(&here).unwrap();
             assert_eq!(Answer::receive(&there).unwrap(), answer);
         }

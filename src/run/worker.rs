@@ -20,7 +20,7 @@ use super::assignment::{AssignedInput, Assignment, Placed, Program};
 use super::failure::{Failure, REFUSED};
 use super::folder::{empty, write_over};
 use super::memory::OutOfMemory;
-use super::process::{Ended, Group, Launch, Line, Processes};
+use super::process::{Group, Launch, Line, Processes};
 use crate::graph::JobId;
 use crate::hash::Key;
 use crate::project::Project;
@@ -321,12 +321,14 @@ impl Worker<'_> {
         }
         match self.listen(job, processes, deadline, log)? {
             Some(result) => {
+                // What still ran would see the next job's files.
+                self.note_left(processes.sweep().map_err(self.folder_error())?, log);
                 processes.drain().unwrap_or_default().iter().for_each(|line| log.line(line));
                 result
             }
             None => {
                 let ended = processes.end().map_err(self.folder_error())?;
-                self.note_left(ended, log);
+                self.note_left(ended.left, log);
                 if is_known && ended.status.success() && !ended.was_killed {
                     // A program that does one job was still on its way out when it was given this one.
                     return self.hand_over(job, launch, file, processes, deadline, log);
@@ -360,7 +362,7 @@ impl Worker<'_> {
             Some(ended) => ended,
             None => return Err(self.time_out(job, processes, log)),
         };
-        self.note_left(ended, log);
+        self.note_left(ended.left, log);
         let status = ended.status;
         said.and_then(|()| match status.success() {
             true => Ok(()),
@@ -411,8 +413,8 @@ impl Worker<'_> {
         }
     }
 
-    fn note_left(&self, ended: Ended, log: &mut Log) {
-        match ended.left {
+    fn note_left(&self, left: u32, log: &mut Log) {
+        match left {
             0 => {}
             1 => log.line("[it left a process running, which was killed]"),
             left => log.line(&format!("[it left {left} processes running, which were killed]")),

@@ -105,6 +105,28 @@ impl Access {
         written
     }
 
+    /// Gives all that is in a folder, and belongs to this user, to the group.
+    ///
+    /// # Errors
+    /// When a mode cannot be changed.
+    pub fn share_all(self, folder: &Path) -> io::Result<()> {
+        if !self.shared {
+            return Ok(());
+        }
+        for entry in fs::read_dir(folder)? {
+            let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+            match () {
+                () if kind.is_dir() => {
+                    fs::set_permissions(&path, Permissions::from_mode(0o2775))?;
+                    self.share_all(&path)?;
+                }
+                () if kind.is_file() => fs::set_permissions(&path, Permissions::from_mode(0o664))?,
+                () => {}
+            }
+        }
+        Ok(())
+    }
+
     fn share(self, file: &File) -> io::Result<()> {
         if self.shared { file.set_permissions(Permissions::from_mode(0o664)) } else { Ok(()) }
     }

@@ -1,4 +1,5 @@
-//! The entries of the index, as bytes: format 1. Entries of another format must not be taken for these: they need another seal.
+//! The entries of the index, as bytes: format 1. Entries of another format must not be taken for these: they need another
+//! seal.
 //!
 //! Length of the body (u16, little-endian), body, the first 8 bytes of the body's hash. Bodies: `R` key, then per output
 //! kind (`f` file, `d` folder), hash, size (u64): a record; `D` key: the record does not count any more; `B` 16 bytes:

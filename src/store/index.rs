@@ -1,8 +1,8 @@
 //! The index: which key made which artifacts, one append-only file that all runs over a store share.
 //!
 //! 8 bytes of magic, then entries (entry.rs). A process that is killed leaves at most a torn entry at the end, which the
-//! next one cuts off; a damaged entry elsewhere is passed over, and so is damaged magic before sound entries. After a power loss (another boot of the same machine),
-//! records that were not yet synced are dropped. So a record needs no `fsync`.
+//! next one cuts off; a damaged entry elsewhere is passed over, and so is damaged magic before sound entries. After a power
+//! loss (another boot of the same machine), records that were not yet synced are dropped. So a record needs no `fsync`.
 //!
 //! A collection writes the file anew and renames it into place. So whoever takes the lock looks whether the file it has
 //! locked still is the one that has the name.
@@ -465,12 +465,24 @@ mod tests {
             index.rewrite(|_| true).unwrap();
             assert_eq!(index.damaged(), 0);
         }
-        for place in 0..7 {
+        for place in 0..8 {
             let mut bytes = good.clone();
             bytes[place] ^= 4;
             fs::write(&path, bytes).unwrap();
-            assert_eq!(Index::open(&path, Access::default()).unwrap().records().len(), 4, "byte {place}");
+            let index = Index::open(&path, Access::default()).unwrap();
+            assert_eq!((index.records().len(), index.damaged()), (4, 8), "byte {place}");
         }
+    }
+
+    #[test]
+    fn a_file_of_another_format_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index");
+        let bytes = [b"ribindx2", &[7; 400][..]].concat();
+        fs::write(&path, &bytes).unwrap();
+        let error = Index::open(&path, Access::default()).unwrap_err().to_string();
+        assert!(error.contains("not an index of format 1"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), bytes);
     }
 
     #[test]

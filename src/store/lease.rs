@@ -89,7 +89,7 @@ impl Leases {
             let known = self.known.entry(folder.clone()).or_default();
             match known.read_on(&path) {
                 // A process that needs nothing, or has just ended.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => *known = Known::default(),
                 read => read.map_err(io_error("read", &path))?,
             }
         }
@@ -171,7 +171,20 @@ mod tests {
         lease.release(a).unwrap();
         leases.read_on(&scratch).unwrap();
         assert!(leases.uses(a) && !leases.needs(a) && leases.needs(b));
+        // Half of an entry that is still being written.
+        let entry = [&b"+"[..], &a.0.0].concat();
+        (&lease.file).write_all(&entry[..10]).unwrap();
+        leases.read_on(&scratch).unwrap();
+        assert!(!leases.needs(a));
+        (&lease.file).write_all(&entry[10..]).unwrap();
+        leases.read_on(&scratch).unwrap();
+        assert!(leases.needs(a));
+        fs::remove_file(&lease.path).unwrap();
+        leases.read_on(&scratch).unwrap();
+        assert!(!leases.uses(b), "its process has ended");
+        let _other = Lease::new(folder.path(), Access::default()).unwrap();
+        leases.read_on(&scratch).unwrap();
         leases.read_on(&[]).unwrap();
-        assert!(!leases.uses(b));
+        assert!(leases.known.is_empty());
     }
 }

@@ -375,6 +375,32 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_of_whole_seconds_takes_two_of_them_to_tell_a_later_write() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let written = |ago: u64, nanoseconds: i64| {
+            let time = (now.as_secs() as i64 - ago as i64, nanoseconds);
+            Stamp { size: 1, mtime: time, ctime: time }.is_racy()
+        };
+        assert!(written(1, 0), "it may count whole seconds only");
+        assert!(!written(1, 1) || now.subsec_nanos() < 20_000_000);
+        assert!(!written(4, 0));
+    }
+
+    #[test]
+    fn a_paranoid_memo_reads_what_it_could_have_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, path) = (folder.path().join("a"), folder.path().join("memo"));
+        settled(&file, "one");
+        let metadata = fs::metadata(&file).unwrap();
+        let wrong = Entry { stamp: Stamp::of(&metadata), hash: Hash([7; 32]), touched: true };
+        for (paranoid, expected) in [(false, wrong.hash), (true, Hash::of(b"one"))] {
+            let memo = Memo::open(&path, paranoid);
+            memo.lock().by_inode.insert((metadata.dev(), metadata.ino()), wrong);
+            assert_eq!(memo.hash(&file).unwrap(), expected);
+        }
+    }
+
+    #[test]
     fn a_link_made_through_the_memo_costs_no_rehash() {
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("a"), folder.path().join("b"));

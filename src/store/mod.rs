@@ -150,6 +150,19 @@ impl Store {
         note().map_err(io_error("note the workspace in", &folder))
     }
 
+    /// Copies a noted workspace's lock again, if the copy is damaged. Whether it was.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn renew_workspace(&self, root: &Path) -> Result<bool, StoreError> {
+        if !self.index().is_writable() {
+            return Ok(false);
+        }
+        let folder = self.root.join("workspaces");
+        let renew = || workspaces::renew(&folder, self.access, &fs::canonicalize(root)?);
+        renew().map_err(io_error("note the workspace in", &folder))
+    }
+
     /// The workspaces that use this store.
     ///
     /// # Errors

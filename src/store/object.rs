@@ -336,7 +336,10 @@ fn link_or_copy(path: &Path, to: &Path, memo: &Memo) -> io::Result<()> {
 }
 
 fn check_kind(path: &Path, kind: Kind) -> Result<(), ObjectError> {
-    let metadata = fs::symlink_metadata(path).map_err(io_error(path))?;
+    check_metadata(path, &fs::symlink_metadata(path).map_err(io_error(path))?, kind)
+}
+
+fn check_metadata(path: &Path, metadata: &fs::Metadata, kind: Kind) -> Result<(), ObjectError> {
     let found = match () {
         () if metadata.is_file() => "a file",
         () if metadata.is_dir() => "a folder",
@@ -368,11 +371,15 @@ fn files_under(folder: &Path) -> Result<Vec<(String, PathBuf)>, ObjectError> {
             let name = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.contains('\n'));
             let name = name.ok_or_else(|| ObjectError::Name { path: path.clone() })?;
             let name = format!("{prefix}{name}");
-            if fs::symlink_metadata(&path).map_err(io_error(&path))?.is_dir() {
-                pending.push((format!("{name}/"), path));
-            } else {
-                check_kind(&path, Kind::File)?;
-                found.push((name, path));
+            match fs::symlink_metadata(&path) {
+                // Renamed or removed meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(io_error(&path)(error)),
+                Ok(metadata) if metadata.is_dir() => pending.push((format!("{name}/"), path)),
+                Ok(metadata) => {
+                    check_metadata(&path, &metadata, Kind::File)?;
+                    found.push((name, path));
+                }
             }
         }
     }

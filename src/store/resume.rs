@@ -14,6 +14,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use nix::unistd::{AccessFlags, access};
+
 use super::access::Access;
 use super::gc::age;
 use super::locks::Scratch;
@@ -52,7 +54,15 @@ impl Slot {
             self.access.make_folder(&self.path)?;
             let mut places = folders_in(&self.parent)?.into_iter().map(|slot| slot.join(&name));
             match places.find(|place| place.is_dir()) {
-                Some(from) => fs::rename(from, &to),
+                Some(from) => {
+                    fs::rename(from, &to)?;
+                    // Another user's, whose process was killed before it could be shared.
+                    if is_open(&to) {
+                        return Ok(());
+                    }
+                    fs::remove_dir_all(&to)?;
+                    self.access.make_folder(&to)
+                }
                 None => self.access.make_folder(&to),
             }
         };
@@ -70,6 +80,7 @@ impl Slot {
         }
         let aside = self.parent.join(ASIDE);
         self.access.make_folder(&aside)?;
+        self.access.share_all(folder)?;
         fs::rename(folder, aside.join(folder.file_name().unwrap_or_default()))
     }
 }
@@ -126,6 +137,13 @@ fn name(key: Key, machine: &Machine) -> String {
     let kind = device.split(':').next().unwrap_or_default();
     let machine = Hash::of(format!("{kind}\n{processor}\n{}\n{system}", features.join(" ")).as_bytes());
     format!("{key}-{}", &machine.to_string()[..DIGITS])
+}
+
+/// Whether this user may go on from what is in a folder.
+fn is_open(folder: &Path) -> bool {
+    let may = |path: &Path| access(path, AccessFlags::R_OK | AccessFlags::W_OK).is_ok();
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    may(folder) && entries.into_iter().all(|path| may(&path) && (!path.is_dir() || is_open(&path)))
 }
 
 /// How long ago something in a folder was written.

@@ -42,6 +42,14 @@ impl Verified {
     }
 }
 
+/// What is in a file; none if a collection, or a run, has taken it away.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        text => text.map(Some).map_err(io_error("read", path)),
+    }
+}
+
 impl Store {
     /// Reads everything, and drops what is damaged: the next run that needs it makes it again.
     ///
@@ -73,7 +81,7 @@ impl Store {
                     // A run may have written it anew meanwhile.
                     let _alone = self.hold_alone()?;
                     self.refresh()?;
-                    if self.sound_record(key, &path)?.is_none() {
+                    if path.exists() && self.sound_record(key, &path)?.is_none() {
                         fs::remove_file(&path).map_err(io_error("remove", &path))?;
                         verified.records.push(key);
                     }
@@ -81,8 +89,9 @@ impl Store {
             }
         }
         for (code, path) in self.section("code")? {
-            let text = fs::read(&path).map_err(io_error("read", &path))?;
-            if let Some(code) = code.filter(|_| unseal(&text).is_none()) {
+            if let (Some(code), Some(text)) = (code, read(&path)?)
+                && unseal(&text).is_none()
+            {
                 fs::remove_file(&path).map_err(io_error("remove", &path))?;
                 verified.code.push(code);
             }
@@ -133,7 +142,7 @@ impl Store {
 
     /// A record that is of its key, and says of it what the index says.
     fn sound_record(&self, key: Key, path: &Path) -> Result<Option<Record>, StoreError> {
-        let text = fs::read(path).map_err(io_error("read", path))?;
+        let Some(text) = read(path)? else { return Ok(None) };
         let is_sound = |record: &Record| {
             let indexed = self.artifacts(key);
             (record.version, record.key, key::of(&record.ingredients)) == (1, key, key)
@@ -150,7 +159,9 @@ impl Store {
         let mut parts = artifacts.iter().flat_map(|artifact| self.objects.parts(artifact));
         // The content of an intermediate is not here when all is well.
         let is_whole = record.intermediate || parts.all(|part| is_here(&part));
-        if self.artifacts(record.key).is_none() && is_whole {
+        let is_lost = || self.artifacts(record.key).is_none();
+        // A run may have told it meanwhile.
+        if is_whole && is_lost() && self.refresh().map(|()| is_lost())? {
             let path = self.root.join("index");
             self.index().insert(record.key, artifacts).map_err(io_error("write", &path))?;
             verified.restored.push(record.job);

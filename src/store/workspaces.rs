@@ -69,7 +69,7 @@ impl Workspace {
 /// # Errors
 /// When one of them cannot be written.
 pub fn note(folder: &Path, access: Access, root: &Path) -> io::Result<()> {
-    let text = [machine().as_bytes(), b"\n", root.as_os_str().as_bytes()].concat();
+    let text = note_of(root);
     let note = folder.join(name(&text));
     if !note.exists() {
         access.make_folder(folder)?;
@@ -83,6 +83,22 @@ pub fn note(folder: &Path, access: Access, root: &Path) -> io::Result<()> {
         access.write_whole(&copy, &fs::read(&lock)?)?;
     }
     Ok(())
+}
+
+/// Copies a workspace's lock again if the copy is not like it. Whether it was not.
+///
+/// # Errors
+/// When one of them cannot be read or written.
+pub fn renew(folder: &Path, access: Access, root: &Path) -> io::Result<bool> {
+    let copy = copy_beside(&folder.join(name(&note_of(root))));
+    let read = |path: &Path| match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        bytes => bytes.map(Some),
+    };
+    match (read(&root.join("pipeline.lock"))?, read(&copy)?) {
+        (Some(lock), Some(copied)) if lock != copied => access.write_whole(&copy, &lock).map(|()| true),
+        _ => Ok(false),
+    }
 }
 
 /// The workspaces that are noted in a folder, sorted by path.
@@ -120,6 +136,11 @@ pub fn all(folder: &Path) -> io::Result<Vec<Workspace>> {
     }
     workspaces.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(workspaces)
+}
+
+/// What is noted of a workspace on this machine.
+fn note_of(root: &Path) -> Vec<u8> {
+    [machine().as_bytes(), b"\n", root.as_os_str().as_bytes()].concat()
 }
 
 /// What a note with this text is called.

@@ -14,11 +14,12 @@ const FLIPS: usize = 1000;
 const AT_ONCE: u64 = 8;
 
 /// What is damaged; by turns, however few files of a kind there are.
-const VICTIMS: [&str; 9] = [
+const VICTIMS: [&str; 10] = [
     ".ribbon/store/objects",
     ".ribbon/store/records",
     ".ribbon/store/index",
     ".ribbon/store/code",
+    ".ribbon/store/workspaces",
     ".ribbon/memo",
     ".ribbon/code-memo.json",
     ".ribbon/bin",

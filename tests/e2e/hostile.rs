@@ -135,6 +135,7 @@ fn bombs_do_not_go_off() {
         fs::write(path, head).unwrap();
     });
     assert_eq!(run.made(), "prepare 1, embed 1, figure 1");
+    assert!(said(&run).contains("damaged on the share, and not used: "), "{}", said(&run));
     assert_eq!(fs::read_dir(bob.path(".ribbon/store/tmp")).unwrap().count(), 1, "only the gate is left");
 }
 
@@ -256,7 +257,8 @@ fn failing_after(good: usize, then: &'static str) -> String {
                             "hang" => return std::thread::sleep(std::time::Duration::from_secs(60)),
                             "close" => return,
                             "trickle" if request.starts_with(b"GET") => return trickle(&mut connection),
-                            "trickle" => "404 Not Found",
+                            "flood" if request.starts_with(b"GET") => return flood(&mut connection),
+                            "trickle" | "flood" => "404 Not Found",
                             error => error,
                         };
                         let _ = write!(connection, "HTTP/1.1 {text}\r\nContent-Length: 0\r\n\r\n");
@@ -266,6 +268,13 @@ fn failing_after(good: usize, then: &'static str) -> String {
         });
     });
     address
+}
+
+/// Sends a file without an end.
+fn flood(connection: &mut TcpStream) {
+    let _ = write!(connection, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let chunk = [b"10000\r\n", &[b'x'; 0x10000][..], b"\r\n"].concat();
+    while connection.write_all(&chunk).is_ok() {}
 }
 
 /// Sends the first minute of a file that would take an hour.
@@ -284,8 +293,15 @@ fn a_share_that_fails_midway_or_hangs_is_told_once_and_the_run_goes_on() {
     if crate::servers::remote().is_none() {
         return;
     }
-    let failures =
-        [(0, "503 Busy"), (3, "500 Broken"), (3, "close"), (0, "hang"), (3, "hang"), (0, "trickle")];
+    let failures = [
+        (0, "503 Busy"),
+        (3, "500 Broken"),
+        (3, "close"),
+        (0, "hang"),
+        (3, "hang"),
+        (0, "trickle"),
+        (0, "flood"),
+    ];
     for (good, then) in failures {
         let mut paper = tiny::paper();
         append(&paper, &format!("share: {{url: '{}', timeout: 1}}\n", failing_after(good, then)));

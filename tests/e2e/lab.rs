@@ -61,7 +61,11 @@ fn open(path: &Path, mode: u32) {
 
 /// Two users' clones of a paper, and a store of their group's.
 fn lab() -> ([Scratch; 2], std::path::PathBuf) {
-    let one = tiny::paper();
+    shared(tiny::paper())
+}
+
+/// A project, given to one of the users, and a clone of the other; and a store of their group's.
+fn shared(one: Scratch) -> ([Scratch; 2], std::path::PathBuf) {
     let two = one.clone_as("two");
     open(&one.home(""), 0o777);
     open(&one.path(".."), 0o755);
@@ -219,4 +223,37 @@ fn a_folder_that_cannot_be_made_is_named() {
     assert!(run.err.contains("store: cannot make ") && run.err.contains("file/store"), "{}", run.err);
     paper.set("RIBBON_STORE", paper.path("../store").to_str().unwrap());
     assert_eq!(paper.run("").made(), WHOLE_PAPER);
+}
+
+#[test]
+fn one_goes_on_from_what_a_job_of_the_other_has_left() {
+    if !is_root() {
+        return;
+    }
+    let script = r#"folder=$(sed -n 's/.*"resume":"\([^"]*\)".*/\1/p' "$RIBBON_JOB")
+echo step >> "$folder/at"
+mkdir -p "$folder/more"; echo step >> "$folder/more/at"
+[ $(wc -l < "$folder/at") -lt 2 ] && exit 1
+cat "$folder/at" "$folder/more/at" > "$1"
+"#;
+    let stage = "version: 1\nprofile: quick\nprofiles: {quick: {}}\nstages:\n  count:\n    run: [sh, count.sh, \"{outputs.o}\"]\n    \
+                 code: [count.sh]\n    outputs: {o: o.txt}\n    publish: {o: o.txt}\n    resume: true\n";
+    let ([one, two], store) = shared(Scratch::new(&[("pipeline.yaml", stage), ("count.sh", script)]));
+    let first = ribbon_as(USERS[0], &one, &store, "run");
+    assert_eq!(first.status.code(), Some(1), "{first:?}");
+    let second = ribbon_as(USERS[1], &two, &store, "run");
+    assert!(second.status.success(), "{second:?}");
+    assert_eq!(two.read("outputs/quick/o.txt"), "step\nstep\nstep\nstep\n");
+}
+
+#[test]
+fn folders_that_a_job_has_closed_are_in_no_other_ones_way() {
+    if !is_root() {
+        return;
+    }
+    let closed = "mkdir -p closed/more && touch closed/more/x && chmod 555 closed closed/more\necho \"number $1\" > \"$2\"\n";
+    let one = tiny::many(3, closed);
+    let ([one, _], store) = shared(one);
+    let run = ribbon_as(USERS[0], &one, &store, "run -j 1");
+    assert!(run.status.success(), "{run:?}");
 }

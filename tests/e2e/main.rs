@@ -17,6 +17,7 @@ mod lab;
 mod light;
 mod lock;
 mod misbehave;
+mod power;
 mod provenance;
 mod publish;
 mod python;

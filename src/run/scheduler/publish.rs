@@ -4,6 +4,7 @@ use super::Run;
 use crate::graph::JobId;
 use crate::plan::State;
 use crate::run::RunError;
+use crate::run::report::Happening;
 use crate::store::StoreError;
 
 impl Run<'_, '_, '_> {
@@ -25,12 +26,16 @@ impl Run<'_, '_, '_> {
         errors.into_iter().for_each(|error| self.not_published(error));
     }
 
-    /// What could not be published is in the store. So it is with this as with a job that fails.
+    /// What could not be published is in the store: it is with this as with a job that fails.
     fn not_published(&mut self, error: StoreError) {
         match &mut self.failure {
             Some(RunError::Unpublished { others, .. }) => *others += 1,
             Some(_) => {}
-            None => self.failure = Some(RunError::Unpublished { others: 0, first: error }),
+            None => {
+                // Now: with --keep-going the end may be days away.
+                self.tell(&Happening::Note(&error.to_string()));
+                self.failure = Some(RunError::Unpublished { others: 0, first: error });
+            }
         }
         if !self.options.keep_going {
             self.stop(false);

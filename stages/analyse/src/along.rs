@@ -79,7 +79,10 @@ pub(crate) fn along(
 fn block(count: usize, most: usize, classes: usize, bytes: usize) -> Result<usize> {
     let each = classes * (4 * count + 8 * (most + 3) * count.min(16));
     ensure!(bytes >= each, "memory: {bytes} bytes; a sample of {count} configurations alone takes {each}");
-    Ok(bytes / each.max(1))
+    let samples = bytes / each.max(1);
+    // Of which distances have the same bits, whatever the multiple, where there is room.
+    let step = Distances::step(classes);
+    Ok(if samples < step { samples } else { samples / step * step })
 }
 
 impl Points {

@@ -232,7 +232,8 @@ fn largest(model: Model) -> Vec<usize> {
 ///
 /// Of each sample the class `last` trades places with the last one: that to which most models probably give most. What is
 /// small would be rounded away, always to the same side, if it were added to a sum that is almost 1 already. Models may be
-/// certain of another class; so every other sample has the rest in reverse: then no class is early in all of them.
+/// certain of another class; so every other sample that is added has the rest in reverse: then no class is early in all of
+/// them.
 fn pack<const COLS: usize>(
     functions: &Functions<COLS>,
     models: &[Model],

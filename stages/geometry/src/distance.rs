@@ -80,7 +80,9 @@ impl Distances {
         Distances { sums, cols: None, rows: models, shape: (0, 0) }
     }
 
-    /// Adds samples of all models; `cols` are not looked at where the distances are among the rows.
+    /// Adds samples of all models; `cols` are not looked at where the distances are among the rows. Of one sample at a time
+    /// the roundings of models that are certain of another class than the last row is may all go to one side: up to 3e-8 for
+    /// each of up to ten classes.
     ///
     /// # Errors
     /// When the models differ in shape, have no samples, or hold a value that is no probability.
