@@ -11,10 +11,11 @@ use ndarray_linalg::{Cholesky, Diag, QR, SolveTriangularInto, UPLO};
 use crate::SpectralError;
 use crate::blas::Blas;
 use crate::eigen::{self, Eigenpairs};
+use crate::panel;
 
-/// Vectors that the operator is given at a time. With 16 a matrix in memory takes as long, with 64 half as long again; and
-/// one that is read for each pass wants few passes.
-const BLOCK: usize = 32;
+/// Vectors that the operator is given at a time. With 8 a matrix in memory takes as long, with 32 a third longer; and one that
+/// is read for each pass wants few passes.
+const BLOCK: usize = panel::WIDTH;
 
 /// A residual that Rayleigh and Ritz tell, relative to the largest eigenvalue, at which a pair is good.
 const GOOD: f64 = 1e-8;

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 /// Vectors of a panel.
-pub(crate) const WIDTH: usize = 32;
+pub(crate) const WIDTH: usize = 16;
 
 /// What the vectors of a panel have for one point.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -71,11 +71,11 @@ fn all() -> impl Iterator<Item = Add> {
     let special = {
         #[target_feature(enable = "avx512f")]
         fn avx512(sums: &mut [Point], block: Block, panel: &[Point]) {
-            add_tiles::<6, 32, true>(sums, block, panel);
+            add_tiles::<8, 16, true>(sums, block, panel);
         }
         #[target_feature(enable = "avx2,fma")]
         fn avx2(sums: &mut [Point], block: Block, panel: &[Point]) {
-            add_tiles::<3, 16, true>(sums, block, panel);
+            add_tiles::<2, 16, true>(sums, block, panel);
         }
         // SAFETY: they are given out only where the processor has the instructions.
         let (avx512, avx2): (Add, Add) = (
