@@ -68,6 +68,9 @@ pub struct Selection {
     pub paranoid: bool,
 }
 
+/// What stands for a file or folder of the project that this user may not read. Jobs that take it fail, and no others.
+const CLOSED: Artifact = Artifact { kind: Kind::File, hash: Hash([0; 32]), size: 0 };
+
 /// Where a project keeps what it does not commit: `.ribbon/`.
 #[derive(Debug, Clone)]
 pub struct State {
@@ -188,7 +191,10 @@ impl Project {
         let sources = graph
             .sources
             .iter()
-            .map(|path| measure(&root.join(path), &memo))
+            .map(|path| match measure(&root.join(path), &memo) {
+                Err(error) if error.is_refused() => Ok(CLOSED),
+                measured => measured,
+            })
             .collect::<Result<_, _>>()
             .map_err(ProjectError::Source)?;
         let code = code_of_stages(&pipeline, &state, &memo)?;

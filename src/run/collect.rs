@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::assignment::{Assignment, Placed};
+use super::assignment::Assignment;
 use super::failure::Failure;
 use super::worker::Worker;
 use crate::pipeline::Output;
@@ -14,7 +14,7 @@ use crate::store::{Artifacts, Machine, Ready, Record, RecordedOutput, StoreError
 impl Worker<'_> {
     /// Checks the outputs, moves them into the store and makes them count.
     pub(super) fn collect(&self, job: &Assignment, started: Instant) -> Result<Artifacts, Failure> {
-        if let Some(path) = self.changed_file(job) {
+        if let Some(path) = self.changed_file(job)? {
             return Err(Failure::Changed(path));
         }
         let folder = self.outputs();
@@ -47,14 +47,19 @@ impl Worker<'_> {
     }
 
     /// A file that the job reads where it stands and that is not what its key was made of.
-    pub(super) fn changed_file(&self, job: &Assignment) -> Option<PathBuf> {
-        let is_changed = |source: &PathBuf, placed: &Placed| {
-            !measure(source, self.memo).is_ok_and(|now| now == placed.artifact)
-        };
-        let mut placed = job.inputs.iter().flat_map(|(_, input)| input.placed());
-        let source = placed.find_map(|it| it.source.as_ref().filter(|source| is_changed(source, it)));
-        let stage = self.project.graph.job(job.id).stage;
-        source.cloned().or_else(|| self.project.changed_file(stage))
+    ///
+    /// # Errors
+    /// When this user may not read it.
+    pub(super) fn changed_file(&self, job: &Assignment) -> Result<Option<PathBuf>, StoreError> {
+        for placed in job.inputs.iter().flat_map(|(_, input)| input.placed()) {
+            let Some(source) = &placed.source else { continue };
+            match measure(source, self.memo) {
+                Ok(now) if now == placed.artifact => {}
+                Err(error) if error.is_refused() => return Err(error.into()),
+                _ => return Ok(Some(source.clone())),
+            }
+        }
+        Ok(self.project.changed_file(self.project.graph.job(job.id).stage))
     }
 
     fn record(&self, job: &Assignment, artifacts: &Artifacts, started: Instant) -> Record {

@@ -238,7 +238,7 @@ impl Worker<'_> {
     /// Makes the job's folders, links its inputs and writes its job file.
     fn prepare(&self, job: &Assignment, resume: Option<&Path>) -> Result<PathBuf, Failure> {
         // Also before: a run may have been at work for days since it made its keys.
-        if let Some(path) = self.changed_file(job) {
+        if let Some(path) = self.changed_file(job)? {
             return Err(Failure::Outdated(path));
         }
         for folder in [self.inputs(), self.outputs()] {

@@ -50,6 +50,13 @@ pub enum ObjectError {
     },
 }
 
+impl ObjectError {
+    /// Whether this user lacks a permission.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, ObjectError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+}
+
 /// A file in a folder: path in it, hash, size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Member {

@@ -257,3 +257,29 @@ fn folders_that_a_job_has_closed_are_in_no_other_ones_way() {
     let run = ribbon_as(USERS[0], &one, &store, "run -j 1");
     assert!(run.status.success(), "{run:?}");
 }
+
+#[test]
+fn a_file_that_cannot_be_read_fails_the_jobs_that_take_it_and_no_others() {
+    if !is_root() {
+        return;
+    }
+    let stages = "version: 1\nprofile: quick\nprofiles: {quick: {}}\nstages:\n  \
+                  closed: {run: [cp, '{inputs.i}', '{outputs.o}'], inputs: {i: ./closed.txt}, outputs: {o: o.txt}}\n  \
+                  open: {run: [cp, '{inputs.i}', '{outputs.o}'], inputs: {i: ./open.txt}, outputs: {o: o.txt}}\n";
+    let files = [("pipeline.yaml", stages), ("closed.txt", "closed"), ("open.txt", "open")];
+    let ([one, _], store) = shared(Scratch::new(&files));
+    let closed = one.path("closed.txt");
+    chown(&closed, Some(0), Some(0)).unwrap();
+    open(&closed, 0o600);
+    let run = ribbon_as(USERS[0], &one, &store, "run --keep-going");
+    let told = String::from_utf8_lossy(&run.stderr).into_owned() + &String::from_utf8_lossy(&run.stdout);
+    assert_eq!(run.status.code(), Some(1), "{told}");
+    assert!(told.contains("ran 1, cached 0, failed 1"), "{told}");
+    assert!(told.contains("closed.txt: Permission denied"), "{told}");
+    open(&closed, 0o644);
+    let run = ribbon_as(USERS[0], &one, &store, "run");
+    assert!(
+        run.status.success() && String::from_utf8_lossy(&run.stdout).contains("ran 1, cached 1"),
+        "{run:?}"
+    );
+}
