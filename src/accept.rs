@@ -56,6 +56,9 @@ pub fn accept(
         let previous = match plan.state(id) {
             State::Current(..) | State::Kept(_) | State::Unneeded => continue,
             State::Waiting => Err(waits(project, &plan, id)),
+            State::Stale(..) if project.lacks_source(id) => {
+                Err("it takes a file that cannot be read".to_owned())
+            }
             State::Stale(key, _) => previous(project, id).map(|(from, artifacts)| (*key, from, artifacts)),
         };
         let (key, from, artifacts) = match previous {

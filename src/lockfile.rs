@@ -7,6 +7,7 @@ mod git;
 mod merge;
 
 use std::borrow::Cow;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::fs;
@@ -25,6 +26,7 @@ const HEADER: &str = "# pipeline.lock 1: every job's key and what it made. Writt
 
 const NOT_UTF8: &str = "it is not UTF-8";
 const CONFLICT: &str = "git left a conflict here";
+const TWICE: &str = "its job stands more than once";
 
 /// What is wrong with a lock.
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +158,7 @@ fn sift(path: &Path) -> Result<(String, Vec<Damaged>), LockError> {
         let is_one = places.iter().all(|place| sound[*place].1 == sound[places[0]].1);
         for place in places.into_iter().skip(usize::from(is_one)) {
             let (number, line) = sound[place];
-            damaged.push(Damaged::new(number, line, "its job stands more than once".to_owned()));
+            damaged.push(Damaged::new(number, line, TWICE.to_owned()));
             left_out.insert(place);
         }
     }
@@ -221,7 +223,11 @@ impl Lock {
                 _ if is_of_a_conflict(line) => return Err(bad(CONFLICT.to_owned())),
                 Some((name, rest)) if unescape(name) == profile => {
                     let (job, line) = parse(rest).map_err(bad)?;
-                    lines.insert(job, line);
+                    match lines.entry(job) {
+                        Entry::Vacant(place) => drop(place.insert(line)),
+                        Entry::Occupied(before) if *before.get() == line => {}
+                        Entry::Occupied(_) => return Err(bad(TWICE.to_owned())),
+                    }
                 }
                 _ if line.is_empty() => {}
                 _ => others.push(line.to_owned()),
@@ -510,6 +516,10 @@ mod tests {
         let lines: Vec<usize> = mend(&path).unwrap().iter().map(|damaged| damaged.line).collect();
         assert_eq!(lines, [3, 4, 5, 6, 7, 8]);
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{HEADER}{prepare}"));
+        // Somebody took the markers away, and no version with them.
+        fs::write(&path, format!("{HEADER}{ours}{theirs}")).unwrap();
+        let message = Lock::open(&path, "quick").unwrap_err().to_string();
+        assert!(message.contains("pipeline.lock:3: its job stands more than once"), "{message}");
     }
 
     #[test]

@@ -222,6 +222,14 @@ impl Project {
         &self.facts[self.graph.job(id).stage.0]
     }
 
+    /// Whether a job takes a file or folder of the project that this user may not read.
+    pub fn lacks_source(&self, id: JobId) -> bool {
+        let origins = self.graph.job(id).inputs.iter().flat_map(|input| input.origins());
+        origins
+            .into_iter()
+            .any(|origin| matches!(*origin, Origin::File(index) if *self.source(index) == CLOSED))
+    }
+
     /// What the project's file or folder with this index is.
     pub fn source(&self, index: u32) -> &Artifact {
         &self.sources[index as usize]

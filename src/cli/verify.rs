@@ -23,6 +23,11 @@ pub fn store(selection: &Selection) -> Result<ExitCode> {
     // At once: they are gone, whatever happens now.
     print(&bad_lines.iter().map(|line| format!("damaged, dropped: {line}\n")).collect::<String>())?;
     let project = &open(selection)?;
+    // While no run writes the lock; one that does copies it as well.
+    let is_renewed = match Project::try_lock_workspace(&project.root)? {
+        Some(_alone) => project.store.renew_workspace(&project.root)?,
+        None => false,
+    };
     let verified = project.store.verify()?;
     let exchange = if verified.dropped.is_empty() { None } else { Exchange::open(project)? };
     let healed = exchange.as_ref().map(|share| share::heal(project, share, &verified.dropped));
@@ -53,7 +58,6 @@ pub fn store(selection: &Selection) -> Result<ExitCode> {
         let _ = project.memo.save();
         text.push_str("damaged, dropped: the memo of hashes\n");
     }
-    let is_renewed = project.store.renew_workspace(&project.root)?;
     if is_renewed {
         text.push_str("damaged, written anew: the store's copy of pipeline.lock\n");
     }

@@ -5,18 +5,22 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Removes all that is in a folder, also what lies in folders that were closed.
+/// Removes all that is in a folder, also where that, or a folder in it, was closed.
 pub fn empty(folder: &Path) -> io::Result<()> {
+    match remove_all_in(folder) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(folder)?;
+            remove_all_in(folder)
+        }
+        removed => removed,
+    }
+}
+
+fn remove_all_in(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         match entry.file_type()?.is_dir() {
-            true => match fs::remove_dir_all(entry.path()) {
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    open_up(&entry.path())?;
-                    fs::remove_dir_all(entry.path())?;
-                }
-                removed => removed?,
-            },
+            true => fs::remove_dir_all(entry.path())?,
             false => fs::remove_file(entry.path())?,
         }
     }

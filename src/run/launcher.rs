@@ -184,20 +184,19 @@ fn start(frame: Frame) -> io::Result<Pid> {
 fn sweep(process: Pid) -> u32 {
     let (mut killed, begun) = (BTreeSet::new(), Instant::now());
     loop {
-        // What lost its parent has become a child of this process.
-        let orphans = children(Pid::this()).into_iter().filter(|child| *child != process);
-        let (orphans, own): (Vec<Pid>, Vec<Pid>) = (orphans.collect(), children(process));
-        let left: Vec<Pid> = orphans.iter().chain(&own).copied().filter(|child| !has_ended(*child)).collect();
-        for child in &orphans {
-            let _ = waitpid(*child, Some(WaitPidFlag::WNOHANG));
-        }
-        if left.is_empty() || begun.elapsed() > KILLED {
+        // In this order: what loses its parent becomes a child of this process, and an end is not seen before that.
+        let own: Vec<Pid> = children(process).into_iter().filter(|child| !has_ended(*child)).collect();
+        let orphans: Vec<Pid> = children(Pid::this()).into_iter().filter(|child| *child != process).collect();
+        if own.is_empty() && orphans.is_empty() || begun.elapsed() > KILLED {
             return killed.len() as u32;
         }
-        for child in left {
+        for child in own.into_iter().chain(orphans.iter().copied().filter(|child| !has_ended(*child))) {
             if kill(child, Signal::SIGKILL).is_ok() {
                 killed.insert(child);
             }
+        }
+        for child in orphans {
+            let _ = waitpid(child, Some(WaitPidFlag::WNOHANG));
         }
         std::thread::sleep(Duration::from_micros(200));
     }

@@ -5,11 +5,12 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::unistd::geteuid;
 
 const GROUP_WRITE: u32 = 0o020;
 
@@ -28,6 +29,11 @@ impl Access {
     pub fn of(root: &Path) -> io::Result<Access> {
         let shared = fs::metadata(root)?.permissions().mode() & GROUP_WRITE != 0;
         Ok(Access { shared })
+    }
+
+    /// Whether everybody in the group may write.
+    pub fn is_shared(self) -> bool {
+        self.shared
     }
 
     /// Makes a folder and those above it, where they are not there.
@@ -114,14 +120,14 @@ impl Access {
             return Ok(());
         }
         for entry in fs::read_dir(folder)? {
-            let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
-            match () {
-                () if kind.is_dir() => {
-                    fs::set_permissions(&path, Permissions::from_mode(0o2775))?;
-                    self.share_all(&path)?;
-                }
-                () if kind.is_file() => fs::set_permissions(&path, Permissions::from_mode(0o664))?,
-                () => {}
+            let (path, metadata) = entry.and_then(|entry| Ok((entry.path(), entry.metadata()?)))?;
+            let is_own = metadata.uid() == geteuid().as_raw();
+            let mode = if metadata.is_dir() { 0o2775 } else { 0o664 };
+            if is_own && !metadata.is_symlink() {
+                fs::set_permissions(&path, Permissions::from_mode(mode))?;
+            }
+            if metadata.is_dir() {
+                self.share_all(&path)?;
             }
         }
         Ok(())

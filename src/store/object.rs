@@ -364,12 +364,21 @@ fn check_metadata(path: &Path, metadata: &fs::Metadata, kind: Kind) -> Result<()
 /// When a folder cannot be read.
 pub(super) fn all_in(folder: &Path) -> Result<Vec<(Option<Hash>, PathBuf)>, ObjectError> {
     let hash = |name: &str| name.replacen('/', "", 1).parse().ok();
-    let files = if folder.exists() { files_under(folder)? } else { Vec::new() };
+    let files = if folder.exists() { files_while_they_change(folder)? } else { Vec::new() };
     Ok(files.into_iter().map(|(name, path)| (hash(&name), path)).collect())
 }
 
 /// All files below a folder, with their paths in it, sorted. Links and sockets are refused: content cannot name them.
 fn files_under(folder: &Path) -> Result<Vec<(String, PathBuf)>, ObjectError> {
+    walk(folder, false)
+}
+
+/// The same of a folder in which others write: what goes away meanwhile is passed over.
+fn files_while_they_change(folder: &Path) -> Result<Vec<(String, PathBuf)>, ObjectError> {
+    walk(folder, true)
+}
+
+fn walk(folder: &Path, passes_over: bool) -> Result<Vec<(String, PathBuf)>, ObjectError> {
     let mut found = Vec::new();
     let mut pending = vec![(String::new(), folder.to_owned())];
     while let Some((prefix, folder)) = pending.pop() {
@@ -379,8 +388,7 @@ fn files_under(folder: &Path) -> Result<Vec<(String, PathBuf)>, ObjectError> {
             let name = name.ok_or_else(|| ObjectError::Name { path: path.clone() })?;
             let name = format!("{prefix}{name}");
             match fs::symlink_metadata(&path) {
-                // Renamed or removed meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if passes_over && error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(io_error(&path)(error)),
                 Ok(metadata) if metadata.is_dir() => pending.push((format!("{name}/"), path)),
                 Ok(metadata) => {

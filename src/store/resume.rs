@@ -11,10 +11,11 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::access::Access;
 use super::gc::age;
@@ -56,11 +57,11 @@ impl Slot {
             match places.find(|place| place.is_dir()) {
                 Some(from) => {
                     fs::rename(from, &to)?;
-                    // Another user's, whose process was killed before it could be shared.
-                    if is_open(&to) {
+                    if !(self.access.is_shared() && is_closed(&to)) {
                         return Ok(());
                     }
-                    fs::remove_dir_all(&to)?;
+                    // What cannot even be removed gets out of the way; the folder above is the group's.
+                    fs::remove_dir_all(&to).or_else(|_| fs::rename(&to, super::beside(&to)))?;
                     self.access.make_folder(&to)
                 }
                 None => self.access.make_folder(&to),
@@ -80,7 +81,8 @@ impl Slot {
         }
         let aside = self.parent.join(ASIDE);
         self.access.make_folder(&aside)?;
-        self.access.share_all(folder)?;
+        // What cannot be given to the group stays its owner's.
+        let _ = self.access.share_all(folder);
         fs::rename(folder, aside.join(folder.file_name().unwrap_or_default()))
     }
 }
@@ -121,7 +123,11 @@ impl Store {
                 count += 1;
                 let removed = if dry_run { Ok(()) } else { fs::remove_dir_all(&folder) };
                 self.unlock(key);
-                removed.map_err(io_error("remove", &folder))?;
+                match removed {
+                    // Of another user, who has closed a folder in it.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => count -= 1,
+                    removed => removed.map_err(io_error("remove", &folder))?,
+                }
             }
             // The sandbox of a worker that lives knows its slot, an empty one too.
             if !dry_run && !alive.iter().any(|run| run.file_name() == slot.file_stem()) {
@@ -139,11 +145,18 @@ fn name(key: Key, machine: &Machine) -> String {
     format!("{key}-{}", &machine.to_string()[..DIGITS])
 }
 
-/// Whether this user may go on from what is in a folder.
-fn is_open(folder: &Path) -> bool {
-    let may = |path: &Path| access(path, AccessFlags::R_OK | AccessFlags::W_OK).is_ok();
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    may(folder) && entries.into_iter().all(|path| may(&path) && (!path.is_dir() || is_open(&path)))
+/// Whether there is something of another user's in a folder that this one may not go on from: of a process that was killed
+/// before its work could be given to the group.
+fn is_closed(folder: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else { return true };
+    entries.flatten().any(|entry| {
+        // Of a link, not of what it leads to.
+        let (path, Ok(metadata)) = (entry.path(), entry.metadata()) else { return true };
+        let is_refused = metadata.uid() != geteuid().as_raw()
+            && !metadata.is_symlink()
+            && access(&path, AccessFlags::R_OK | AccessFlags::W_OK).is_err();
+        is_refused || metadata.is_dir() && is_closed(&path)
+    })
 }
 
 /// How long ago something in a folder was written.

@@ -89,9 +89,14 @@ impl Store {
             }
         }
         for (code, path) in self.section("code")? {
-            if let (Some(code), Some(text)) = (code, read(&path)?)
-                && unseal(&text).is_none()
-            {
+            let is_damaged = || read(&path).map(|text| text.is_some_and(|text| unseal(&text).is_none()));
+            let Some(code) = code else { continue };
+            if !is_damaged()? {
+                continue;
+            }
+            // A run may have written it anew meanwhile.
+            let _alone = self.hold_alone()?;
+            if is_damaged()? {
                 fs::remove_file(&path).map_err(io_error("remove", &path))?;
                 verified.code.push(code);
             }
@@ -154,14 +159,19 @@ impl Store {
 
     /// Tells the index of a record it does not have.
     fn restore(&self, record: Record, verified: &mut Verified) -> Result<(), StoreError> {
+        let is_lost = || self.artifacts(record.key).is_none();
+        if !is_lost() {
+            return Ok(());
+        }
+        // What is here now stays until the index tells of it; and a run may have told it meanwhile.
+        let _hold = self.hold()?;
+        self.refresh()?;
         let artifacts = record.artifacts();
         let is_here = |hash: &Hash| self.objects.path(*hash).exists();
         let mut parts = artifacts.iter().flat_map(|artifact| self.objects.parts(artifact));
         // The content of an intermediate is not here when all is well.
         let is_whole = record.intermediate || parts.all(|part| is_here(&part));
-        let is_lost = || self.artifacts(record.key).is_none();
-        // A run may have told it meanwhile.
-        if is_whole && is_lost() && self.refresh().map(|()| is_lost())? {
+        if is_whole && is_lost() {
             let path = self.root.join("index");
             self.index().insert(record.key, artifacts).map_err(io_error("write", &path))?;
             verified.restored.push(record.job);

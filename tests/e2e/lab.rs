@@ -233,7 +233,7 @@ fn one_goes_on_from_what_a_job_of_the_other_has_left() {
     let script = r#"folder=$(sed -n 's/.*"resume":"\([^"]*\)".*/\1/p' "$RIBBON_JOB")
 echo step >> "$folder/at"
 mkdir -p "$folder/more"; echo step >> "$folder/more/at"
-[ $(wc -l < "$folder/at") -lt 2 ] && exit 1
+[ $(wc -l < "$folder/at") -lt 3 ] && exit 1
 cat "$folder/at" "$folder/more/at" > "$1"
 "#;
     let stage = "version: 1\nprofile: quick\nprofiles: {quick: {}}\nstages:\n  count:\n    run: [sh, count.sh, \"{outputs.o}\"]\n    \
@@ -242,8 +242,10 @@ cat "$folder/at" "$folder/more/at" > "$1"
     let first = ribbon_as(USERS[0], &one, &store, "run");
     assert_eq!(first.status.code(), Some(1), "{first:?}");
     let second = ribbon_as(USERS[1], &two, &store, "run");
-    assert!(second.status.success(), "{second:?}");
-    assert_eq!(two.read("outputs/quick/o.txt"), "step\nstep\nstep\nstep\n");
+    assert_eq!(second.status.code(), Some(1), "{second:?}");
+    let third = ribbon_as(USERS[0], &one, &store, "run");
+    assert!(third.status.success(), "{third:?}");
+    assert_eq!(one.read("outputs/quick/o.txt"), "step\n".repeat(6));
 }
 
 #[test]

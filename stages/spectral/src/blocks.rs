@@ -152,6 +152,7 @@ impl<'a> Blocks<'a> {
             }
         };
         thread::scope(|scope| {
+            let _guard = EndsAll;
             (1..threads).for_each(|_| drop(scope.spawn(go)));
             go();
         });
@@ -185,7 +186,8 @@ impl<'a> Blocks<'a> {
     }
 }
 
-/// Ends the process if its thread panics, for which the others would wait at the barrier; the message is out by then.
+/// Ends the process if its thread panics, or another one cannot be started, for which the others would wait at the barrier;
+/// the message is out by then.
 struct EndsAll;
 
 impl Drop for EndsAll {
