@@ -69,8 +69,10 @@ pub fn store(selection: &Selection) -> Result<ExitCode> {
              `ribbon run --update-lock` takes the record's\n"
         ));
     }
-    let damaged =
-        bad_lines.len() + verified.damaged() + usize::from(project.memo.was_damaged() || is_renewed);
+    let damaged = bad_lines.len()
+        + verified.damaged()
+        + usize::from(project.memo.was_damaged())
+        + usize::from(is_renewed);
     let size = indicatif::HumanBytes(verified.bytes);
     text.push_str(&format!("{} objects, {size}, {damaged} damaged\n", verified.objects));
     if verified.dropped.len() > healed.len() {

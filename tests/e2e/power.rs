@@ -1,4 +1,4 @@
-//! A loss of power, as the next boot sees it: what was brought to the disk counts, and what was not is made again.
+//! A loss of power, as the next boot sees it: what was brought to the disk counts.
 
 use std::process::Command;
 use std::time::Duration;

@@ -2,8 +2,8 @@
 //! `cargo bench --bench frames` for this crate's manifest.
 //!
 //! The figure is turned by a pointer, a step a frame, with the browser's limit of frames a second taken off. A frame is the
-//! time from one to the next; a browser begins none before the last but one is drawn. A pixel read back after the last one
-//! waits for all of them: the mean is of the time until then.
+//! time from one to the next. The browser asks for the next one before it has drawn the last: a pixel that is read back at the
+//! end waits for all of them, and the mean is of the time until then.
 
 #[path = "../tests/browser/chromium.rs"]
 #[allow(dead_code, reason = "the tests use all of it")]
