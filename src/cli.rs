@@ -6,7 +6,7 @@ mod verify;
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -338,9 +338,8 @@ impl Cli {
                 verify::bits(&open(&selection)?, &rerun, sample.map(usize::from))
             }
             Command::Gc { keep_days, max_size, dry_run } => {
-                let path = project::find(&selection)?;
-                let root = path.parent().context("pipeline.yaml stands in a folder")?;
-                let report = gc::gc(root, Limits { keep: keep_days * gc::DAY, max_size, dry_run })?;
+                let report =
+                    gc::gc(&root(&selection)?, Limits { keep: keep_days * gc::DAY, max_size, dry_run })?;
                 print(&report.to_string())?;
                 Ok(if report.excess().is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
             }
@@ -396,6 +395,18 @@ fn report(json: bool) -> Box<dyn Report> {
     }
 }
 
+/// The folder of the pipeline.yaml that a command is about.
+fn root(selection: &Selection) -> Result<PathBuf> {
+    let path = project::find(selection)?;
+    Ok(path.parent().context("pipeline.yaml stands in a folder")?.to_owned())
+}
+
+/// Takes the lock that lets one command at a time change a workspace, and says so where that takes a while.
+fn lock_workspace(root: &Path) -> Result<std::fs::File> {
+    let waits = || complain(&format!("waiting for another run in {}", root.display()));
+    Ok(Project::lock_workspace(root, waits)?)
+}
+
 /// Opens a project; what was learnt of its files is remembered for the next command.
 fn open(selection: &Selection) -> Result<Project> {
     let project = Project::open(selection)?;
@@ -407,16 +418,14 @@ fn open(selection: &Selection) -> Result<Project> {
 /// Opens a project that no other command changes while the file is held; none when another does and this one is not to
 /// wait.
 fn open_to_change(selection: &Selection, no_wait: bool) -> Result<Option<(Project, std::fs::File)>> {
-    let path = project::find(selection)?;
-    let root = path.parent().context("pipeline.yaml stands in a folder")?;
-    let waits = || complain(&format!("waiting for another run in {}", root.display()));
-    let lock = match Project::try_lock_workspace(root)? {
+    let root = root(selection)?;
+    let lock = match Project::try_lock_workspace(&root)? {
         Some(lock) => lock,
         None if no_wait => {
             complain(&format!("ribbon: another run is at work in {}", root.display()));
             return Ok(None);
         }
-        None => Project::lock_workspace(root, waits)?,
+        None => lock_workspace(&root)?,
     };
     Ok(Some((open(selection)?, lock)))
 }

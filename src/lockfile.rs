@@ -117,6 +117,23 @@ pub fn damaged(path: &Path) -> Result<Vec<Damaged>, LockError> {
     sift(path).map(|(_, damaged)| damaged)
 }
 
+/// Puts back what was written to the lock at `path`, and tells of the lines that are otherwise now.
+///
+/// # Errors
+/// When it cannot be read or written.
+pub fn put_back(path: &Path, written: &[u8]) -> Result<Vec<Damaged>, LockError> {
+    let now = read_bytes(path)?;
+    let lines = |text: &[u8]| text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let (now, then) = (lines(&now), lines(written));
+    let changed = (1..).zip(&then).filter(|(number, line)| now.get(number - 1) != Some(line));
+    let why = "it is not as it was written";
+    let damaged =
+        changed.map(|(number, line)| Damaged::new(number, &String::from_utf8_lossy(line), why.to_owned()));
+    let damaged = damaged.collect();
+    write(path, &String::from_utf8_lossy(written)).map_err(io_error(path))?;
+    Ok(damaged)
+}
+
 /// Takes the lines that [`damaged`] tells of out of the lock at `path`, and tells of them.
 ///
 /// # Errors

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 
-use super::{KeyAction, complain, jobs, open, print};
+use super::{KeyAction, complain, jobs, lock_workspace, open, print, root};
 use crate::explain;
 use crate::graph::JobId;
-use crate::project::{self, Project, Selection};
+use crate::project::{Project, Selection};
 use crate::share::{self, Exchange, OwnKey, ShareError};
 use crate::target;
 
@@ -26,11 +26,8 @@ pub fn push(project: &Project, targets: &[String], again: bool) -> Result<ExitCo
 
 /// Fetches outputs: those of the targets, or what is published.
 pub fn pull(selection: &Selection, targets: &[String]) -> Result<ExitCode> {
-    let path = project::find(selection)?;
-    let root = path.parent().context("pipeline.yaml stands in a folder")?;
     // What is published changes the workspace.
-    let waits = || complain(&format!("waiting for another run in {}", root.display()));
-    let _lock = Project::lock_workspace(root, waits)?;
+    let _lock = lock_workspace(&root(selection)?)?;
     let project = open(selection)?;
     let exchange = Exchange::open(&project)?.ok_or(ShareError::None)?;
     let mut wanted: BTreeMap<JobId, BTreeSet<usize>> = BTreeMap::new();

@@ -7,27 +7,21 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use super::exchange::tell_notes;
-use super::{complain, jobs, open, print, report};
+use super::{jobs, lock_workspace, open, print, report, root};
 use crate::hash::Hash;
-use crate::lockfile::{self, Damaged, Line};
-use crate::project::{self, Project, Selection};
+use crate::lockfile::{self, Line};
+use crate::project::{Project, Selection, State};
 use crate::run::{self, Interrupts, Options, Rerun};
 use crate::share::{self, Exchange};
-use crate::store::Artifact;
+use crate::store::{Artifact, Copied, Store};
 
 /// Reads the lock and all that the store keeps.
 pub fn store(selection: &Selection) -> Result<ExitCode> {
-    let path = project::find(selection)?;
     // First of all: a project whose lock has a line that is none does not open.
-    let bad_lines = mend_lock(path.parent().context("pipeline.yaml stands in a folder")?)?;
-    // At once: they are gone, whatever happens now.
-    print(&bad_lines.iter().map(|line| format!("damaged, dropped: {line}\n")).collect::<String>())?;
+    let lock = mend_lock(&root(selection)?)?;
+    // At once: it is done, whatever happens now.
+    print(&lock.text)?;
     let project = &open(selection)?;
-    // While no run writes the lock; one that does copies it as well.
-    let is_renewed = match Project::try_lock_workspace(&project.root)? {
-        Some(_alone) => project.store.renew_workspace(&project.root)?,
-        None => false,
-    };
     let verified = project.store.verify()?;
     let exchange = if verified.dropped.is_empty() { None } else { Exchange::open(project)? };
     let healed = exchange.as_ref().map(|share| share::heal(project, share, &verified.dropped));
@@ -58,9 +52,6 @@ pub fn store(selection: &Selection) -> Result<ExitCode> {
         let _ = project.memo.save();
         text.push_str("damaged, dropped: the memo of hashes\n");
     }
-    if is_renewed {
-        text.push_str("damaged, written anew: the store's copy of pipeline.lock\n");
-    }
     let unlike = unlike_their_records(project);
     if let [job, others @ ..] = &unlike[..] {
         let others = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
@@ -69,16 +60,13 @@ pub fn store(selection: &Selection) -> Result<ExitCode> {
              `ribbon run --update-lock` takes the record's\n"
         ));
     }
-    let damaged = bad_lines.len()
-        + verified.damaged()
-        + usize::from(project.memo.was_damaged())
-        + usize::from(is_renewed);
+    let damaged = lock.damaged + verified.damaged() + usize::from(project.memo.was_damaged());
     let size = indicatif::HumanBytes(verified.bytes);
     text.push_str(&format!("{} objects, {size}, {damaged} damaged\n", verified.objects));
     if verified.dropped.len() > healed.len() {
         text.push_str("`ribbon run` makes again what is needed of them\n");
     }
-    if !bad_lines.is_empty() {
+    if lock.dropped > 0 {
         text.push_str(
             "`ribbon run` writes the lines of its profile anew; until then `ribbon gc` does not know that what they name is wanted\n",
         );
@@ -88,15 +76,46 @@ pub fn store(selection: &Selection) -> Result<ExitCode> {
     Ok(if damaged + unlike.len() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Takes lines that are none out of pipeline.lock, and tells of them.
-fn mend_lock(root: &Path) -> Result<Vec<Damaged>> {
+/// What was wrong with pipeline.lock, or its copy, and is mended.
+#[derive(Default)]
+struct MendedLock {
+    text: String,
+    damaged: usize,
+    /// Lines that are not there any more.
+    dropped: usize,
+}
+
+/// Puts back what the last run has written to pipeline.lock, where nobody has written it since; and takes lines out that are
+/// none all the same.
+fn mend_lock(root: &Path) -> Result<MendedLock> {
     let path = root.join("pipeline.lock");
-    if lockfile::damaged(&path)?.is_empty() {
-        return Ok(Vec::new());
+    let store = Store::open(&State::open(root)?.store())?;
+    let mut mended = MendedLock::default();
+    // A run that is at work writes the lock, and copies it.
+    if let Some(_alone) = Project::try_lock_workspace(root)? {
+        match store.compare_lock(root)? {
+            Copied::Alike => {}
+            Copied::Renewed => {
+                mended.damaged += 1;
+                mended.text.push_str("damaged, written anew: the store's copy of pipeline.lock\n");
+            }
+            Copied::Damaged(written) => {
+                for line in lockfile::put_back(&path, &written)? {
+                    mended.damaged += 1;
+                    mended.text.push_str(&format!("damaged, put back: {line}\n"));
+                }
+            }
+        }
     }
-    let waits = || complain(&format!("waiting for another run in {}", root.display()));
-    let _alone = Project::lock_workspace(root, waits)?;
-    Ok(lockfile::mend(&path)?)
+    if !lockfile::damaged(&path)?.is_empty() {
+        let _alone = lock_workspace(root)?;
+        for line in lockfile::mend(&path)? {
+            mended.dropped += 1;
+            mended.text.push_str(&format!("damaged, dropped: {line}\n"));
+        }
+        mended.damaged += mended.dropped;
+    }
+    Ok(mended)
 }
 
 /// The jobs of which pipeline.lock says another thing than the record of the same key.

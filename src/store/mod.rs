@@ -51,7 +51,7 @@ pub use object::{ObjectError, Ready, link_source, make_ready, measure, unlink_so
 pub use record::{Accepted, Machine, Record, RecordedOutput};
 pub use resume::Slot;
 pub use verify::Verified;
-pub use workspaces::{Presence, Workspace};
+pub use workspaces::{Copied, Presence, Workspace};
 
 use self::index::Index;
 use self::locks::KeyLocks;
@@ -150,17 +150,17 @@ impl Store {
         note().map_err(io_error("note the workspace in", &folder))
     }
 
-    /// Copies a noted workspace's lock again, if the copy is damaged. Whether it was.
+    /// Compares a workspace's lock with the copy of its last run, which is written anew if it is damaged.
     ///
     /// # Errors
-    /// When it cannot be read or written.
-    pub fn renew_workspace(&self, root: &Path) -> Result<bool, StoreError> {
+    /// When one of them cannot be read or written.
+    pub fn compare_lock(&self, root: &Path) -> Result<Copied, StoreError> {
         if !self.index().is_writable() {
-            return Ok(false);
+            return Ok(Copied::Alike);
         }
         let folder = self.root.join("workspaces");
-        let renew = || workspaces::renew(&folder, self.access, &fs::canonicalize(root)?);
-        renew().map_err(io_error("note the workspace in", &folder))
+        let compare = || workspaces::compare(&folder, self.access, &fs::canonicalize(root)?);
+        compare().map_err(io_error("compare a lock with its copy in", &folder))
     }
 
     /// The workspaces that use this store.

@@ -2,7 +2,8 @@
 //!
 //! A file a workspace in `store/workspaces/`: a line with the machine, then the workspace's path. Its name is the hash of
 //! these. Beside it, with `.lock` at the end of the name, a copy of the workspace's lock as of its last run, for those who
-//! cannot see the workspace: on other machines, or without the permission.
+//! cannot see the workspace: on other machines, or without the permission. The copy is sealed, and as old as the lock: where
+//! one of them was damaged, it is known which.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -76,29 +77,67 @@ pub fn note(folder: &Path, access: Access, root: &Path) -> io::Result<()> {
         access.write_whole(&note, &text)?;
     }
     let (lock, copy) = (root.join("pipeline.lock"), copy_beside(&note));
-    let looks = |path: &Path| fs::metadata(path).and_then(|it| Ok((it.len(), it.modified()?))).ok();
-    // Times may be those of a restored file; a copy is not older than what it was made of.
-    if looks(&lock).is_some_and(|(length, time)| looks(&copy).is_none_or(|it| it.0 != length || it.1 < time))
-    {
-        access.write_whole(&copy, &fs::read(&lock)?)?;
+    if lock.exists() && !is_copy_of(&copy, &lock) {
+        write_copy(access, &copy, &lock)?;
     }
     Ok(())
 }
 
-/// Copies a workspace's lock again if the copy is not like it. Whether it was not.
+/// What comparing a lock with its copy has shown.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// They are alike, or there is nothing to compare.
+    Alike,
+    /// The copy was damaged, and is written anew.
+    Renewed,
+    /// The lock is not what was copied, though nobody has written it since: this was.
+    Damaged(Vec<u8>),
+}
+
+/// Compares a workspace's lock with its copy.
 ///
 /// # Errors
 /// When one of them cannot be read or written.
-pub fn renew(folder: &Path, access: Access, root: &Path) -> io::Result<bool> {
-    let copy = copy_beside(&folder.join(name(&note_of(root))));
-    let read = |path: &Path| match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        bytes => bytes.map(Some),
-    };
-    match (read(&root.join("pipeline.lock"))?, read(&copy)?) {
-        (Some(lock), Some(copied)) if lock != copied => access.write_whole(&copy, &lock).map(|()| true),
-        _ => Ok(false),
+pub fn compare(folder: &Path, access: Access, root: &Path) -> io::Result<Copied> {
+    let (lock, copy) = (root.join("pipeline.lock"), copy_beside(&folder.join(name(&note_of(root)))));
+    if !lock.exists() || !copy.exists() {
+        return Ok(Copied::Alike);
     }
+    let (now, copied) = (fs::read(&lock)?, fs::read(&copy)?);
+    match unsealed(&copied) {
+        None => write_copy(access, &copy, &lock).map(|()| Copied::Renewed),
+        Some(then) if then != now && is_copy_of(&copy, &lock) => Ok(Copied::Damaged(then.to_vec())),
+        // If it was written since, the next command copies it.
+        Some(_) => Ok(Copied::Alike),
+    }
+}
+
+/// Whether a copy is as long and as old as this lock.
+fn is_copy_of(copy: &Path, lock: &Path) -> bool {
+    let looks = |path: &Path| fs::metadata(path).and_then(|it| Ok((it.len(), it.modified()?)));
+    let Ok((length, time)) = looks(lock) else { return false };
+    looks(copy).is_ok_and(|it| it == (length + SEAL, time))
+}
+
+/// Copies a lock, with its time.
+fn write_copy(access: Access, copy: &Path, lock: &Path) -> io::Result<()> {
+    let time = fs::metadata(lock)?.modified()?;
+    access.write_whole(copy, &sealed(&fs::read(lock)?))?;
+    fs::File::options().write(true).open(copy)?.set_modified(time)
+}
+
+/// Bytes of a seal: a line end, a sign, a space, 64 digits, a line end.
+const SEAL: u64 = 68;
+
+/// A lock's text with its hash below, as a comment, so that a copy reads as a lock.
+fn sealed(lock: &[u8]) -> Vec<u8> {
+    [lock, format!("\n# {}\n", Hash::of(lock)).as_bytes()].concat()
+}
+
+/// The text above a seal; none when it is not what was sealed.
+fn unsealed(copy: &[u8]) -> Option<&[u8]> {
+    let lock = copy.get(..copy.len().checked_sub(SEAL as usize)?)?;
+    (sealed(lock) == copy).then_some(lock)
 }
 
 /// The workspaces that are noted in a folder, sorted by path.
@@ -211,7 +250,42 @@ mod tests {
             fs::write(root.join("pipeline.lock"), text).unwrap();
             note(&notes, Access::default(), &root).unwrap();
             let [_, copy] = all(&notes).unwrap()[0].locks();
-            assert_eq!(fs::read_to_string(copy).unwrap(), text);
+            assert!(fs::read_to_string(copy).unwrap().starts_with(&format!("{text}\n# ")));
+            assert_eq!(compare(&notes, Access::default(), &root).unwrap(), Copied::Alike);
         }
+    }
+
+    #[test]
+    fn of_a_lock_and_its_copy_it_is_known_which_one_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let (notes, root) = (folder.path().join("workspaces"), folder.path().join("paper"));
+        fs::create_dir_all(&root).unwrap();
+        let lock = root.join("pipeline.lock");
+        fs::write(&lock, "one").unwrap();
+        note(&notes, Access::default(), &root).unwrap();
+        let compared = || compare(&notes, Access::default(), &root).unwrap();
+        let write_unseen = |path: &Path, bytes: &[u8]| {
+            let time = fs::metadata(path).unwrap().modified().unwrap();
+            fs::write(path, bytes).unwrap();
+            fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+        };
+        write_unseen(&lock, b"onf");
+        assert_eq!(compared(), Copied::Damaged(b"one".to_vec()));
+        note(&notes, Access::default(), &root).unwrap();
+        assert_eq!(compared(), Copied::Damaged(b"one".to_vec()), "noting does not take it for the lock");
+        write_unseen(&lock, b"one");
+        let [_, copy] = all(&notes).unwrap()[0].locks();
+        let mut bytes = fs::read(&copy).unwrap();
+        bytes[1] ^= 1;
+        write_unseen(&copy, &bytes);
+        assert_eq!(compared(), Copied::Renewed);
+        assert_eq!(compared(), Copied::Alike);
+        // Somebody has restored another version, with its time.
+        fs::write(&lock, "two").unwrap();
+        let long_ago = std::time::SystemTime::now() - Duration::from_secs(99_999);
+        fs::File::options().write(true).open(&lock).unwrap().set_modified(long_ago).unwrap();
+        assert_eq!(compared(), Copied::Alike);
+        note(&notes, Access::default(), &root).unwrap();
+        assert!(fs::read(&copy).unwrap().starts_with(b"two"));
     }
 }

@@ -62,8 +62,11 @@ fn a_thousand_flipped_bits_change_no_artifact() {
         if title == "Numbers" && !damaged.iter().any(|path| path.ends_with("pipeline.lock")) {
             assert_eq!(project.read("pipeline.lock"), lock, "round {rounds}, after damage to {damaged:#?}");
         }
-        // As git would: the next round starts with the committed lock.
-        project.write("pipeline.lock", &lock);
+        // As git would: the next round starts with the committed lock, of which the first command makes a copy.
+        if fs::read(project.path("pipeline.lock")).unwrap() != lock.as_bytes() {
+            project.write("pipeline.lock", &lock);
+            assert_eq!(project.ribbon("status").code, Some(0));
+        }
     }
     verify(&project, &[], &lock);
     println!("{flipped} bits in {rounds} rounds, {:.1} s", started.elapsed().as_secs_f64());
@@ -79,7 +82,8 @@ fn run(project: &Scratch, title: &str) -> Run {
                 "{stopped:?}"
             );
             let mended = project.ribbon("verify");
-            assert!(mended.out.contains("damaged, dropped: pipeline.lock:"), "{mended:?} after {stopped:?}");
+            let is_named = ["put back", "dropped"].map(|how| format!("damaged, {how}: pipeline.lock:"));
+            assert!(is_named.iter().any(|named| mended.out.contains(named)), "{mended:?} after {stopped:?}");
             run()
         }
         run => run,
@@ -96,6 +100,15 @@ fn verify(project: &Scratch, damaged: &[PathBuf], lock: &str) {
             let hash = name.replace('/', "");
             assert!(first.out.contains(&hash), "{hash} in {first:?} after damage to {damaged:#?}");
         }
+    }
+    // Where the copy that tells how it was is damaged as well, now or rounds ago, that is not known.
+    let is_known = !first.out.contains("damaged, written anew: the store's copy of pipeline.lock");
+    if is_known && damaged.iter().any(|path| path.ends_with("pipeline.lock")) {
+        assert!(
+            first.out.contains("damaged, put back: pipeline.lock:"),
+            "{first:?} after damage to {damaged:#?}"
+        );
+        assert_eq!(project.read("pipeline.lock"), lock);
     }
     if damaged.iter().any(|path| path.ends_with(".ribbon/memo")) {
         assert!(first.out.contains("the memo of hashes"), "{first:?} after damage to {damaged:#?}");
