@@ -56,6 +56,8 @@ struct Launcher {
     running: Option<Pid>,
     /// When it is killed, for it was asked to end.
     patience: Option<Instant>,
+    /// What it had started and was killed while it ran, which has been told.
+    swept: BTreeSet<Pid>,
 }
 
 impl Launcher {
@@ -67,7 +69,7 @@ impl Launcher {
         let (children, told) = UnixStream::pair()?;
         children.set_nonblocking(true)?;
         signal_hook::low_level::pipe::register(Signal::SIGCHLD as i32, told)?;
-        Ok(Launcher { socket, children, running: None, patience: None })
+        Ok(Launcher { socket, children, running: None, patience: None, swept: BTreeSet::new() })
     }
 
     fn serve(&mut self) -> io::Result<()> {
@@ -98,7 +100,7 @@ impl Launcher {
                     Ok(None) | Err(_) => {
                         self.signal(Signal::SIGKILL);
                         self.running = None;
-                        clear();
+                        clear(&self.swept);
                         return Ok(());
                     }
                 }
@@ -135,7 +137,12 @@ impl Launcher {
                 self.signal(Signal::SIGKILL);
                 Ok(())
             }
-            Ask::Sweep => Answer::Swept(self.running.map_or(0, sweep)).send(&self.socket),
+            Ask::Sweep => {
+                let killed = self.running.map(sweep).unwrap_or_default();
+                let answer = Answer::Swept(killed.len() as u32);
+                self.swept.extend(killed);
+                answer.send(&self.socket)
+            }
         }
     }
 
@@ -155,7 +162,8 @@ impl Launcher {
             _ => 0,
         };
         (self.running, self.patience) = (None, None);
-        Answer::Ended(status, clear()).send(&self.socket)
+        let left = clear(&std::mem::take(&mut self.swept));
+        Answer::Ended(status, left).send(&self.socket)
     }
 
     fn signal(&self, signal: Signal) {
@@ -180,15 +188,15 @@ fn start(frame: Frame) -> io::Result<Pid> {
     Ok(Pid::from_raw(command.spawn()?.id() as i32))
 }
 
-/// Kills what a process has started, and what that has left behind, until there is none; how many that were.
-fn sweep(process: Pid) -> u32 {
+/// Kills what a process has started, and what that has left behind, until there is none; which that were.
+fn sweep(process: Pid) -> BTreeSet<Pid> {
     let (mut killed, begun) = (BTreeSet::new(), Instant::now());
     loop {
         // In this order: what loses its parent becomes a child of this process, and an end is not seen before that.
         let own: Vec<Pid> = children(process).into_iter().filter(|child| !has_ended(*child)).collect();
         let orphans: Vec<Pid> = children(Pid::this()).into_iter().filter(|child| *child != process).collect();
         if own.is_empty() && orphans.is_empty() || begun.elapsed() > KILLED {
-            return killed.len() as u32;
+            return killed;
         }
         for child in own.into_iter().chain(orphans.iter().copied().filter(|child| !has_ended(*child))) {
             if kill(child, Signal::SIGKILL).is_ok() {
@@ -209,12 +217,14 @@ fn has_ended(process: Pid) -> bool {
     stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
-/// Kills all children, and theirs, until there are none; how many that were.
-fn clear() -> u32 {
+/// Kills all children, and theirs, until there are none; how many that were, without those that were `swept` before.
+fn clear(swept: &BTreeSet<Pid>) -> u32 {
     let (mut killed, begun) = (0, Instant::now());
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Signaled(_, Signal::SIGKILL, _)) => killed += 1,
+            Ok(WaitStatus::Signaled(child, Signal::SIGKILL, _)) => {
+                killed += u32::from(!swept.contains(&child))
+            }
             Ok(WaitStatus::StillAlive) if begun.elapsed() > KILLED => return killed,
             Ok(WaitStatus::StillAlive) => {
                 // Those that left the group of the process.

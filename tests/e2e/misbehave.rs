@@ -40,7 +40,7 @@ fn what_a_job_of_a_worker_leaves_running_is_killed_before_the_next_one_begins() 
         std::process::Command::new("sh").args(["-c", script]).status().unwrap();
         std::process::Command::new("sh").args(["-c", script, "sh", "wait"]).spawn().unwrap();
         let pids = std::env::var("HOME").unwrap() + "/pids";
-        while std::fs::read_to_string(&pids).is_ok_and(|pids| pids.lines().count() < 4) {
+        while !std::fs::read_to_string(&pids).is_ok_and(|pids| pids.lines().count() == 4) {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }
@@ -60,6 +60,17 @@ fn what_a_job_of_a_worker_leaves_running_is_killed_before_the_next_one_begins() 
     let log = squares.ribbon("log square[n=1]").out;
     assert_eq!(log, "[it left 5 processes running, which were killed]\n");
     assert_eq!(squares.ribbon("log square[n=2]").out, "");
+
+    // What was killed then, and its parent never asked after, is no other job's when that parent ends.
+    squares.edit(
+        "stages/square/src/main.rs",
+        "    tell(number);\n",
+        "    tell(number);\n    if number == 3 { panic!() }\n",
+    );
+    let _ = fs::remove_file(squares.home("pids"));
+    assert_eq!(squares.run("-j 1").made(), "square 2");
+    let log = squares.ribbon("log square[n=3]").out;
+    assert!(log.contains("panicked") && !log.contains("it left"), "{log}");
 }
 
 #[test]
