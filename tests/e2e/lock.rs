@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use crate::mounts::with_mounts;
 use crate::scratch::Scratch;
 use crate::tiny;
 
@@ -127,4 +128,16 @@ proptest! {
         prop_assert_eq!((run.code, run.made()), (Some(0), tiny::WHOLE_PAPER.to_owned()), "{}", run.err);
         prop_assert_eq!(two.read("pipeline.lock"), one.read("pipeline.lock"));
     }
+}
+
+#[test]
+fn keys_are_the_same_on_another_machine_in_another_place_for_another_user() {
+    let paper = tiny::paper();
+    paper.run("");
+    let clone = paper.clone_as("elsewhere");
+    let script = "hostname elsewhere || exit 77; test \"$(hostname)\" = elsewhere || exit 77\n\
+                  umask 077; exec env TZ=Asia/Tokyo LANG=de_DE.UTF-8 USER=bob \"$RIBBON\" status";
+    let cannot = "name a machine (unshare -rmu, hostname)";
+    let Some(told) = with_mounts(&clone, script, &[], cannot) else { return };
+    assert!(told.ends_with("up to date\n"), "{told}");
 }

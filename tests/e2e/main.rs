@@ -17,6 +17,7 @@ mod lab;
 mod light;
 mod lock;
 mod misbehave;
+mod mounts;
 mod power;
 mod provenance;
 mod publish;

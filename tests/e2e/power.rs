@@ -1,12 +1,11 @@
 //! A loss of power, as the next boot sees it: what was brought to the disk counts.
 
-use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::mounts::with_mounts;
 use crate::scratch::{Scratch, wait_until};
-use crate::skip::skipped;
 use crate::tiny;
 
 /// What `ribbon` says, with these words, after the machine has booted again. None when this user cannot pretend that.
@@ -15,19 +14,8 @@ fn after_another_boot(project: &Scratch, words: &str) -> Option<String> {
     std::fs::write(&id, "00000000-0000-4000-8000-000000000000\n").unwrap();
     let script =
         format!("mount --bind \"$ID\" /proc/sys/kernel/random/boot_id || exit 77; exec \"$RIBBON\" {words}");
-    let out = Command::new("unshare")
-        .args(["-rm", "sh", "-c", &script])
-        .current_dir(project.path(""))
-        .env("HOME", project.home(""))
-        .env("RIBBON", env!("CARGO_BIN_EXE_ribbon"))
-        .env("ID", &id)
-        .env_remove("RIBBON_STORE")
-        .output();
-    let out = out.ok().filter(|out| out.status.code() != Some(77) && !out.stdout.is_empty());
-    if out.is_none() {
-        skipped("this user cannot give a machine another boot (unshare -rm, mount --bind)");
-    }
-    Some(String::from_utf8(out?.stdout).unwrap())
+    let cannot = "give a machine another boot (unshare -rmu, mount --bind)";
+    with_mounts(project, &script, &[("ID", &id)], cannot)
 }
 
 #[test]

@@ -1,9 +1,7 @@
 //! Space: a run that would fill the disk, and one that does.
 
-use std::process::Command;
-
+use crate::mounts::with_mounts;
 use crate::scratch::Scratch;
-use crate::skip::skipped;
 
 /// Four jobs that each make a megabyte of their own, and one that sums them up.
 const LARGE: &str = r#"version: 1
@@ -31,18 +29,8 @@ fn on_a_small_disk(project: &Scratch, script: &str) -> Option<String> {
         "mount -t tmpfs -o size=3500k tmpfs \"$RIBBON_STORE\" || exit 77\n\
          ribbon() {{ \"$RIBBON\" \"$@\" 2>&1; echo \"code $?\"; }}\n{script}"
     );
-    let out = Command::new("unshare")
-        .args(["-rm", "sh", "-c", &script])
-        .current_dir(project.path(""))
-        .env("HOME", project.home(""))
-        .env("RIBBON", env!("CARGO_BIN_EXE_ribbon"))
-        .env("RIBBON_STORE", project.path("../store"))
-        .output();
-    let out = out.ok().filter(|out| out.status.code() != Some(77) && !out.stdout.is_empty());
-    if out.is_none() {
-        skipped("this user cannot mount a small disk (unshare -rm, mount -t tmpfs)");
-    }
-    Some(String::from_utf8(out?.stdout).unwrap())
+    let cannot = "mount a small disk (unshare -rmu, mount -t tmpfs)";
+    with_mounts(project, &script, &[("RIBBON_STORE", &project.path("../store"))], cannot)
 }
 
 #[test]
