@@ -381,7 +381,7 @@ fn more_distances_than_memory_has_room_for_give_equal_bytes() {
     fixture.tile_of("distance", &[0], &[0], &distance);
     let too_little = format!("{:#}", fixture.run_with(json!({"memory": "1M"})).unwrap_err());
     assert!(
-        too_little.starts_with("2600 points need 63 MB of memory beside their distances"),
+        too_little.starts_with("2600 points need 61 MB of memory beside their distances"),
         "{too_little}"
     );
     let both = ["64M", "1G"].map(|memory| {
