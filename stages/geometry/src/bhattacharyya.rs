@@ -105,17 +105,22 @@ impl<const COLS: usize> Sums for Overlaps<COLS> {
             (0..samples).step_by(length).map(|start| start..samples.min(start + length)).collect();
         let count = (PACKED / bytes).max(MULTIPLY_ADDS.div_ceil(length * classes)).min(ranges.len());
         let mut chunks = vec![Chunk::default(); count];
-        for ranges in ranges.chunks(chunks.len()) {
-            let Overlaps { functions, is_half, blocks, row_loss, col_loss } = &mut *self;
+        let Overlaps { functions, is_half, blocks, row_loss, col_loss } = &mut *self;
+        for ranges in ranges.chunks(count) {
             let chunks = &mut chunks[..ranges.len()];
-            chunks.par_iter_mut().zip(ranges).for_each(|(chunk, range)| {
-                chunk.pack(functions, rows, cols, *is_half, &last, range.clone());
-            });
-            // In order, so that the sums are the same however many threads there are.
-            for chunk in &*chunks {
-                add_all(row_loss, &chunk.row_loss);
-                add_all(col_loss, &chunk.col_loss);
+            chunks.iter_mut().zip(ranges).for_each(|(chunk, range)| chunk.samples = range.len());
+            let packed = chunks.iter_mut().map(|chunk| &mut chunk.rows);
+            pack::<COLS>(functions, rows, &last, ranges, packed, row_loss);
+            if *is_half {
+                col_loss.clone_from(row_loss);
+            } else {
+                let packed = chunks.iter_mut().map(|chunk| &mut chunk.others);
+                pack::<COLS>(functions, cols, &last, ranges, packed, col_loss);
             }
+            chunks.par_iter_mut().for_each(|Chunk { samples, rows, others, cols }| {
+                columns(if *is_half { rows } else { others }, *samples * classes, cols);
+            });
+            let chunks = &*chunks;
             blocks.par_iter_mut().for_each(|block| {
                 chunks.iter().for_each(|chunk| block.absorb(functions, chunk, classes));
             });
@@ -146,7 +151,11 @@ impl<const COLS: usize> Block<COLS> {
         let cols = chunk.cols.chunks_exact(length).skip(self.first_col);
         for (tiles, cols) in self.tiles.iter_mut().zip(cols) {
             let rows = chunk.rows.chunks_exact(length).skip(self.first_row);
-            for (tile, rows) in tiles.iter_mut().zip(rows) {
+            let mut tiles = tiles.iter_mut().zip(rows).peekable();
+            while let Some((tile, rows)) = tiles.next() {
+                if let Some((next, _)) = tiles.peek() {
+                    next.prefetch();
+                }
                 (functions.absorb)(tile, rows, cols, classes);
             }
         }
@@ -184,33 +193,8 @@ struct Chunk<const COLS: usize> {
     samples: usize,
     rows: Vec<[f32; ROWS]>,
     cols: Vec<Lanes<f32, COLS>>,
-    row_loss: Vec<f64>,
-    col_loss: Vec<f64>,
     /// The models of columns as rows, where they are others.
     others: Vec<[f32; ROWS]>,
-}
-
-impl<const COLS: usize> Chunk<COLS> {
-    fn pack(
-        &mut self,
-        functions: &Functions<COLS>,
-        rows: &[Model],
-        cols: &[Model],
-        is_half: bool,
-        last: &[usize],
-        range: Range<usize>,
-    ) {
-        self.samples = range.len();
-        let length = range.len() * rows[0].ncols();
-        pack(functions, rows, last, range.clone(), &mut self.rows, &mut self.row_loss);
-        if is_half {
-            self.col_loss.clone_from(&self.row_loss);
-            columns(&self.rows, length, &mut self.cols);
-        } else {
-            pack(functions, cols, last, range, &mut self.others, &mut self.col_loss);
-            columns(&self.others, length, &mut self.cols);
-        }
-    }
 }
 
 /// The class of each sample to which a model gives most.
@@ -234,49 +218,68 @@ fn largest(model: Model) -> Vec<usize> {
 /// small would be rounded away, always to the same side, if it were added to a sum that is almost 1 already. Models may be
 /// certain of another class; so every other sample that is added has the rest in reverse: then no class is early in all of
 /// them.
-fn pack<const COLS: usize>(
+///
+/// What is packed of a model, for all chunks, lies together in it, so that the processor has most of it before it is asked for.
+fn pack<'a, const COLS: usize>(
     functions: &Functions<COLS>,
     models: &[Model],
     last: &[usize],
-    range: Range<usize>,
-    packed: &mut Vec<[f32; ROWS]>,
-    losses: &mut Vec<f64>,
+    ranges: &[Range<usize>],
+    chunks: impl Iterator<Item = &'a mut Vec<[f32; ROWS]>>,
+    losses: &mut [f64],
 ) {
-    losses.resize(models.len(), 0.0);
-    let Some(model) = models.first() else { return packed.clear() };
-    let classes = model.ncols();
-    let length = range.len() * classes;
-    packed.resize(models.len().next_multiple_of(COLS) / ROWS * length, [1.0; ROWS]);
-    // Places without a model have a full overlap with all others.
-    packed[models.len() / ROWS * length..].fill([1.0; ROWS]);
-    let tiles = packed.par_chunks_exact_mut(length).zip(models.par_chunks(ROWS));
-    tiles.zip(losses.par_chunks_mut(ROWS)).for_each_init(
-        || [(); ROWS].map(|()| vec![1.0; length]),
-        |roots, ((packed, models), losses)| {
-            for ((model, loss), roots) in models.iter().zip(losses).zip(&mut *roots) {
-                *loss = 0.5
-                    * match model.as_slice() {
-                        Some(values) => (functions.roots)(&values[range.start * classes..][..length], roots),
-                        None => {
-                            let values: Vec<f32> =
-                                model.slice(s![range.clone(), ..]).iter().copied().collect();
-                            (functions.roots)(&values, roots)
-                        }
-                    };
-                for (sample, roots) in range.clone().zip(roots.chunks_exact_mut(classes)) {
-                    roots.swap(last[sample], classes - 1);
-                    if sample % 2 == 1 {
-                        roots[..classes - 1].reverse();
-                    }
+    let Some(classes) = models.first().map(Model::ncols) else { return };
+    let mut tiles: Vec<Vec<&mut [[f32; ROWS]]>> = Vec::new();
+    tiles.resize_with(models.len().div_ceil(ROWS), Vec::new);
+    for (range, chunk) in ranges.iter().zip(chunks) {
+        let length = range.len() * classes;
+        chunk.resize(models.len().next_multiple_of(COLS) / ROWS * length, [1.0; ROWS]);
+        // Places without a model have a full overlap with all others.
+        chunk[models.len() / ROWS * length..].fill([1.0; ROWS]);
+        tiles.iter_mut().zip(chunk.chunks_exact_mut(length)).for_each(|(tile, packed)| tile.push(packed));
+    }
+    let tiles = tiles.into_par_iter().zip(models.par_chunks(ROWS)).zip(losses.par_chunks_mut(ROWS));
+    tiles.for_each_init(
+        || [(); ROWS].map(|()| Vec::new()),
+        |roots, ((tile, models), losses)| {
+            for (range, packed) in ranges.iter().zip(tile) {
+                roots.iter_mut().for_each(|roots| roots.resize(packed.len(), 1.0));
+                for ((model, loss), roots) in models.iter().zip(&mut *losses).zip(&mut *roots) {
+                    *loss += 0.5 * roots_of(functions, *model, range, last, roots);
                 }
-            }
-            roots[models.len()..].iter_mut().for_each(|roots| roots.fill(1.0));
-            let [a, b, c, d] = &*roots;
-            for (packed, (((a, b), c), d)) in packed.iter_mut().zip(a.iter().zip(b).zip(c).zip(d)) {
-                *packed = [*a, *b, *c, *d];
+                roots[models.len()..].iter_mut().for_each(|roots| roots.fill(1.0));
+                let [a, b, c, d] = &*roots;
+                for (packed, (((a, b), c), d)) in packed.iter_mut().zip(a.iter().zip(b).zip(c).zip(d)) {
+                    *packed = [*a, *b, *c, *d];
+                }
             }
         },
     );
+}
+
+/// Square roots of some samples of a model in the order in which they are summed; returns what all of them lose by rounding.
+fn roots_of<const COLS: usize>(
+    functions: &Functions<COLS>,
+    model: Model,
+    range: &Range<usize>,
+    last: &[usize],
+    roots: &mut [f32],
+) -> f64 {
+    let classes = model.ncols();
+    let loss = match model.as_slice() {
+        Some(values) => (functions.roots)(&values[range.start * classes..][..roots.len()], roots),
+        None => {
+            let values: Vec<f32> = model.slice(s![range.clone(), ..]).iter().copied().collect();
+            (functions.roots)(&values, roots)
+        }
+    };
+    for (sample, roots) in range.clone().zip(roots.chunks_exact_mut(classes)) {
+        roots.swap(last[sample], classes - 1);
+        if sample % 2 == 1 {
+            roots[..classes - 1].reverse();
+        }
+    }
+    loss
 }
 
 /// Tiles of columns of the models of tiles of rows, each `length` long.
@@ -289,10 +292,6 @@ fn columns<const COLS: usize>(rows: &[[f32; ROWS]], length: usize, cols: &mut Ve
             cols.iter_mut().zip(rows).for_each(|(col, row)| col.0.as_chunks_mut().0[place] = *row);
         }
     });
-}
-
-fn add_all(sums: &mut [f64], values: &[f64]) {
-    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
 }
 
 #[cfg(test)]

@@ -38,12 +38,14 @@ const EMPTY: f32 = (3.720075976020836e-44 * SCALE as f64) as f32;
 const FEW: usize = 10;
 const CHAIN: usize = 8;
 
-/// Sums that become one of the next level, and levels: all chains of 2,000 classes find a place below the last.
+/// Sums that become one of the next level, and levels above the first two: all branches of 2,000 classes find a place below
+/// the last.
 const FAN: usize = 4;
-const LEVELS: usize = 5;
+const LEVELS: usize = 4;
+const BRANCH: usize = FAN * CHAIN;
 
 /// Sums that are not whole yet, by level.
-type Levels<const COLS: usize> = [Block<f32, COLS>; LEVELS];
+type Levels<const COLS: usize, const HEIGHT: usize> = [Block<f32, COLS>; HEIGHT];
 
 const MANTISSA_BITS: u32 = f32::MANTISSA_DIGITS - 1;
 const MANTISSA: u32 = (1 << MANTISSA_BITS) - 1;
@@ -171,6 +173,17 @@ impl<const COLS: usize> Tile<COLS> {
         Tile { product: [Lanes([1.0; COLS]); ROWS], exponent: [Lanes([0; COLS]); ROWS] }
     }
 
+    /// Asks for what will be needed next, while there is other work to do.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        #[cfg(target_arch = "x86_64")]
+        for line in (0..size_of::<Self>()).step_by(64) {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: the address is within this tile.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(self).cast::<i8>().add(line)) };
+        }
+    }
+
     /// Takes products whose value is at most 2 and at least the smallest normal number, with `added` to their exponents.
     #[inline(always)]
     fn split(&mut self, product: &Block<f32, COLS>, added: i32) {
@@ -192,12 +205,29 @@ fn absorb<const COLS: usize, const FUSED: bool>(
     cols: &[Lanes<f32, COLS>],
     classes: usize,
 ) {
+    // Clearing what is not needed would take a twentieth of the time.
+    if classes > BRANCH {
+        let mut levels = [[Lanes([0f32; COLS]); ROWS]; LEVELS];
+        absorb_groups::<COLS, FUSED, LEVELS>(tile, rows, cols, classes, &mut levels);
+    } else {
+        absorb_groups::<COLS, FUSED, 0>(tile, rows, cols, classes, &mut []);
+    }
+}
+
+/// Of samples of at most [`BRANCH`] classes, without levels, or of any number, with all [`LEVELS`].
+#[inline(always)]
+fn absorb_groups<const COLS: usize, const FUSED: bool, const HEIGHT: usize>(
+    tile: &mut Tile<COLS>,
+    rows: &[[f32; ROWS]],
+    cols: &[Lanes<f32, COLS>],
+    classes: usize,
+    levels: &mut Levels<COLS, HEIGHT>,
+) {
     let group = GROUP * classes;
-    let mut levels = [[Lanes([0f32; COLS]); ROWS]; LEVELS];
     for (rows, cols) in rows.chunks(group).zip(cols.chunks(group)) {
         let mut product = tile.product;
         for (row, col) in rows.chunks_exact(classes).zip(cols.chunks_exact(classes)) {
-            let overlap = overlaps::<COLS, FUSED>(row, col, 1.0, &mut levels);
+            let overlap = overlaps::<COLS, FUSED, HEIGHT>(row, col, 1.0, levels);
             for (product, overlap) in product.iter_mut().zip(&overlap) {
                 for j in 0..COLS {
                     product.0[j] *= capped(overlap.0[j], 1.0);
@@ -219,22 +249,22 @@ fn absorb<const COLS: usize, const FUSED: bool>(
         if any == 0 {
             tile.split(&product, 0);
         } else {
-            absorb_one_by_one::<COLS, FUSED>(tile, rows, cols, classes, &mut levels);
+            absorb_one_by_one::<COLS, FUSED, HEIGHT>(tile, rows, cols, classes, levels);
         }
     }
 }
 
 /// The same for overlaps of any size.
 #[inline(always)]
-fn absorb_one_by_one<const COLS: usize, const FUSED: bool>(
+fn absorb_one_by_one<const COLS: usize, const FUSED: bool, const HEIGHT: usize>(
     tile: &mut Tile<COLS>,
     rows: &[[f32; ROWS]],
     cols: &[Lanes<f32, COLS>],
     classes: usize,
-    levels: &mut Levels<COLS>,
+    levels: &mut Levels<COLS, HEIGHT>,
 ) {
     for (row, col) in rows.chunks_exact(classes).zip(cols.chunks_exact(classes)) {
-        let mut overlap = overlaps::<COLS, FUSED>(row, col, SCALE, levels);
+        let mut overlap = overlaps::<COLS, FUSED, HEIGHT>(row, col, SCALE, levels);
         for (overlap, product) in overlap.iter_mut().zip(&tile.product) {
             for j in 0..COLS {
                 let found = overlap.0[j];
@@ -255,48 +285,50 @@ fn capped(overlap: f32, full: f32) -> f32 {
 /// Sums over classes of one sample, for all pairs of the tile, times `scale`.
 ///
 /// Equal terms are all rounded to the same side while a sum grows from one power of two to the next. So more than a few
-/// classes are summed as a tree: sums of [`CHAIN`], of [`FAN`] of these, and so on. `levels` is room for them.
+/// classes are summed as a tree: sums of [`CHAIN`], of [`FAN`] of these, and so on. `levels` is room for what is not in
+/// registers.
 #[inline(always)]
-fn overlaps<const COLS: usize, const FUSED: bool>(
+fn overlaps<const COLS: usize, const FUSED: bool, const HEIGHT: usize>(
     rows: &[[f32; ROWS]],
     cols: &[Lanes<f32, COLS>],
     scale: f32,
-    levels: &mut Levels<COLS>,
+    levels: &mut Levels<COLS, HEIGHT>,
 ) -> Block<f32, COLS> {
     if rows.len() <= FEW {
-        return partial_sum::<COLS, FUSED>(rows, cols, scale);
+        return chain::<COLS, FUSED>(rows, cols, scale);
     }
-    let ((row_chains, last_rows), (col_chains, last_cols)) =
-        (rows.as_chunks::<CHAIN>(), cols.as_chunks::<CHAIN>());
-    let mut chains = 0;
-    for (rows, cols) in row_chains.iter().zip(col_chains) {
-        chains += 1;
-        carry(levels, chains, partial_sum::<COLS, FUSED>(rows, cols, scale));
+    if HEIGHT == 0 {
+        return branch::<COLS, FUSED>(rows, cols, scale);
     }
-    if !last_rows.is_empty() {
-        chains += 1;
-        carry(levels, chains, partial_sum::<COLS, FUSED>(last_rows, last_cols, scale));
+    let mut branches = 0;
+    for (rows, cols) in rows.chunks(BRANCH).zip(cols.chunks(BRANCH)) {
+        branches += 1;
+        carry(levels, branches, branch::<COLS, FUSED>(rows, cols, scale));
     }
     // From the top, so that the last class comes last.
     let mut total = [Lanes([0f32; COLS]); ROWS];
     for (level, sum) in levels.iter().enumerate().rev() {
-        let count = chains / FAN.pow(level as u32);
-        if level + 1 == LEVELS && count > 0 || !count.is_multiple_of(FAN) {
+        let count = branches / FAN.pow(level as u32);
+        if level + 1 == HEIGHT && count > 0 || !count.is_multiple_of(FAN) {
             add(&mut total, sum);
         }
     }
     total
 }
 
-/// Adds the sum of a chain, of which it is the `count`-th; what it makes whole goes up a level.
+/// Adds the sum of a branch, of which it is the `count`-th; what it makes whole goes up a level.
 #[inline(always)]
-fn carry<const COLS: usize>(levels: &mut Levels<COLS>, mut count: usize, mut sum: Block<f32, COLS>) {
+fn carry<const COLS: usize, const HEIGHT: usize>(
+    levels: &mut Levels<COLS, HEIGHT>,
+    mut count: usize,
+    mut sum: Block<f32, COLS>,
+) {
     let mut level = 0;
-    while level + 1 < LEVELS && count.is_multiple_of(FAN) {
+    while level + 1 < HEIGHT && count.is_multiple_of(FAN) {
         add(&mut sum, &levels[level]);
         (level, count) = (level + 1, count / FAN);
     }
-    if count % FAN == 1 && (level + 1 < LEVELS || count == 1) {
+    if count % FAN == 1 && (level + 1 < HEIGHT || count == 1) {
         levels[level] = sum;
     } else {
         add(&mut levels[level], &sum);
@@ -312,8 +344,28 @@ fn add<const COLS: usize>(total: &mut Block<f32, COLS>, sum: &Block<f32, COLS>) 
     }
 }
 
+/// The sum of [`BRANCH`] classes at most, as sums of chains.
 #[inline(always)]
-fn partial_sum<const COLS: usize, const FUSED: bool>(
+fn branch<const COLS: usize, const FUSED: bool>(
+    rows: &[[f32; ROWS]],
+    cols: &[Lanes<f32, COLS>],
+    scale: f32,
+) -> Block<f32, COLS> {
+    let ((row_chains, last_rows), (col_chains, last_cols)) =
+        (rows.as_chunks::<CHAIN>(), cols.as_chunks::<CHAIN>());
+    let mut total = [Lanes([0f32; COLS]); ROWS];
+    for (rows, cols) in row_chains.iter().zip(col_chains) {
+        add(&mut total, &chain::<COLS, FUSED>(rows, cols, scale));
+    }
+    if !last_rows.is_empty() {
+        add(&mut total, &chain::<COLS, FUSED>(last_rows, last_cols, scale));
+    }
+    total
+}
+
+/// The sum of some classes, one after the other.
+#[inline(always)]
+fn chain<const COLS: usize, const FUSED: bool>(
     rows: &[[f32; ROWS]],
     cols: &[Lanes<f32, COLS>],
     scale: f32,
