@@ -1,9 +1,9 @@
 """Records networks with the lines of docs/OWN-PREDICTIONS.md: own.py DOCUMENT FOLDER [more].
 
-A stand-in for PyTorch, as far as those lines use it, and networks that are regressions on random features of made-up data.
+With PyTorch where this Python has it; else with a stand-in, as far as those lines use it, and networks that are regressions on
+random features. Data are made up.
 """
 
-import contextlib
 import json
 import re
 import sys
@@ -13,85 +13,28 @@ import numpy as np
 
 CLASSES, INPUTS = 3, 4
 
+try:
+    import torch
+except ImportError:
+    from standin import network, tensors, torch
+else:
 
-class Tensor(np.ndarray):
-    def to(self, device):
-        return self
+    def tensors(*arrays):
+        return [torch.from_numpy(array) for array in arrays]
 
-    def float(self):
-        return self.astype(np.float32)
-
-    def cpu(self):
-        return self
-
-    def numpy(self):
-        return np.asarray(self)
-
-    def numel(self):
-        return self.size
-
-
-class torch:
-    no_grad = contextlib.nullcontext
-
-    @staticmethod
-    def cat(parts):
-        return np.concatenate(parts).view(Tensor)
-
-
-class Model:
-    def __init__(self, features, seed):
-        random = np.random.default_rng(seed)
-        self.features = np.random.default_rng(0).normal(size=(INPUTS, features))
-        self.weights = (0.1 * random.normal(size=(features, CLASSES))).view(Tensor)
-        self.is_training = True
-
-    def parameters(self):
-        return [self.weights]
-
-    def eval(self):
-        self.is_training = False
-
-    def train(self):
-        self.is_training = True
-
-    def __call__(self, images):
-        self.seen = np.tanh(images @ self.features)
-        return (self.seen @ self.weights).view(Tensor)
-
-
-class Optimizer:
-    def __init__(self, model, rate, momentum):
-        self.model, self.rate, self.momentum = model, rate, momentum
-        self.velocity = np.zeros_like(model.weights)
-
-    def zero_grad(self):
-        self.model.gradient = 0
-
-    def step(self):
-        assert self.model.is_training
-        self.velocity = self.momentum * self.velocity + self.model.gradient
-        self.model.weights -= self.rate * self.velocity
-
-
-class CrossEntropy:
-    def __init__(self, model):
-        self.model = model
-
-    def __call__(self, logits, labels):
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        self.residual = powers / powers.sum(axis=1, keepdims=True) - np.eye(CLASSES)[labels]
-        return self
-
-    def backward(self):
-        self.model.gradient = self.model.gradient + self.model.seen.T @ self.residual / len(self.residual)
+    def network(inputs, features, classes, seed, rate, momentum):
+        torch.manual_seed(seed)
+        layers = torch.nn.Linear(inputs, features), torch.nn.Tanh(), torch.nn.Dropout(0.1), torch.nn.Linear(features, classes)
+        model = torch.nn.Sequential(*layers)
+        return model, torch.optim.SGD(model.parameters(), rate, momentum), torch.nn.CrossEntropyLoss()
 
 
 def data(count, seed):
     random = np.random.default_rng(seed)
     labels = np.arange(count) % CLASSES
     centres = 2 * np.eye(CLASSES, INPUTS)
-    return (centres[labels] + 0.4 * random.normal(size=(count, INPUTS))).view(Tensor), labels.view(Tensor)
+    images = centres[labels] + 0.4 * random.normal(size=(count, INPUTS))
+    return tensors(images.astype(np.float32), labels)
 
 
 def batches(images, labels, size):
@@ -134,21 +77,19 @@ def main(document, folder, more):
     exec(loop, names)
     exec(labels, names)
 
-    def network(features, seed, rate, momentum):
-        model = Model(features, seed)
-        loader = batches(train_images, train_labels, 10)
-        return model, Optimizer(model, rate, momentum), CrossEntropy(model), loader
+    loader = batches(train_images, train_labels, 10)
 
     def train(arch, features, method, momentum, seed):
         settings = {"arch": arch, "optimizer": method, "batch": 50, "rate": 0.1, "seed": seed}
         name = f"{arch}-{method}-{seed}"
-        names["train"](*network(features, seed, 0.1, momentum), epochs=8, name=name, settings=settings)
+        made = network(INPUTS, features, CLASSES, seed, 0.1, momentum)
+        names["train"](*made, loader, epochs=8, name=name, settings=settings)
 
     if more:
         train("mlp", 16, "sgd", 0.5, 3)
         return
-    made = dict(zip(["model", "optimizer", "loss_function", "loader"], network(16, 1, 0.1, 0.5)))
-    exec(call, names | made)
+    made = zip(["model", "optimizer", "loss_function"], network(INPUTS, 16, CLASSES, 1, 0.1, 0.5))
+    exec(call, names | dict(made) | {"loader": loader})
     train("mlp", 16, "sgd", 0.5, 2)
     for seed in (1, 2):
         train("mlp", 16, "nesterov", 0.9, seed)

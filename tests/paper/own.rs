@@ -4,7 +4,7 @@
 mod python;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{FIGURES, Ran, Workspace, copy};
@@ -20,7 +20,8 @@ const AS_PARQUET: &str = "import sys, pyarrow.csv, pyarrow.parquet; \
 fn record(python: &Path, workspace: &Workspace, more: &[&str]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new(python);
-    command.arg(root.join("tests/paper/own.py")).arg(root.join("docs/OWN-PREDICTIONS.md"));
+    // Without a cache of what it imports, which would lie among the tests.
+    command.arg("-B").arg(root.join("tests/paper/own.py")).arg(root.join("docs/OWN-PREDICTIONS.md"));
     let output = command.arg(workspace.path(EXAMPLE)).args(more).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -45,7 +46,8 @@ pub fn networks_trained_elsewhere_get_the_same_figures(workspace: &Workspace) {
     let Some(environment) = python::environment() else {
         return python::skipped("the test of examples/own-predictions");
     };
-    let python = environment.join("bin/python");
+    // That of benches has PyTorch.
+    let python = std::env::var_os("RIBBON_PYTHON").map_or(environment.join("bin/python"), PathBuf::from);
     for file in ["pipeline.yaml", ".gitignore"] {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(EXAMPLE).join(file);
         fs::create_dir_all(workspace.path(EXAMPLE)).unwrap();

@@ -71,34 +71,38 @@ function replace() {
   redraw();
 }
 
-// Milliseconds of a frame that are felt.
-const FELT = 40;
-const pace = { mean: 0, coarse: false };
-
-// The share of the density that is drawn: half while a pointer moves the figure and frames are felt.
-function share(now) {
-  const moves = canvas.classList.contains("moving");
-  pace.coarse = moves && (pace.coarse || pace.mean > FELT);
-  if (!moves) pace.mean = 0;
-  // How long this one takes; not how long a hand rests before it asks for the next.
-  else requestAnimationFrame((next) => { pace.mean = 0.8 * pace.mean + 0.2 * (next - now); });
-  return pace.coarse ? 0.5 : 1;
-}
+// Milliseconds of drawing that are felt.
+const FELT = 20;
+// Of a pointer that moves the figure: whether its first frame was waited for, and whether it took so long that the others are
+// drawn at half the density. The browser asks for the next frame before it has drawn the last: the time between two says
+// nothing, and to wait for each would make all of them late.
+const pace = { known: false, coarse: false };
 
 // Draws once before the next frame, however often it is asked for.
 function redraw() {
-  choice.frame ||= requestAnimationFrame((now) => {
+  choice.frame ||= requestAnimationFrame(() => {
     choice.frame = 0;
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    const density = Math.min(devicePixelRatio || 1, 2) * share(now);
-    if (canvas.width !== Math.round(width * density) || canvas.height !== Math.round(height * density)) {
-      canvas.width = Math.round(width * density);
-      canvas.height = Math.round(height * density);
-    }
-    // Fewer points are larger.
-    const size = density * Math.max(3.5, Math.min(6.5, 9.5 - Math.log10(geodesic.first + 1)));
-    name(draw({ theme: colours, chosen: choice.chosen, pointed: choice.pointed, lines: $("lines").checked, size }));
+    const moves = canvas.classList.contains("moving");
+    if (!moves) pace.known = pace.coarse = false;
+    if (pace.known || !moves) return drawAt(pace.coarse ? 0.5 : 1);
+    const start = drawn();
+    drawAt(1);
+    pace.known = true;
+    pace.coarse = drawn() - start > FELT;
   });
+}
+
+// Draws the figure at a share of the screen's density.
+function drawAt(share) {
+  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  const density = Math.min(devicePixelRatio || 1, 2) * share;
+  if (canvas.width !== Math.round(width * density) || canvas.height !== Math.round(height * density)) {
+    canvas.width = Math.round(width * density);
+    canvas.height = Math.round(height * density);
+  }
+  // Fewer points are larger.
+  const size = density * Math.max(3.5, Math.min(6.5, 9.5 - Math.log10(geodesic.first + 1)));
+  name(draw({ theme: colours, chosen: choice.chosen, pointed: choice.pointed, lines: $("lines").checked, size }));
 }
 
 // Writes the names of axes and of the geodesic where they are now.

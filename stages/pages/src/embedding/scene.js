@@ -235,6 +235,12 @@ function draw({ theme, chosen, pointed, lines, size }) {
   return { view, named };
 }
 
+// When all that was asked for is drawn: a pixel that is read back waits for it.
+function drawn() {
+  gl._gl.readPixels(0, 0, 1, 1, gl._gl.RGBA, gl._gl.UNSIGNED_BYTE, new Uint8Array(4));
+  return performance.now();
+}
+
 function ring(triangles, view, [x, y], colour, radius) {
   const spots = Array.from({ length: 21 }, (_, i) => (i * Math.PI) / 10)
     .map((angle) => [x + radius * Math.cos(angle), y + radius * Math.sin(angle)]);
