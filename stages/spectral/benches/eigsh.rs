@@ -84,6 +84,8 @@ fn main() -> Result<()> {
         write(&path, points).with_context(|| format!("{}", path.display()))?;
         let us = |memory: u64| {
             let mut command = Command::new(std::env::current_exe()?);
+            // The threads are its own: those that OpenBLAS has from the start would turn round on the same cores.
+            command.env("OPENBLAS_NUM_THREADS", "1");
             measure(command.arg("ours").arg(&path).args([points.to_string(), memory.to_string()]))
         };
         // Enough for everything, and for little more than the vectors.

@@ -47,6 +47,15 @@ impl<'a> Block<'a> {
         self.values.chunks_exact(self.cols)
     }
 
+    /// Its rows from this one on.
+    fn rest(self, row: usize) -> Block<'a> {
+        Block {
+            values: &self.values[(row * self.down).min(self.values.len())..],
+            rows: self.rows - row,
+            ..self
+        }
+    }
+
     pub(crate) fn at(&self, row: usize, col: usize) -> f64 {
         f64::from(self.values[row * self.down + col * self.across])
     }
@@ -69,17 +78,13 @@ pub(crate) fn add(sums: &mut [Point], block: Block, panel: &[Point]) {
 fn all() -> impl Iterator<Item = Add> {
     #[cfg(target_arch = "x86_64")]
     let special = {
-        #[target_feature(enable = "avx512f")]
-        fn avx512(sums: &mut [Point], block: Block, panel: &[Point]) {
-            add_tiles::<8, 16, true>(sums, block, panel);
-        }
         #[target_feature(enable = "avx2,fma")]
         fn avx2(sums: &mut [Point], block: Block, panel: &[Point]) {
             add_tiles::<2, 16, true>(sums, block, panel);
         }
         // SAFETY: they are given out only where the processor has the instructions.
         let (avx512, avx2): (Add, Add) = (
-            |sums, block, panel| unsafe { avx512(sums, block, panel) },
+            |sums, block, panel| unsafe { avx512::add(sums, block, panel) },
             |sums, block, panel| unsafe { avx2(sums, block, panel) },
         );
         [
@@ -90,6 +95,84 @@ fn all() -> impl Iterator<Item = Add> {
     #[cfg(not(target_arch = "x86_64"))]
     let special = [None; 0];
     special.into_iter().flatten().chain([PORTABLE])
+}
+
+/// By AVX-512, in tiles of 8 rows and all vectors. Written out: from loops over a tile's rows the compiler makes vectors that
+/// are gathered from all over memory.
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::*;
+
+    use super::{Block, Point, WIDTH, add_tiles};
+
+    /// Rows of a tile, and numbers of a vector register.
+    const ROWS: usize = 8;
+    /// Columns whose values are made f64 at a time.
+    const STRIP: usize = 80;
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn add(sums: &mut [Point], block: Block, panel: &[Point]) {
+        let mut values = [[0.0; STRIP]; ROWS];
+        let (tiles, last) = sums.as_chunks_mut::<ROWS>();
+        for (tile, sums) in tiles.iter_mut().enumerate() {
+            if block.down == 1 {
+                down(sums, &block.values[tile * ROWS..], block.across, panel);
+                continue;
+            }
+            for (strip, panel) in panel.chunks(STRIP).enumerate() {
+                for (row, to) in values.iter_mut().enumerate() {
+                    let from = &block.values[(tile * ROWS + row) * block.down + strip * STRIP..];
+                    to.iter_mut().zip(&from[..panel.len()]).for_each(|(to, value)| *to = f64::from(*value));
+                }
+                across(sums, &values, panel);
+            }
+        }
+        let rest = block.rest(tiles.len() * ROWS);
+        add_tiles::<1, WIDTH, true>(last, rest, panel);
+    }
+
+    /// A tile of values whose rows lie beside each other, `step` from one column to the next.
+    #[target_feature(enable = "avx512f")]
+    fn down(sums: &mut [Point; ROWS], values: &[f32], step: usize, panel: &[Point]) {
+        // Of each vector, for all rows.
+        let mut found = [_mm512_setzero_pd(); WIDTH];
+        for (values, point) in values.chunks(step).zip(panel) {
+            let values: &[f32; ROWS] = values.first_chunk().expect("as many rows as the tile has");
+            // SAFETY: there are as many values as are read.
+            let values = _mm512_cvtps_pd(unsafe { _mm256_loadu_ps(values.as_ptr()) });
+            for (found, x) in found.iter_mut().zip(&point.0) {
+                *found = _mm512_fmadd_pd(values, _mm512_set1_pd(*x), *found);
+            }
+        }
+        for (vector, found) in found.into_iter().enumerate() {
+            let mut rows = [0.0; ROWS];
+            // SAFETY: there is room for what is written.
+            unsafe { _mm512_storeu_pd(rows.as_mut_ptr(), found) };
+            sums.iter_mut().zip(rows).for_each(|(sum, found)| sum.0[vector] += found);
+        }
+    }
+
+    /// A tile of values that are f64 already, row by row.
+    #[target_feature(enable = "avx512f")]
+    fn across(sums: &mut [Point; ROWS], values: &[[f64; STRIP]; ROWS], panel: &[Point]) {
+        let mut found = [[_mm512_setzero_pd(); 2]; ROWS];
+        for (col, point) in panel.iter().enumerate().take(STRIP) {
+            // SAFETY: a point has twice as many numbers as are read.
+            let x = unsafe { [_mm512_load_pd(point.0.as_ptr()), _mm512_load_pd(point.0.as_ptr().add(8))] };
+            for (found, values) in found.iter_mut().zip(values) {
+                let value = _mm512_set1_pd(values[col]);
+                *found = [_mm512_fmadd_pd(value, x[0], found[0]), _mm512_fmadd_pd(value, x[1], found[1])];
+            }
+        }
+        for (sum, [low, high]) in sums.iter_mut().zip(found) {
+            let to = sum.0.as_mut_ptr();
+            // SAFETY: a sum has twice as many numbers as are read or written.
+            unsafe {
+                _mm512_store_pd(to, _mm512_add_pd(_mm512_load_pd(to), low));
+                _mm512_store_pd(to.add(8), _mm512_add_pd(_mm512_load_pd(to.add(8)), high));
+            }
+        }
+    }
 }
 
 /// By what every processor of this architecture has (SSE2, NEON). Where multiplication and addition are not one instruction, a
