@@ -115,7 +115,8 @@ mod avx512 {
         let mut values = [[0.0; STRIP]; ROWS];
         let (tiles, last) = sums.as_chunks_mut::<ROWS>();
         for (tile, sums) in tiles.iter_mut().enumerate() {
-            if block.down == 1 {
+            // Of a single column both are 1.
+            if block.across != 1 {
                 down(sums, &block.values[tile * ROWS..], block.across, panel);
                 continue;
             }
@@ -131,7 +132,7 @@ mod avx512 {
         add_tiles::<1, WIDTH, true>(last, rest, panel);
     }
 
-    /// A tile of values whose rows lie beside each other, `step` from one column to the next.
+    /// A tile of values that lie column by column, `step` from one to the next.
     #[target_feature(enable = "avx512f")]
     fn down(sums: &mut [Point; ROWS], values: &[f32], step: usize, panel: &[Point]) {
         // Of each vector, for all rows.
@@ -232,7 +233,7 @@ mod tests {
 
     #[test]
     fn products_are_those_of_the_definition_for_tiles_of_every_kind() {
-        for (rows, cols) in [(1, 1), (2, 9), (6, 7), (13, 5), (40, 33)] {
+        for (rows, cols) in [(1, 1), (1, 9), (9, 1), (2, 9), (6, 7), (13, 5), (40, 33), (17, 170)] {
             let values: Vec<f32> =
                 (0..rows).flat_map(|row| (0..cols).map(move |col| value(row, col))).collect();
             let block = Block::new(&values, rows, cols);
