@@ -1,10 +1,11 @@
 """Records networks with the lines of docs/OWN-PREDICTIONS.md: own.py DOCUMENT FOLDER [more].
 
-With PyTorch where this Python has it; else with a stand-in, as far as those lines use it, and networks that are regressions on
-random features. Data are made up.
+With PyTorch where this Python has it (that of `RIBBON_PYTHON` has to); else with a stand-in, as far as those lines use it, and
+networks that are regressions on random features. Data are made up.
 """
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ CLASSES, INPUTS = 3, 4
 try:
     import torch
 except ImportError:
+    if "RIBBON_PYTHON" in os.environ:
+        raise
     from standin import network, tensors, torch
 else:
 

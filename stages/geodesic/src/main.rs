@@ -75,11 +75,15 @@ mod tests {
 
     /// A job on three samples of four classes, with its files in `folder`.
     fn job(folder: &Path, params: Value) -> Job {
+        job_of(&["a", "b", "c", "d"].map(String::from), folder, params)
+    }
+
+    fn job_of(classes: &[String], folder: &Path, params: Value) -> Job {
         let data = folder.join("data");
         TensorsWriter::new()
             .i64s("train_labels", &[3], &[3, 0, 1])
             .i64s("test_labels", &[1], &[4])
-            .write(&data, &json!({"name": "toy", "classes": ["a", "b", "c", "d"]}))
+            .write(&data, &json!({"name": "toy", "classes": classes}))
             .unwrap();
         let text = json!({
             "stage": "geodesic", "key": "k", "params": params, "device": "cpu", "threads": 1,
@@ -118,6 +122,16 @@ mod tests {
         let members = json!([{"run": "geodesic", "checkpoints": 5}]);
         let expected = json!({"rows": members, "cols": members, "samples": 3, "measure": "bhattacharyya"});
         assert_eq!(tile.metadata::<Value>().unwrap(), expected);
+    }
+
+    #[test]
+    fn of_a_thousand_classes_ignorance_is_as_far_from_truth_as_it_should_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let classes: Vec<String> = (0..1_000).map(|class| format!("class {class}")).collect();
+        run(&job_of(&classes, folder.path(), json!({"split": "train", "points": 3}))).unwrap();
+        let tile = Tensors::open(&folder.path().join("tile")).unwrap();
+        let far = f64::from(tile.f32s("distances").unwrap().values[2]);
+        assert!((far - 0.5 * 1_000f64.ln()).abs() < 4e-6, "{far}");
     }
 
     #[test]

@@ -111,9 +111,7 @@ impl<const COLS: usize> Sums for Overlaps<COLS> {
             chunks.iter_mut().zip(ranges).for_each(|(chunk, range)| chunk.samples = range.len());
             let packed = chunks.iter_mut().map(|chunk| &mut chunk.rows);
             pack::<COLS>(functions, rows, &last, ranges, packed, row_loss);
-            if *is_half {
-                col_loss.clone_from(row_loss);
-            } else {
+            if !*is_half {
                 let packed = chunks.iter_mut().map(|chunk| &mut chunk.others);
                 pack::<COLS>(functions, cols, &last, ranges, packed, col_loss);
             }
@@ -124,6 +122,9 @@ impl<const COLS: usize> Sums for Overlaps<COLS> {
             blocks.par_iter_mut().for_each(|block| {
                 chunks.iter().for_each(|chunk| block.absorb(functions, chunk, classes));
             });
+        }
+        if *is_half {
+            col_loss.clone_from(row_loss);
         }
         self.row_loss.iter().chain(&self.col_loss).all(|loss| !loss.is_nan())
     }
@@ -206,8 +207,8 @@ fn largest(model: Model) -> Vec<usize> {
     model.rows().into_iter().map(largest).collect()
 }
 
-/// Square roots, models side by side in tiles of rows, as many as make whole tiles of columns; and of each model, by how
-/// much its distance from a model like it is too large because square roots are rounded to f32:
+/// Square roots, models side by side in tiles of rows, as many as make whole tiles of columns. To `losses` of each model it
+/// adds by how much its distance from a model like it is too large because square roots are rounded to f32:
 /// `1/2 sum_c (p_c - r_c^2)`, no number where one is no probability.
 ///
 /// Roots of probabilities just below 1 are rounded down more often than up (those of `1 - k 2^-24` with odd k always),
@@ -219,7 +220,8 @@ fn largest(model: Model) -> Vec<usize> {
 /// certain of another class; so every other sample that is added has the rest in reverse: then no class is early in all of
 /// them.
 ///
-/// What is packed of a model, for all chunks, lies together in it, so that the processor has most of it before it is asked for.
+/// All chunks of a model are packed in one go: its values lie together, and the processor has most of them before they are
+/// asked for.
 fn pack<'a, const COLS: usize>(
     functions: &Functions<COLS>,
     models: &[Model],
@@ -229,13 +231,17 @@ fn pack<'a, const COLS: usize>(
     losses: &mut [f64],
 ) {
     let Some(classes) = models.first().map(Model::ncols) else { return };
+    let mut chunks: Vec<(usize, &mut Vec<_>)> =
+        ranges.iter().map(|range| range.len() * classes).zip(chunks).collect();
+    // By all threads: memory may be touched here for the first time.
+    chunks.par_iter_mut().for_each(|(length, chunk)| {
+        chunk.resize(models.len().next_multiple_of(COLS) / ROWS * *length, [1.0; ROWS]);
+        // Places without a model have a full overlap with all others.
+        chunk[models.len() / ROWS * *length..].fill([1.0; ROWS]);
+    });
     let mut tiles: Vec<Vec<&mut [[f32; ROWS]]>> = Vec::new();
     tiles.resize_with(models.len().div_ceil(ROWS), Vec::new);
-    for (range, chunk) in ranges.iter().zip(chunks) {
-        let length = range.len() * classes;
-        chunk.resize(models.len().next_multiple_of(COLS) / ROWS * length, [1.0; ROWS]);
-        // Places without a model have a full overlap with all others.
-        chunk[models.len() / ROWS * length..].fill([1.0; ROWS]);
+    for (length, chunk) in chunks {
         tiles.iter_mut().zip(chunk.chunks_exact_mut(length)).for_each(|(tile, packed)| tile.push(packed));
     }
     let tiles = tiles.into_par_iter().zip(models.par_chunks(ROWS)).zip(losses.par_chunks_mut(ROWS));
@@ -413,7 +419,7 @@ mod tests {
 
     #[test]
     fn equal_probabilities_do_not_add_up_their_roundings() {
-        for classes in [2, 10, 32, 33, 64, 100, 700, 1000] {
+        for classes in [2, 10, 11, 32, 33, 64, 100, 700, 1000, 2100] {
             let uniform = Array3::from_elem((2, 16, classes), 1.0 / classes as f32);
             let labels: Vec<i64> = (0..16).map(|n| (n * 31 + 7) % classes as i64).collect();
             let ts: Vec<f64> = (0..100).map(|i| f64::from(i) / 99.0).collect();

@@ -42,6 +42,7 @@ const CHAIN: usize = 8;
 /// the last.
 const FAN: usize = 4;
 const LEVELS: usize = 4;
+/// Classes whose sum is in registers.
 const BRANCH: usize = FAN * CHAIN;
 
 /// Sums that are not whole yet, by level.
@@ -294,11 +295,11 @@ fn overlaps<const COLS: usize, const FUSED: bool, const HEIGHT: usize>(
     scale: f32,
     levels: &mut Levels<COLS, HEIGHT>,
 ) -> Block<f32, COLS> {
-    if rows.len() <= FEW {
-        return chain::<COLS, FUSED>(rows, cols, scale);
-    }
     if HEIGHT == 0 {
-        return branch::<COLS, FUSED>(rows, cols, scale);
+        return match rows.len() <= FEW {
+            true => chain::<COLS, FUSED>(rows, cols, scale),
+            false => branch::<COLS, FUSED>(rows, cols, scale),
+        };
     }
     let mut branches = 0;
     for (rows, cols) in rows.chunks(BRANCH).zip(cols.chunks(BRANCH)) {

@@ -63,6 +63,21 @@ mod tests {
     }
 
     #[test]
+    fn roundings_of_a_thousand_classes_do_not_add_up_to_an_error() {
+        let logits: Vec<f32> = (0..3_000_i16).map(|at| 8.0 * f32::from(at).sin()).collect();
+        let mut probabilities = Vec::new();
+        let score = softmax(&logits, &[0, 500, 999], &mut probabilities).unwrap();
+        let loss = |sample: usize, label: usize| {
+            let logits = logits[1_000 * sample..][..1_000].iter().map(|logit| f64::from(*logit));
+            logits.clone().map(f64::exp).sum::<f64>().ln() - logits.clone().nth(label).unwrap()
+        };
+        let expected = (loss(0, 0) + loss(1, 500) + loss(2, 999)) / 3.0;
+        assert!((score.loss - expected).abs() < 1e-9, "{} for {expected}", score.loss);
+        let share = (f64::from(logits[2_999]) - f64::from(logits[2_500])).exp();
+        assert!((f64::from(probabilities[2_999] / probabilities[2_500]) / share - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
     fn large_logits_neither_overflow_nor_lose_their_loss() {
         let mut probabilities = Vec::new();
         let score = softmax(&[1000.0, 0.0], &[1], &mut probabilities).unwrap();

@@ -1,7 +1,8 @@
 //! Products of a block of distances with vectors, compiled for each vector instruction set and chosen at run time.
 //!
-//! Distances stay f32 as they are held, and are made f64 on their way into a multiply-add: nothing is copied together first, as
-//! a product of dense matrices has to, which for so few vectors takes as long as the product.
+//! Distances stay f32 as they are held, and are made f64 on their way into a multiply-add, or some rows and columns at a time,
+//! which stay in the first cache: no whole block is copied together first, as a product of dense matrices has to, which for so
+//! few vectors takes as long as the product.
 
 use std::ops::Range;
 
@@ -49,11 +50,7 @@ impl<'a> Block<'a> {
 
     /// Its rows from this one on.
     fn rest(self, row: usize) -> Block<'a> {
-        Block {
-            values: &self.values[(row * self.down).min(self.values.len())..],
-            rows: self.rows - row,
-            ..self
-        }
+        Block { values: &self.values[row * self.down..], rows: self.rows - row, ..self }
     }
 
     pub(crate) fn at(&self, row: usize, col: usize) -> f64 {
@@ -115,7 +112,7 @@ mod avx512 {
         let mut values = [[0.0; STRIP]; ROWS];
         let (tiles, last) = sums.as_chunks_mut::<ROWS>();
         for (tile, sums) in tiles.iter_mut().enumerate() {
-            // Of a single column both are 1.
+            // A mirror image, or else its rows lie together; `down` is 1 in both where there is one column.
             if block.across != 1 {
                 down(sums, &block.values[tile * ROWS..], block.across, panel);
                 continue;
@@ -158,7 +155,7 @@ mod avx512 {
     fn across(sums: &mut [Point; ROWS], values: &[[f64; STRIP]; ROWS], panel: &[Point]) {
         let mut found = [[_mm512_setzero_pd(); 2]; ROWS];
         for (col, point) in panel.iter().enumerate().take(STRIP) {
-            // SAFETY: a point has twice as many numbers as are read.
+            // SAFETY: a point is 16 numbers from a multiple of 64 bytes on: two halves, both aligned.
             let x = unsafe { [_mm512_load_pd(point.0.as_ptr()), _mm512_load_pd(point.0.as_ptr().add(8))] };
             for (found, values) in found.iter_mut().zip(values) {
                 let value = _mm512_set1_pd(values[col]);
@@ -167,7 +164,7 @@ mod avx512 {
         }
         for (sum, [low, high]) in sums.iter_mut().zip(found) {
             let to = sum.0.as_mut_ptr();
-            // SAFETY: a sum has twice as many numbers as are read or written.
+            // SAFETY: as above.
             unsafe {
                 _mm512_store_pd(to, _mm512_add_pd(_mm512_load_pd(to), low));
                 _mm512_store_pd(to.add(8), _mm512_add_pd(_mm512_load_pd(to.add(8)), high));

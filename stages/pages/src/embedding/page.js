@@ -73,22 +73,27 @@ function replace() {
 
 // Milliseconds of drawing that are felt.
 const FELT = 20;
-// Of a pointer that moves the figure: whether its first frame was waited for, and whether it took so long that the others are
-// drawn at half the density. The browser asks for the next frame before it has drawn the last: the time between two says
-// nothing, and to wait for each would make all of them late.
-const pace = { known: false, coarse: false };
+// Of pointers that move the figure: whether a frame was slow, and another after it, so that all others are drawn at half the
+// density. The first frames are waited for to know it. The browser asks for the next frame before it has drawn the last: the
+// time between two says nothing, and to wait for each would make all of them late.
+const pace = {};
+function forget() {
+  Object.assign(pace, { known: false, slow: false, coarse: false });
+}
+forget();
 
 // Draws once before the next frame, however often it is asked for.
 function redraw() {
   choice.frame ||= requestAnimationFrame(() => {
     choice.frame = 0;
     const moves = canvas.classList.contains("moving");
-    if (!moves) pace.known = pace.coarse = false;
-    if (pace.known || !moves) return drawAt(pace.coarse ? 0.5 : 1);
+    if (pace.known || !moves) return drawAt(moves && pace.coarse ? 0.5 : 1);
     const start = drawn();
     drawAt(1);
-    pace.known = true;
-    pace.coarse = drawn() - start > FELT;
+    const slow = drawn() - start > FELT;
+    pace.coarse = slow && pace.slow;
+    pace.known = pace.coarse || !slow;
+    pace.slow = slow;
   });
 }
 
@@ -205,7 +210,10 @@ canvas.addEventListener("pointerdown", (event) => {
   canvas.setPointerCapture(event.pointerId);
   canvas.focus({ preventScroll: true });
   pointers.set(event.pointerId, event);
-  if (pointers.size === 1) moved = 0;
+  if (pointers.size === 1) {
+    moved = 0;
+    forget();
+  }
   canvas.classList.add("moving");
 });
 canvas.addEventListener("pointermove", (event) => {
