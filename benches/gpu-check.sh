@@ -95,6 +95,7 @@ used=$(sed -n 's/^done *\([^ ]*\) (.*/\1/p' "$work/said" | grep -E '^(train|pred
     done | sort | uniq -c | awk '{ printf "%s%s x %s", s, $1, $2; s = ", " }')
 CUDA_VISIBLE_DEVICES=-1 run cpu run || give_up "the networks could not be trained on the processor"
 
+where=${devices[0]%:*}
 gpu=$work/gpu/outputs/check cpu=$work/cpu/outputs/check
 status=0
 for device in "${devices[@]}"; do [[ "$used" == *"$device"* ]] || status=1; done
@@ -103,8 +104,8 @@ row "jobs ran on ${devices[*]}" "$used" $status
 for arch in allcnn convmixer fc vit wr-10-1-8; do
     f32=predictions-$arch-f32.safetensors mixed=predictions-$arch-mixed.safetensors
     # Row 0 is the untrained network, from the same weights; row 1 is after a step.
-    compare "$arch: ${devices[0]} and processor, untrained" "$gpu/$f32" "$cpu/$f32" train 1e-5 0
-    compare "$arch: ${devices[0]} and processor, a step" "$gpu/$f32" "$cpu/$f32" train 1e-3 1
+    compare "$arch: $where and processor, untrained" "$gpu/$f32" "$cpu/$f32" train 1e-5 0
+    compare "$arch: $where and processor, a step" "$gpu/$f32" "$cpu/$f32" train 1e-3 1
     compare "$arch: bf16 and f32, a step" "$gpu/$mixed" "$gpu/$f32" train 0.05 1
     compare "$arch: bf16 and f32, train loss to the end" "$gpu/$mixed" "$gpu/$f32" train_loss 0.25
 done

@@ -465,12 +465,10 @@ fn dry_run(project: &Project, mut plan: Plan, slots: Option<Slots>) -> String {
         let estimate = space::estimate(&plan, slots);
         text.extend(estimate.map(|estimate| format!("{estimate}\n")));
     }
-    let count = |is: fn(&State) -> bool| plan.needed().filter(|id| is(plan.state(*id))).count();
-    let stale = count(|state| matches!(state, State::Stale(..)));
-    let waiting = count(|state| matches!(state, State::Waiting));
-    let current = count(|state| matches!(state, State::Current(..)));
-    let perhaps =
-        if waiting > 0 { format!(", and up to {waiting} more if outputs change") } else { String::new() };
+    let stale = plan.needed().filter(|id| matches!(plan.state(*id), State::Stale(..))).count();
+    let more = plan.needed().filter(|id| plan.may_run(*id)).count() - stale;
+    let current = plan.needed().filter(|id| plan.current_key(*id).is_some() && !plan.may_run(*id)).count();
+    let perhaps = if more > 0 { format!(", and up to {more} more if outputs change") } else { String::new() };
     for left in run::left(project, &plan) {
         text.push_str(&format!("{left}\n"));
     }

@@ -62,6 +62,8 @@ pub struct Plan<'a> {
     light: bool,
     /// Jobs to be redone: the place of an output whose content is gone and needed.
     demanded: BTreeMap<JobId, u16>,
+    /// Current jobs whose content is gone, and needed if a job runs whose key is not known.
+    doubtful: BTreeSet<JobId>,
     /// What jobs had made that were current and are not now: the keys of their dependents still say so.
     before: BTreeMap<JobId, Artifacts>,
 }
@@ -99,6 +101,7 @@ impl<'a> Plan<'a> {
                 forced: forced.clone(),
                 light,
                 demanded: BTreeMap::new(),
+                doubtful: BTreeSet::new(),
                 before: BTreeMap::new(),
             }
         };
@@ -312,20 +315,33 @@ impl<'a> Plan<'a> {
     /// Makes stale what has a record but whose content is gone and needed: by a wanted job, or by one that has to run.
     ///
     /// What depends on a job that is redone keeps its state: usually the job makes what it made before. `run` learns
-    /// otherwise when it happens.
+    /// otherwise when it happens. So it does of jobs that wait; what these would need [may run](Plan::may_run).
     pub fn demand(&mut self) {
         let needed: Vec<JobId> = self.needed().collect();
         for id in needed.into_iter().rev() {
             if let Some(place) = self.lacks(id) {
                 self.redo(id, place);
             }
-            if let State::Stale(..) = self.state(id) {
-                for (producer, place) in self.gone_inputs(id) {
-                    if !self.leaves(producer) {
-                        self.redo(producer, place);
-                    }
+            if !self.may_run(id) {
+                continue;
+            }
+            let is_stale = matches!(self.state(id), State::Stale(..));
+            for (producer, place) in self.gone_inputs(id) {
+                match is_stale {
+                    _ if self.leaves(producer) => {}
+                    true => self.redo(producer, place),
+                    false => drop(self.doubtful.insert(producer)),
                 }
             }
+        }
+    }
+
+    /// Whether a job has to run, or may have to: its key is not known, or one that waits would need what it made and is gone.
+    pub fn may_run(&self, id: JobId) -> bool {
+        match self.state(id) {
+            State::Stale(..) | State::Waiting => true,
+            State::Current(..) => self.doubtful.contains(&id),
+            State::Kept(_) | State::Unneeded => false,
         }
     }
 

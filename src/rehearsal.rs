@@ -29,7 +29,7 @@ pub struct Rehearsal {
 
 /// The jobs of a plan that are to run, or may have to.
 pub fn runs(plan: &Plan) -> BTreeSet<JobId> {
-    plan.needed().filter(|id| matches!(plan.state(*id), State::Stale(..) | State::Waiting)).collect()
+    plan.needed().filter(|id| plan.may_run(*id)).collect()
 }
 
 /// Goes through a run of these jobs, of which each takes some time and makes outputs of some sizes.
@@ -160,7 +160,8 @@ impl<'a> Disk<'a> {
         self.now += made;
         if project.stage(id).intermediate {
             let stays: u64 = published.iter().map(|(place, _)| sizes[*place as usize]).sum();
-            let is_current = |id: &JobId| matches!(self.plan.state(*id), State::Current(..));
+            let is_current =
+                |id: &JobId| matches!(self.plan.state(*id), State::Current(..)) && !self.plan.may_run(*id);
             let takers = project.graph.dependents[id.index()].iter().filter(|id| !is_current(id)).count();
             self.unserved.insert(id, (takers, made.saturating_sub(stays)));
         }

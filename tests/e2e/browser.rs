@@ -35,7 +35,7 @@ fn stages_are_chosen_and_their_jobs_sorted_and_filtered_by_keyboard_and_mouse() 
     }
 
     // By keyboard: a stage, and the order of its jobs.
-    browser.evaluate("document.querySelector('svg .stage').focus()");
+    browser.tab_to("document.querySelector('svg .stage')");
     browser.key("Enter", false);
     browser.settle();
     assert_eq!(text(&mut browser, ".panel h2"), "slow");
@@ -48,7 +48,7 @@ fn stages_are_chosen_and_their_jobs_sorted_and_filtered_by_keyboard_and_mouse() 
     };
     let keys = column(&mut browser, 4);
     assert!(keys.len() == 12 && !keys.is_sorted(), "{keys:?}");
-    browser.evaluate("document.querySelectorAll('.panel th button')[4].focus()");
+    browser.tab_to("document.querySelectorAll('.panel th button')[4]");
     browser.key(" ", false);
     browser.settle();
     assert_eq!(browser.evaluate("document.querySelectorAll('.panel th')[4].ariaSort"), "ascending");

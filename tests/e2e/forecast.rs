@@ -102,3 +102,20 @@ fn jobs_of_other_profiles_tell_what_nothing_else_does() {
     let (table, _) = forecast(&project, "");
     assert_eq!((table[1][1].as_str(), table[1][5].as_str()), ("4", "jobs of other profiles"));
 }
+
+#[test]
+fn what_is_gone_and_would_be_needed_by_jobs_that_wait_counts() {
+    // Predictions that are not, as a whole, what a training made too.
+    let sweep = SWEEP.replace("tail -n 1", "tail -c 7");
+    let project = Scratch::new(&[("pipeline.yaml", &sweep)]);
+    assert_eq!(project.run("").code, Some(0));
+    // A clone: the lock, and nothing of what it names; with one network more of each kind.
+    project.remove(".ribbon");
+    project.write("pipeline.yaml", &sweep.replace("seed: [1, 2]", "seed: [1, 2, 3]"));
+    let told = project.ribbon("run --dry-run").out;
+    assert!(told.ends_with("would run 2, and up to 11 more if outputs change; 0 up to date\n"), "{told}");
+    let (table, _) = forecast(&project, "");
+    let jobs: Vec<&str> = table.iter().map(|row| row[1].as_str()).collect();
+    assert_eq!(jobs, ["jobs", "6", "6", "1", "13"]);
+    assert_eq!(project.run("").made(), "train 6, predict 6, sum 1");
+}

@@ -18,3 +18,8 @@ extern "C" void hyperribbon_compute_exactly() {
     context.setAllowTF32CuDNN(false);
     context.setAllowTF32CuBLAS(false);
 }
+
+// Whether an operation that has no such way fails, instead of saying so.
+extern "C" void hyperribbon_refuse_inexact(bool refuse) {
+    at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/!refuse);
+}

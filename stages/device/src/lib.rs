@@ -64,6 +64,17 @@ fn load_cuda() {
     }
 }
 
+/// Whether a GPU fails where it has no way to compute the same bits each time, instead of warning. The gradient of attention
+/// goes such a way only where this is asked for; max pooling has none.
+pub fn refuse_inexact(refuse: bool) {
+    unsafe extern "C" {
+        /// Of `arithmetic.cpp`.
+        fn hyperribbon_refuse_inexact(refuse: bool);
+    }
+    // SAFETY: it sets a flag of libtorch's context.
+    unsafe { hyperribbon_refuse_inexact(refuse) }
+}
+
 /// Lets GPUs compute the same bits each time, in full f32 where f32 is asked for. Processors do so anyway.
 fn compute_exactly() {
     unsafe extern "C" {
@@ -122,6 +133,10 @@ mod tests {
             assert!(!is_set(name), "{name}");
         }
         assert!(std::env::var_os("CUBLAS_WORKSPACE_CONFIG").is_some());
+        refuse_inexact(true);
+        assert!(is_set("deterministicAlgorithms") && !is_set("deterministicAlgorithmsWarnOnly"));
+        refuse_inexact(false);
+        assert!(is_set("deterministicAlgorithmsWarnOnly"));
     }
 
     #[test]

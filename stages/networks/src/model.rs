@@ -86,6 +86,11 @@ pub enum Model {
 }
 
 impl Model {
+    /// Whether it has attention.
+    pub fn attends(&self) -> bool {
+        matches!(self, Model::Vit { .. })
+    }
+
     /// Declares the tensors for images of `input` (channels, height, width), and says how they are used.
     pub(crate) fn plan(
         &self,

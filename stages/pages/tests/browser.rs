@@ -58,6 +58,11 @@ fn check(browser: &mut Chromium) {
             assert_eq!(paper, if dark { "rgb(21, 24, 27)" } else { "rgb(255, 255, 255)" });
         }
     }
+    check_silence(browser);
+}
+
+/// The page complains of nothing and asks nobody for anything.
+fn check_silence(browser: &mut Chromium) {
     assert_eq!(browser.complaints(), Vec::<String>::new());
     assert_eq!(browser.requests(), Vec::<String>::new());
 }
@@ -99,7 +104,7 @@ fn the_embedding_shows_all_networks_and_each_toggle_acts() {
         click(&mut browser, box_);
         assert_ne!(browser.picture(false), before, "{box_}");
     }
-    assert_eq!(browser.complaints(), Vec::<String>::new());
+    check_silence(&mut browser);
 }
 
 #[test]
@@ -144,8 +149,7 @@ fn a_pointer_and_keys_turn_the_embedding_and_choose_a_network() {
     browser.mouse(&[(300.0, 650.0), (340.0, 640.0), (380.0, 630.0)], true);
     changes(&mut browser, "a drag");
     browser.evaluate("document.getElementById('reset').click()");
-    browser.key("Tab", false);
-    browser.evaluate("document.getElementById('canvas').focus()");
+    browser.tab_to("document.getElementById('canvas')");
     for (key, shift) in [("ArrowLeft", false), ("ArrowUp", true), ("+", false), ("n", false), (".", false)] {
         browser.key(key, shift);
         changes(&mut browser, key);
@@ -190,7 +194,7 @@ fn a_pointer_and_keys_turn_the_embedding_and_choose_a_network() {
     let after = shown(&mut browser);
     // What is left are the dots beside their names, mostly.
     assert!(after + 50 < before, "{after} pixels of {before}");
-    assert_eq!(browser.complaints(), Vec::<String>::new());
+    check_silence(&mut browser);
 }
 
 #[test]
@@ -298,8 +302,8 @@ fn the_report_sorts_and_filters_its_networks_and_tells_how_things_were_made() {
         cells.as_array().unwrap().iter().map(|cell| cell.as_str().unwrap().to_owned()).collect()
     };
     let press = |browser: &mut Chromium, name: &str| {
-        browser.evaluate(&format!(
-            "[...document.querySelectorAll('#sweep th button')].find((head) => head.innerText.startsWith({name:?})).focus()"
+        browser.tab_to(&format!(
+            "[...document.querySelectorAll('#sweep th button')].find((head) => head.innerText.startsWith({name:?}))"
         ));
         browser.key(" ", false);
     };
@@ -340,7 +344,7 @@ fn the_report_sorts_and_filters_its_networks_and_tells_how_things_were_made() {
         browser.evaluate("document.querySelector('figure .made dd a[href^=\"..\"]').getAttribute('href')");
     assert_eq!(link, "../../outputs/quick/figures/embedding-train.svg");
     assert_eq!(browser.evaluate("document.querySelectorAll('.made:not([hidden])').length"), 1);
-    assert_eq!(browser.complaints(), Vec::<String>::new());
+    check_silence(&mut browser);
 }
 
 #[test]

@@ -43,7 +43,7 @@ const FAMILIES: [(&str, Colour, Colour); 7] = [
     ("allcnn", Colour(0x00, 0x72, 0xB2), Colour(0x03, 0x49, 0x7C)),
     ("convmixer", Colour(0x00, 0x9E, 0x73), Colour(0x00, 0x6C, 0x5F)),
     ("fc", Colour(0xD5, 0x5E, 0x00), Colour(0x8F, 0x1D, 0x04)),
-    ("resnet", Colour(0x99, 0x99, 0x33), Colour(0x55, 0x55, 0x11)),
+    ("resnet", Colour(0x94, 0xA0, 0x3A), Colour(0x2A, 0x1A, 0x9E)),
     ("vit", Colour(0xCC, 0x79, 0xA7), Colour(0xBC, 0x00, 0xA0)),
     ("wr-10", Colour(0x56, 0xB4, 0xE9), Colour(0x12, 0x54, 0x68)),
     ("wr-16", Colour(0xE6, 0x9F, 0x00), Colour(0x8A, 0x6C, 0x3F)),
@@ -154,13 +154,15 @@ mod tests {
     use super::*;
 
     /// The paper's architectures in two sizes each.
-    const SIZES: [&str; 12] = [
+    const SIZES: [&str; 14] = [
         "allcnn-8",
         "allcnn-16",
         "convmixer-32",
         "convmixer-48",
         "fc-128",
         "fc-256",
+        "resnet-18",
+        "resnet-50",
         "vit-32",
         "vit-64",
         "wr-10-1-8",

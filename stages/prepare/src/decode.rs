@@ -49,7 +49,8 @@ impl Size {
             imageops::resize(&image, resized(width)?, resized(height)?, FilterType::Triangle)
         };
         let (width, height) = image.dimensions();
-        let corner = |side: u32| (side - self.crop) / 2;
+        // As torchvision has it: a half goes to the even pixel.
+        let corner = |side: u32| (f64::from(side - self.crop) / 2.0).round_ties_even() as u32;
         let square =
             imageops::crop_imm(&image, corner(width), corner(height), self.crop, self.crop).to_image();
         let mut planes = Vec::with_capacity(square.len());
@@ -136,6 +137,16 @@ pub mod tests {
         let size = Size { resize: 8, crop: 6 };
         assert_eq!(size.decode(&png(&halves(9, 31, RED, RED))).unwrap().len(), 3 * 36);
         assert!(Size { resize: 8, crop: 9 }.check().unwrap_err().to_string().starts_with("a crop of 9"));
+    }
+
+    #[test]
+    fn of_an_odd_rest_the_even_pixel_is_the_corner() {
+        // Each column has its number.
+        let columns = |width: u32| RgbImage::from_fn(width, 8, |x, _| image::Rgb([x as u8; 3]));
+        let first = [(9, 0), (10, 1), (11, 2), (13, 2), (15, 4)];
+        for (width, corner) in first {
+            assert_eq!(SIZE.decode(&png(&columns(width))).unwrap()[0], corner, "{width}");
+        }
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl Configuration {
     pub fn train(&self, task: &Task, mut states: Option<States>, mut tell: impl FnMut(Told)) -> Result<()> {
         let Task { data, device, precision, network: given, output } = *task;
         self.check(data)?;
+        device::refuse_inexact(self.model.attends());
         let mut random = generator(self.seed, Stream::Weights);
         let network = Network::new(&self.model, data.shape(), data.classes, &mut random, device)?;
         let crops = self.augment.then(|| generator(self.seed, Stream::Augmentation));

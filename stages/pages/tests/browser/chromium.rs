@@ -147,6 +147,17 @@ impl Chromium {
         self.settle();
     }
 
+    /// Moves the focus to an element, an expression of JavaScript, as somebody without a mouse does.
+    pub fn tab_to(&mut self, element: &str) {
+        for _ in 0..500 {
+            if self.evaluate(&format!("document.activeElement === {element}")) == true {
+                return;
+            }
+            self.key("Tab", false);
+        }
+        panic!("no Tab reaches {element}");
+    }
+
     /// Moves the mouse through places on the page, with the button held from the first to the last if `held`.
     pub fn mouse(&mut self, places: &[(f64, f64)], held: bool) {
         let mut send = |kind: &str, (x, y): (f64, f64), button: &str| {
