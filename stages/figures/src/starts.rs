@@ -184,7 +184,8 @@ fn near(
     let high = all.iter().map(|point| point.1).fold(f64::MIN_POSITIVE, f64::max);
     let least = all.iter().map(|point| point.1).filter(|distance| *distance > LEAST * high);
     let low = least.fold(high, f64::min);
-    let end = all.iter().map(|point| point.0).fold(0.0, f64::max);
+    // As far as they get: ordinary runs may be longer by much.
+    let end = kinds.by_turns().flat_map(|(run, _)| points(run)).map(|point| point.0).fold(0.0, f64::max);
     let x = Axis::new(name, padded([0.0, if end > 0.0 { end } else { 1.0 }]));
     let y = Axis::new(format!("distance to the nearest ordinary model{unit}"), 0.8 * low..1.3 * high);
     let panel = Panel::logarithmic(ink, from, to, &x, &y)?;
