@@ -65,7 +65,7 @@ fn load_cuda() {
 }
 
 /// Whether a GPU fails where it has no way to compute the same bits each time, instead of warning. The gradient of attention
-/// goes such a way only where this is asked for; max pooling has none.
+/// goes such a way only where this is asked for; that of max pooling may have none.
 pub fn refuse_inexact(refuse: bool) {
     unsafe extern "C" {
         /// Of `arithmetic.cpp`.
