@@ -235,6 +235,8 @@ fn reached(curves: &[Vec<Point>], place: f64) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use tables::Column;
+
     use super::*;
     use crate::sample;
 
@@ -273,6 +275,27 @@ mod tests {
                 svg.lines().filter(|line| line.starts_with("<polygon") && line.contains(&fill)).count();
             assert_eq!(marks, 4 * 6, "{fill}");
         }
+    }
+
+    #[test]
+    fn ordinary_runs_that_are_longer_by_much_do_not_push_the_others_to_the_side() {
+        let points = sample::starts();
+        let arch = points.values::<&str>("arch").unwrap();
+        let epochs = points.optional::<f64>("epoch").unwrap().into_iter().zip(&arch);
+        let longer: Vec<_> = epochs
+            .map(|(epoch, arch)| if *arch == "fc" { epoch.map(|it| 15.0 * it) } else { epoch })
+            .collect();
+        let mut columns = points.columns().to_vec();
+        *columns.iter_mut().find(|column| column.name() == "epoch").unwrap() =
+            Column::new("epoch".into(), longer);
+        let starts = |points: &Table| {
+            let svg = draw(points, &sample::spectrum(&[5.0, 2.0, 1.0]), "train").unwrap();
+            let colours = COLOURS[..2].iter().map(|RGBColor(r, g, b)| format!("#{r:02X}{g:02X}{b:02X}"));
+            let colours: Vec<String> = colours.collect();
+            let is_of_starts = |line: &&str| colours.iter().any(|colour| line.contains(colour));
+            svg.lines().filter(is_of_starts).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert!(starts(&points) == starts(&Table::new(columns).unwrap()));
     }
 
     #[test]

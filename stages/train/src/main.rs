@@ -66,27 +66,29 @@ mod tests {
         let image = |sample: usize| {
             (0..64).map(move |place| if place == 0 { sample } else { place * (1 + sample % 2) })
         };
-        images(&(0..count).flat_map(image).map(|pixel| pixel as u8).collect::<Vec<u8>>())
+        images(&(0..count).flat_map(image).map(|pixel| pixel as u8).collect::<Vec<u8>>(), 2)
     }
 
-    /// Grey images of 8x8 in two classes that have nothing to do with them.
-    pub fn noise(count: usize) -> Dataset {
+    /// Grey images of 8x8 in so many classes that have nothing to do with them.
+    pub fn noise(count: usize, classes: usize) -> Dataset {
         let mut pixels = vec![0; 64 * count];
         generator(1, Stream::Start).fill_bytes(&mut pixels);
-        images(&pixels)
+        images(&pixels, classes)
     }
 
-    fn images(images: &[u8]) -> Dataset {
+    /// Of as many samples of each class, by turns.
+    fn images(images: &[u8], classes: usize) -> Dataset {
         device::prepare("cpu", 1).unwrap();
         let count = images.len() / 64;
-        let labels: Vec<i64> = (0..count as i64).map(|sample| sample % 2).collect();
+        let labels: Vec<i64> = (0..count).map(|sample| (sample % classes) as i64).collect();
+        let names: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
         let file = tempfile::NamedTempFile::new().unwrap();
         TensorsWriter::new()
             .u8s("train_images", &[count, 1, 8, 8], images)
             .u8s("test_images", &[count, 1, 8, 8], images)
             .i64s("train_labels", &[count], &labels)
             .i64s("test_labels", &[count], &labels)
-            .write(file.path(), &json!({"classes": ["even", "odd"], "mean": [0.0], "std": [1.0]}))
+            .write(file.path(), &json!({"classes": names, "mean": [0.0], "std": [1.0]}))
             .unwrap();
         Dataset::read(&Tensors::open(file.path()).unwrap()).unwrap()
     }

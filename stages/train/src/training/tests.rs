@@ -212,7 +212,7 @@ fn a_start_is_fitted_and_the_run_begins_from_there() {
         json!({"samples": 20, "labels": "random", "epochs": 100}),
     ];
     for start in starts {
-        let mut trial = Trial::of(noise(40), fitter(start.clone()));
+        let mut trial = Trial::of(noise(40, 2), fitter(start.clone()));
         let file = trial.file();
         let reached: Reached =
             serde_json::from_value(file.metadata::<Value>().unwrap()["start"].clone()).unwrap();
@@ -234,7 +234,7 @@ fn a_start_is_fitted_and_the_run_begins_from_there() {
         assert_eq!(classes, fitted.train.labels, "{start}");
         let mut plain = fitter(start.clone());
         plain.as_object_mut().unwrap().remove("start");
-        let plain = Trial::of(noise(40), plain).file();
+        let plain = Trial::of(noise(40, 2), plain).file();
         assert_eq!(file.i64s("step").unwrap().values, plain.i64s("step").unwrap().values);
         assert_ne!(
             file.f32s("0001/layers.1.weight").unwrap().values,
@@ -248,9 +248,9 @@ fn a_start_that_is_killed_goes_on_and_makes_the_same_bits() {
     for optimizer in ["adam", "sgd", "nesterov"] {
         let mut network = fitter(json!({"labels": "random", "epochs": 30, "rate": 0.02}));
         network["optimizer"] = json!(optimizer);
-        let mut undisturbed = Trial::of(noise(40), network.clone());
+        let mut undisturbed = Trial::of(noise(40, 2), network.clone());
         let bytes = undisturbed.bytes();
-        let mut trial = Trial::of(noise(40), network);
+        let mut trial = Trial::of(noise(40, 2), network);
         // In the second epoch; in the third; in the task, whose epochs are as long.
         [6, 6, undisturbed.steps - 16].into_iter().for_each(|steps| trial.interrupt(steps));
         assert!(trial.end() == bytes, "{optimizer}");
@@ -263,7 +263,7 @@ fn a_start_that_is_killed_goes_on_and_makes_the_same_bits() {
 
 #[test]
 fn a_start_that_is_not_fitted_is_told() {
-    let mut trial = Trial::of(noise(40), fitter(json!({"labels": "random", "epochs": 2, "rate": 1e-9})));
+    let mut trial = Trial::of(noise(40, 2), fitter(json!({"labels": "random", "epochs": 2, "rate": 1e-9})));
     let reached = trial.file().metadata::<Value>().unwrap()["start"].clone();
     assert_eq!(reached["epochs"], 2);
     let wrong = reached["wrong"].as_u64().unwrap();
@@ -273,7 +273,7 @@ fn a_start_that_is_not_fitted_is_told() {
 
 #[test]
 fn a_start_that_makes_no_sense_is_refused() {
-    let failure = |start| Trial::of(noise(40), fitter(start)).failure();
+    let failure = |start| Trial::of(noise(40, 2), fitter(start)).failure();
     assert!(failure(json!({"epochs": 2})).starts_with("start: what is fitted is the task"));
     let message = failure(json!({"samples": 41, "epochs": 2}));
     assert_eq!(message, "start: samples is 41, must be 1 to 40, of which there are");
@@ -286,14 +286,31 @@ fn a_start_that_makes_no_sense_is_refused() {
     );
 }
 
+/// Of the note that a step tells.
+fn loss(note: &str) -> f64 {
+    note.strip_prefix("loss ").unwrap().parse().unwrap()
+}
+
 #[test]
 fn the_loss_falls() {
     let mut notes = Vec::new();
     let mut trial = Trial::new(json!({"augment": false, "epochs": 30}));
     trial.train(None, |_, note| notes.push(note.to_owned())).unwrap();
-    let loss = |note: &str| note.strip_prefix("loss ").unwrap().parse::<f64>().unwrap();
     let (first, last) = (loss(&notes[4]), loss(notes.last().unwrap()));
     assert!(last < 0.5 * first, "{first} to {last}");
+}
+
+#[test]
+fn a_thousand_classes_are_told_apart() {
+    let mut notes = Vec::new();
+    let model = json!({"kind": "resnet", "depth": 18, "planes": 8});
+    let changes = json!({"model": model, "augment": false, "batch": 100, "epochs": 20});
+    let mut trial = Trial::of(noise(1_000, 1_000), changes);
+    trial.train(None, |_, note| notes.push(note.to_owned())).unwrap();
+    let (first, last) = (loss(&notes[10]), loss(notes.last().unwrap()));
+    assert!((first - 1_000f64.ln()).abs() < 1.0 && last < 0.5 * first, "{first} to {last}");
+    let file = Tensors::open(&trial.folder.path().join("output")).unwrap();
+    assert_eq!(file.f32s("0000/fc.weight").unwrap().shape, [1_000, 64]);
 }
 
 #[test]
@@ -325,7 +342,6 @@ fn inputs_that_are_no_images_are_trained_on_and_not_augmented() {
     trial.network["augment"] = false.into();
     let mut notes = Vec::new();
     trial.train(None, |_, note| notes.push(note.to_owned())).unwrap();
-    let loss = |note: &String| note.strip_prefix("loss ").unwrap().parse::<f64>().unwrap();
     let (first, last) = (loss(&notes[4]), loss(notes.last().unwrap()));
     assert!(last < first, "{first} to {last}");
 }
