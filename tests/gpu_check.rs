@@ -29,9 +29,15 @@ fn on_the_processor_every_check_passes() {
     assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
     let lines = said.lines().filter(|line| line.ends_with(" ok")).count();
     assert_eq!(
-        lines, 25,
-        "devices, four of each of five networks, distances, twice the same bits, throughput: {said}"
+        lines, 32,
+        "devices, four of each of five networks and three of ResNet, distances by three measures, twice the same bits and jobs at a time, \
+         throughput: {said}"
     );
-    assert!(said.contains(" 21 x cpu "), "ten trainings, their predictions, distances: {said}");
+    assert!(said.contains(" 27 x cpu "), "twelve trainings, their predictions, distances: {said}");
+    for share in ["1 a card", "4 a card"] {
+        let line = said.lines().find(|line| line.starts_with(&format!("jobs at a time, {share}")));
+        let seen = line.unwrap().split_once(" in the mean").unwrap().0.rsplit_once(' ').unwrap().1;
+        assert!(seen.parse::<f64>().unwrap() > 0.0, "{said}");
+    }
     assert!(said.contains("--set 'train-image={fc: "), "{said}");
 }

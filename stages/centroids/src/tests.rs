@@ -93,6 +93,15 @@ fn each_group_of_several_runs_has_six_averages_at_each_progress() {
     }
     let geodesic: Vec<f64> = table.values("geodesic_distance").unwrap();
     assert!(geodesic.iter().all(|distance| (1e-4..0.2).contains(distance)), "{geodesic:?}");
+    // The squared mean root is nearly a multiple of the Bhattacharyya centroid: as far from all as their sums are apart.
+    let between: Vec<f64> = table.values("to_bhattacharyya").unwrap();
+    for row in (3..names.len()).step_by(6) {
+        assert!(between[row] > 1e-4, "{between:?}");
+        assert!(
+            (geodesic[row] - geodesic[row + 1] - between[row]).abs() < 0.1 * between[row],
+            "{geodesic:?}"
+        );
+    }
 }
 
 #[test]

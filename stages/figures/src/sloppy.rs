@@ -3,7 +3,6 @@
 
 use anyhow::{Result, ensure};
 use kit::Artifact;
-use plotters::prelude::RGBColor;
 use tables::Table;
 
 use crate::ink::{Ink, Spot};
@@ -16,9 +15,6 @@ use crate::style;
 
 const WIDTH: f64 = 1180.0;
 const PANEL: (f64, f64) = ((WIDTH - 2.0 * MARGIN) / 2.0, 420.0);
-/// Colours of the data sets, in this order.
-const COLOURS: [RGBColor; 5] =
-    [style::SERIES[4], style::SERIES[1], style::SERIES[2], style::SERIES[3], style::SERIES[5]];
 /// Eigenvalues below this share of the largest are not drawn.
 const LEAST: f64 = 1e-10;
 /// Numbers of dimensions whose explained stress the legend has.
@@ -75,7 +71,7 @@ pub fn draw(all: &[Networks], split: &str) -> Result<String> {
         let (left, right) = ((MARGIN, HEAD), (MARGIN + PANEL.0 + 10.0, HEAD));
         eigenvalues(ink, left, (left.0 + size.0, left.1 + size.1), all)?;
         stress(ink, right, (right.0 + size.0, right.1 + size.1), all)?;
-        for (i, (one, colour)) in all.iter().zip(COLOURS.iter().cycle()).enumerate() {
+        for (i, (one, colour)) in all.iter().zip(style::NAMED.iter().cycle()).enumerate() {
             let y = below + ROW * (i as f64 + 0.5);
             let entries: [Entry; 2] = [
                 (Sample::Line(*colour, 2.0), format!("{}, the formula", one.name)),
@@ -106,7 +102,7 @@ fn eigenvalues(ink: &Ink, from: Spot, to: Spot, all: &[Networks]) -> Result<()> 
     let x = Axis::new("number of the eigenvalue", 0.0..count as f64 + 1.0);
     let y = Axis::new("eigenvalue of the data's covariance", low / 2.0..high * 2.0);
     let panel = Panel::logarithmic(ink, from, to, &x, &y)?;
-    for (one, colour) in all.iter().zip(COLOURS.iter().cycle()) {
+    for (one, colour) in all.iter().zip(style::NAMED.iter().cycle()) {
         let spots = |values: &[f64]| -> Vec<Spot> {
             let shown = values.iter().enumerate().filter(|(_, value)| **value >= low);
             shown.map(|(i, value)| panel.at(i as f64 + 1.0, *value)).collect()
@@ -123,7 +119,7 @@ fn stress(ink: &Ink, from: Spot, to: Spot, all: &[Networks]) -> Result<()> {
     let x = Axis::new("number of dimensions", 0.0..dimensions as f64 + 1.0);
     let panel = Panel::new(ink, from, to, &x, &Axis::new("explained stress", 0.0..1.04))?;
     all.iter()
-        .zip(COLOURS.iter().cycle())
+        .zip(style::NAMED.iter().cycle())
         .try_for_each(|(one, colour)| curve(ink, &panel, &one.spectrum, *colour))
 }
 

@@ -18,9 +18,6 @@ use crate::style;
 
 /// A panel with its labels, in pixels.
 const PANEL: (f64, f64) = (560.0, 420.0);
-/// Colours of the starts, in this order.
-const COLOURS: [RGBColor; 5] =
-    [style::SERIES[4], style::SERIES[1], style::SERIES[2], style::SERIES[3], style::SERIES[5]];
 /// The ordinary trajectories.
 const PALE: RGBColor = RGBColor(0xC9, 0xC9, 0xC9);
 /// The mark of a first checkpoint: shape and radius.
@@ -52,7 +49,7 @@ impl<'a> Kinds<'a> {
         }
         ensure!(!kinds.is_empty(), "no run has another start: column `from` is empty");
         ensure!(!ordinary.is_empty(), "every run has another start: there is nothing to compare with");
-        let colours = COLOURS.iter().cycle();
+        let colours = style::NAMED.iter().cycle();
         let starts = kinds.into_iter().zip(colours).map(|((name, runs), colour)| (name, *colour, runs));
         Ok(Kinds { ordinary, starts: starts.collect() })
     }
@@ -84,7 +81,8 @@ pub fn draw(points: &Table, spectrum: &Table, split: &str) -> Result<String> {
     let height = below + ROW * rows(width - 2.0 * MARGIN, &entries)? as f64 + MARGIN;
     let title = format!("Trajectories from other starts among the ordinary ones{}", split_name(split));
     let caption = format!(
-        "{} from {} and {}; {}; nearest: of the checkpoints of (other) ordinary runs",
+        "{} from {} and {}; {}; nearest: of the checkpoints of (other) ordinary runs; thin lines: runs; bold: the median of a \
+         start, where most of its runs are",
         several(runs.runs.len() - kinds.ordinary.len(), "run"),
         several(kinds.starts.len(), "other start"),
         several(kinds.ordinary.len(), "ordinary run"),
@@ -212,7 +210,7 @@ fn near(
         let curves = rises(runs);
         let at = |place: f64| {
             let values = reached(&curves, place);
-            (2 * values.len() >= curves.len()).then(|| spot((place, quantile(&values, 0.5))))
+            (2 * values.len() > curves.len()).then(|| spot((place, quantile(&values, 0.5))))
         };
         let spots: Vec<Spot> = places.clone().filter_map(at).collect();
         ink.line(&spots, style::PAPER, 0.85, 4.4)?;
@@ -249,7 +247,8 @@ mod tests {
             &[
                 "Trajectories from other starts among the ordinary ones, train set",
                 "12 runs from 2 other starts and 6 ordinary runs; N = 1,000 samples, M = 152 models; nearest: of the \
-                 checkpoints of (other) ordinary runs",
+                 checkpoints of (other) ordinary runs; thin lines: runs; bold: the median of a start, where most of its runs \
+                 are",
                 "Start (runs; median distance to the nearest)",
                 "random-labels (6; 1.000 at first, 0.100 at last)",
                 "subset-200 (6; 1.000 at first, 0.100 at last)",
@@ -269,7 +268,7 @@ mod tests {
     #[test]
     fn each_start_has_its_colour_and_a_mark_for_each_first_checkpoint() {
         let svg = draw(&sample::starts(), &sample::spectrum(&[5.0, 2.0, 1.0]), "train").unwrap();
-        for RGBColor(r, g, b) in &COLOURS[..2] {
+        for RGBColor(r, g, b) in &style::NAMED[..2] {
             let fill = format!("fill=\"#{r:02X}{g:02X}{b:02X}\"");
             let marks =
                 svg.lines().filter(|line| line.starts_with("<polygon") && line.contains(&fill)).count();
@@ -290,7 +289,7 @@ mod tests {
             Column::new("epoch".into(), longer);
         let starts = |points: &Table| {
             let svg = draw(points, &sample::spectrum(&[5.0, 2.0, 1.0]), "train").unwrap();
-            let colours = COLOURS[..2].iter().map(|RGBColor(r, g, b)| format!("#{r:02X}{g:02X}{b:02X}"));
+            let colours = style::NAMED[..2].iter().map(|RGBColor(r, g, b)| format!("#{r:02X}{g:02X}{b:02X}"));
             let colours: Vec<String> = colours.collect();
             let is_of_starts = |line: &&str| colours.iter().any(|colour| line.contains(colour));
             svg.lines().filter(is_of_starts).map(str::to_owned).collect::<Vec<_>>()

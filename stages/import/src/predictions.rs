@@ -12,6 +12,31 @@ use crate::rows::{self, Kind};
 /// The columns of a network's row that are not its settings.
 const FILE: &str = "file";
 const PARAMETERS: &str = "parameters";
+/// Columns that tables of results have beside those of the settings, whose names a setting cannot have: of checkpoints, runs,
+/// configurations and embeddings.
+const TAKEN: [&str; 19] = [
+    "run",
+    "checkpoint",
+    "step",
+    "epoch",
+    "loss",
+    "error",
+    "progress",
+    "geodesic_distance",
+    "trained",
+    "placed",
+    "checkpoints",
+    "runs",
+    "leaf",
+    "distance",
+    "nearest",
+    "centroid",
+    "spread",
+    "own_progress",
+    "end",
+];
+/// What such names begin with, before the name of something else or a number.
+const TAKEN_PREFIXES: [&str; 3] = ["train_", "test_", "to_"];
 
 /// Reads the file of a network, whose row of the table is `row`, a checkpoint at a time, and writes it as other stages take
 /// it. `data`: the labels of all splits.
@@ -77,7 +102,18 @@ fn metadata(mut row: Map<String, Value>) -> Result<Value> {
         parameters.as_i64().is_some_and(|count| count > 0),
         "the column `parameters` has {parameters}; the number of the network's weights is wanted"
     );
+    if let Some(name) = row.keys().find(|name| is_taken(name)) {
+        bail!(
+            "the table has a column `{name}`, which is the name of a result in the tables that are made of it; \
+             call it otherwise, as in `my_{name}`"
+        );
+    }
     Ok(json!({"network": row, "parameters": parameters}))
+}
+
+fn is_taken(name: &str) -> bool {
+    let is_coordinate = name.strip_prefix("pc").is_some_and(|number| number.parse::<usize>().is_ok());
+    TAKEN.contains(&name) || TAKEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || is_coordinate
 }
 
 /// A split of the data, and how many checkpoints there are predictions of.
@@ -336,6 +372,23 @@ mod tests {
         assert!(said(&row).starts_with("the column `parameters` has \"many\""), "{}", said(&row));
         row.remove(PARAMETERS);
         assert!(said(&row).contains("sum(p.numel() for p in model.parameters())"), "{}", said(&row));
+    }
+
+    #[test]
+    fn a_setting_cannot_have_the_name_of_a_result() {
+        let said = |name: &str| {
+            let mut row = row();
+            row.insert(name.into(), json!("x"));
+            metadata(row).map_err(|error| error.to_string())
+        };
+        for name in ["run", "epoch", "pc1", "train_error", "leaf"] {
+            let message = said(name).unwrap_err();
+            let advice = format!("call it otherwise, as in `my_{name}`");
+            assert!(message.contains(&format!("column `{name}`")) && message.ends_with(&advice), "{message}");
+        }
+        for name in ["epochs", "pc", "pct", "trainer", "from"] {
+            assert_eq!(said(name).unwrap()["network"][name], "x");
+        }
     }
 
     #[test]

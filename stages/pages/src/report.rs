@@ -89,8 +89,8 @@ impl Inputs<'_> {
             _ => bail!("the input `{name}` is no PNG and no SVG"),
         };
         Ok(format!(
-            "<figure>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"figure {name}\">\
-             <img alt=\"{}\" src=\"data:image/{kind};base64,{}\"></div>\n<figcaption>{caption}</figcaption>\n{}</figure>\n",
+            "<figure>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"{name}\">\
+             <img alt=\"{}\" src=\"data:image/{kind};base64,{}\"></div>\n<figcaption id=\"{name}\">{caption}</figcaption>\n{}</figure>\n",
             escape(alt),
             BASE64_STANDARD.encode(bytes),
             self.made(&[name])?,

@@ -134,6 +134,15 @@ fn axes_say_what_they_add_and_time_like_ones_are_red() {
     assert_eq!(browser.evaluate("document.getElementById('time-like').hidden"), true);
 }
 
+/// Where the checkpoint is that is told of, up and left of what is told.
+fn pointed(browser: &mut Chromium) -> (f64, f64) {
+    let place = browser.evaluate(
+        "(() => { const tip = document.getElementById('tip').getBoundingClientRect();
+                  return [tip.left - 14, tip.top - 14]; })()",
+    );
+    (place[0].as_f64().unwrap(), place[1].as_f64().unwrap())
+}
+
 #[test]
 fn a_pointer_and_keys_turn_the_embedding_and_choose_a_network() {
     let Some(mut browser) = Chromium::start(&[]) else { return };
@@ -161,6 +170,10 @@ fn a_pointer_and_keys_turn_the_embedding_and_choose_a_network() {
         assert!(tip.contains(words), "{words} in {tip}");
     }
     assert_eq!(text(&mut browser, "#said"), tip.replace('\n', " "), "what is shown is said");
+    let stands = |browser: &mut Chromium| browser.evaluate("document.getElementById('tip').style.transform");
+    let before = stands(&mut browser);
+    browser.key("ArrowRight", false);
+    assert_ne!(stands(&mut browser), before, "it goes where its checkpoint goes");
     browser.key("Escape", false);
     assert_eq!(text(&mut browser, "#chosen"), "");
 
@@ -169,11 +182,7 @@ fn a_pointer_and_keys_turn_the_embedding_and_choose_a_network() {
     browser.key("n", false);
     (0..5).for_each(|_| browser.key(".", false));
     let tip = text(&mut browser, "#tip");
-    let place = browser.evaluate(
-        "(() => { const tip = document.getElementById('tip').getBoundingClientRect();
-                  return [tip.left - 14, tip.top - 14]; })()",
-    );
-    let at = (place[0].as_f64().unwrap(), place[1].as_f64().unwrap());
+    let at = pointed(&mut browser);
     browser.key("Escape", false);
     browser.mouse(&[(at.0 + 300.0, at.1 + 150.0), at], false);
     assert_eq!(text(&mut browser, "#tip"), tip);
@@ -198,6 +207,23 @@ fn a_pointer_and_keys_turn_the_embedding_and_choose_a_network() {
 }
 
 #[test]
+fn a_finger_chooses_a_network_and_what_is_told_of_it_stays() {
+    let Some(mut browser) = Chromium::start(&[]) else { return };
+    let sample = Sample::new(1, 10);
+    browser.show(DESKTOP, false);
+    browser.open(&sample.embedding());
+    browser.tab_to("document.getElementById('canvas')");
+    browser.key("n", false);
+    (0..5).for_each(|_| browser.key(".", false));
+    let (tip, place) = (text(&mut browser, "#tip"), pointed(&mut browser));
+    browser.key("Escape", false);
+    browser.touch(place);
+    assert!(text(&mut browser, "#chosen").contains("allcnn"));
+    assert_eq!(text(&mut browser, "#tip"), tip, "it is still there when the finger is lifted");
+    check_silence(&mut browser);
+}
+
+#[test]
 fn a_network_that_is_chosen_from_the_list_is_shown_though_its_kind_was_not() {
     let Some(mut browser) = Chromium::start(&[]) else { return };
     let sample = Sample::new(1, 10);
@@ -214,6 +240,12 @@ fn a_network_that_is_chosen_from_the_list_is_shown_though_its_kind_was_not() {
     select(&mut browser, "#network", fc.as_str().unwrap());
     assert!(text(&mut browser, "#chosen").contains("fc"));
     assert_eq!(shown(&mut browser), all);
+    let augmented = browser.evaluate(
+        "[...document.querySelectorAll('#network option')].map((it) => it.textContent)
+           .filter((name) => /· augment ·/.test(name)).map((name) => name.split(' · ')[2])",
+    );
+    let augmented: Vec<String> = serde_json::from_value(augmented).unwrap();
+    assert_eq!(augmented, ["50"; 18], "settings of yes or no are in the names of those that have them");
 }
 
 #[test]

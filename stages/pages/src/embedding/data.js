@@ -13,7 +13,8 @@ for (const { settings, parameters, trained, rows } of told.networks) {
     settings, parameters, trained, first, end: first + rows,
     architecture: architectures.indexOf(settings.arch ?? "–"),
     optimizer: settings.optimizer ?? null,
-    name: Object.values(settings).filter((value) => typeof value !== "boolean").map(shown).join(" · "),
+    name: Object.entries(settings).filter(([, value]) => value !== false)
+      .map(([key, value]) => value === true ? key : shown(value)).join(" · "),
   });
 }
 const optimizers = [...new Set(networks.map((network) => network.optimizer))].filter((name) => name !== null).sort();

@@ -108,6 +108,7 @@ function drawAt(share) {
   // Fewer points are larger.
   const size = density * Math.max(3.5, Math.min(6.5, 9.5 - Math.log10(geodesic.first + 1)));
   name(draw({ theme: colours, chosen: choice.chosen, pointed: choice.pointed, lines: $("lines").checked, size }));
+  if (choice.pointed !== null) follow(choice.pointed);
 }
 
 // Writes the names of axes and of the geodesic where they are now.
@@ -179,7 +180,7 @@ function describe(network) {
   return [make("h2", {}, "Chosen network"), make("dl", {}, ...rows)];
 }
 
-// Tells of a checkpoint beside it.
+// Tells of a checkpoint.
 function point(row) {
   if (row === choice.pointed) return;
   choice.pointed = row;
@@ -195,12 +196,17 @@ function point(row) {
       make("div", {}, settings),
       make("div", {}, `checkpoint ${row - network.first} of ${network.end - network.first}, epoch ${number("epoch")}`),
       make("div", {}, `error ${number("error")}, loss ${number("loss")}, progress ${number("progress")}`));
-    const [x, y] = where(viewOf(canvas.clientWidth, canvas.clientHeight), row);
-    const left = x + 14 + tip.offsetWidth > canvas.clientWidth ? Math.max(4, x - 14 - tip.offsetWidth) : x + 14;
-    const top = y + 14 + tip.offsetHeight > canvas.clientHeight ? Math.max(4, y - 14 - tip.offsetHeight) : y + 14;
-    tip.style.transform = `translate(${left}px, ${top}px)`;
   }
   redraw();
+}
+
+// Puts what is told of a checkpoint beside where it is now.
+function follow(row) {
+  const tip = $("tip");
+  const [x, y] = where(viewOf(canvas.clientWidth, canvas.clientHeight), row);
+  const left = x + 14 + tip.offsetWidth > canvas.clientWidth ? Math.max(4, x - 14 - tip.offsetWidth) : x + 14;
+  const top = y + 14 + tip.offsetHeight > canvas.clientHeight ? Math.max(4, y - 14 - tip.offsetHeight) : y + 14;
+  tip.style.transform = `translate(${left}px, ${top}px)`;
 }
 
 // Pointers: one turns, two or a Shift move and zoom; one that did not move chooses.
@@ -248,7 +254,10 @@ for (const kind of ["pointerup", "pointercancel"]) {
     point(row);
   });
 }
-canvas.addEventListener("pointerleave", () => point(null));
+// A finger leaves when it is lifted; what it chose stays.
+canvas.addEventListener("pointerleave", (event) => {
+  if (event.pointerType === "mouse") point(null);
+});
 canvas.addEventListener("contextmenu", (event) => event.preventDefault());
 canvas.addEventListener("wheel", (event) => {
   event.preventDefault();

@@ -180,6 +180,15 @@ impl Chromium {
         self.settle();
     }
 
+    /// Touches a place on the page with a finger.
+    pub fn touch(&mut self, (x, y): (f64, f64)) {
+        self.call("Emulation.setTouchEmulationEnabled", json!({"enabled": true}));
+        for (kind, points) in [("touchStart", json!([{"x": x, "y": y}])), ("touchEnd", json!([]))] {
+            self.call("Input.dispatchTouchEvent", json!({"type": kind, "touchPoints": points}));
+        }
+        self.settle();
+    }
+
     /// A picture of what is seen, or of the whole page, as PNG.
     pub fn picture(&mut self, whole: bool) -> Vec<u8> {
         let picture =

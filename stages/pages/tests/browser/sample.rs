@@ -164,7 +164,7 @@ fn models(networks: &[Network], checkpoints: usize, scale: f64) -> Vec<Column> {
             "rate".into(),
             number(&|network, _, _| if network.optimizer == "adam" { 0.001 } else { 0.1 }),
         ),
-        Column::new("augment".into(), rows().map(|of| of.map(|_| false)).collect::<Vec<_>>()),
+        Column::new("augment".into(), rows().map(|of| of.map(|(it, _)| it.batch == 50)).collect::<Vec<_>>()),
         Column::new("seed".into(), integer(&|network, _| network.seed)),
         Column::new("parameters".into(), integer(&|network, _| ARCHS[network.arch].1)),
         Column::new("checkpoint".into(), integer(&|_, at| at as i64)),
