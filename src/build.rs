@@ -184,7 +184,11 @@ impl Builder {
             // Another run may have built it while this one waited.
             let program = match self.kept(code) {
                 Some(program) => program,
-                None => self.build(&metadata, folder, code, again, say)?,
+                None => {
+                    // Not before the lock was there: another run may have been about to put a program in this place.
+                    let _ = fs::remove_dir_all(self.bin.join(code.hash.to_string()));
+                    self.build(&metadata, folder, code, again, say)?
+                }
             };
             programs.insert(folder.clone(), program);
         }
@@ -192,8 +196,8 @@ impl Builder {
         Ok(programs)
     }
 
-    /// The kept program of a code, marked as used now. One whose content has changed goes: it would be a stage that
-    /// computes something else.
+    /// The kept program of a code, marked as used now; none whose content has changed, which would be a stage that computes
+    /// something else.
     fn kept(&self, code: &Code) -> Option<PathBuf> {
         let folder = self.bin.join(code.hash.to_string());
         let first_in = |folder: &Path| Some(fs::read_dir(folder).ok()?.find_map(Result::ok)?.path());
@@ -201,9 +205,6 @@ impl Builder {
         let program = first_in(&own).filter(|program| {
             hash_program(program).is_ok_and(|hash| own.file_name() == Some(OsStr::new(&hash.to_string())))
         });
-        if program.is_none() {
-            let _ = fs::remove_dir_all(&folder);
-        }
         // Only its age depends on this.
         let _ = File::open(&folder).and_then(|folder| folder.set_modified(SystemTime::now()));
         program

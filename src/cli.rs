@@ -29,7 +29,7 @@ use crate::target;
 #[derive(Debug, Parser)]
 #[command(name = "ribbon", version, arg_required_else_help = true)]
 struct Cli {
-    /// The pipeline; looked for in this folder and those above it when not given.
+    /// The pipeline.yaml; looked for in this folder and those above it when not given.
     #[arg(long, global = true, value_name = "FILE")]
     pipeline: Option<PathBuf>,
     /// The profile; pipeline.yaml names the default.

@@ -106,7 +106,13 @@ impl fmt::Display for Report {
             let Workspace { path, machine, note, presence } = workspace;
             let (path, note) = (path.display(), note.display());
             match presence {
-                Presence::Here => {}
+                Presence::Here if workspace.is_of_this_machine() => {}
+                // The store may be on a disk of both, and the workspaces not.
+                Presence::Here => writeln!(
+                    f,
+                    "the workspace {path} was noted on {machine} as well, where it may be another; what it needed at its \
+                     last run there stays (if it was this one, or is no more, remove {note})"
+                )?,
                 Presence::Gone if is_forgotten(workspace, limits) => {
                     writeln!(f, "the workspace {path} is no more; what only it needed may go")?;
                 }

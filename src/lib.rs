@@ -11,8 +11,10 @@ pub mod build;
 pub mod cli;
 pub mod code;
 pub mod explain;
+mod folder;
 pub mod gc;
 pub mod graph;
+mod groups;
 pub mod hash;
 #[cfg(any(test, fuzzing))]
 pub mod hostile;

@@ -1,6 +1,7 @@
 //! A project as a command finds it: the pipeline of one profile, its graph, the store, the lock, and the state of files.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,12 @@ pub enum ProjectError {
     /// There is no pipeline.yaml here or above.
     #[error("no pipeline.yaml in {0} or a folder above it; go to the project, or name one with --pipeline")]
     NoPipeline(PathBuf),
+    /// A pipeline of another name.
+    #[error(
+        "{0}: a pipeline is a file called pipeline.yaml: its lock, its outputs and what it has made lie beside it, and \
+         those of two in one folder would be in each other's way"
+    )]
+    Called(PathBuf),
     /// pipeline.yaml is wrong.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
@@ -45,6 +52,12 @@ pub enum ProjectError {
     /// An input file cannot be read.
     #[error("input {0}")]
     Source(#[source] ObjectError),
+    /// The path of the project or its store is no text.
+    #[error(
+        "{0:?} is not written in UTF-8, and stages get the paths of their inputs as text; name that folder otherwise, or \
+         another store with RIBBON_STORE"
+    )]
+    Name(PathBuf),
     /// A folder of the project cannot be made.
     #[error("cannot make {path}: {source}")]
     State {
@@ -67,6 +80,9 @@ pub struct Selection {
     /// `--paranoid`.
     pub paranoid: bool,
 }
+
+/// What every pipeline is called.
+const PIPELINE: &str = "pipeline.yaml";
 
 /// What stands for a file or folder of the project that this user may not read. Jobs that take it fail, and no others.
 const CLOSED: Artifact = Artifact { kind: Kind::File, hash: Hash([0; 32]), size: 0 };
@@ -115,13 +131,14 @@ pub fn find(selection: &Selection) -> Result<PathBuf, ProjectError> {
             let path = here.join(path);
             // Before anything is made beside a file that is not there.
             match fs::metadata(&path) {
-                Ok(_) => Ok(path),
+                Ok(_) if path.file_name() == Some(OsStr::new(PIPELINE)) => Ok(path),
+                Ok(_) => Err(ProjectError::Called(path)),
                 Err(source) => Err(PipelineError::Read { path, source }.into()),
             }
         }
         None => here
             .ancestors()
-            .map(|folder| folder.join("pipeline.yaml"))
+            .map(|folder| folder.join(PIPELINE))
             .find(|path| path.is_file())
             .ok_or(ProjectError::NoPipeline(here.clone())),
     }
@@ -175,6 +192,9 @@ impl Project {
         let pipeline = Pipeline::load(&path, selection.profile.as_deref(), &selection.sets)?;
         let root = pipeline.root.clone();
         let state = State::open(&root)?;
+        if let Some(path) = [root.clone(), state.store()].into_iter().find(|path| path.to_str().is_none()) {
+            return Err(ProjectError::Name(path));
+        }
         // What was made, and what is to be made, know nothing of each other yet.
         let (opened, graph) = std::thread::scope(|scope| {
             let opened = scope.spawn(|| {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use crate::hash::{Hash, Key};
 use crate::pipeline::{Kind, StageId};
 use crate::plan::{Plan, State};
 use crate::project::Project;
-use crate::store::{Artifact, Record, StoreError};
+use crate::store::{Artifact, Record, StoreError, moment};
 
 const PROFILES: [(&str, &str); 4] = [
     ("https://w3id.org/ro/wfrun/process/0.5", "Process Run Crate"),
@@ -432,9 +432,8 @@ fn blake3(hash: Hash) -> String {
 }
 
 fn time(seconds: f64) -> String {
-    let time = UNIX_EPOCH + Duration::from_secs_f64(seconds.max(0.0));
     // Some readers know no `Z`.
-    humantime::format_rfc3339_millis(time).to_string().replace('Z', "+00:00")
+    humantime::format_rfc3339_millis(moment(seconds)).to_string().replace('Z', "+00:00")
 }
 
 fn now() -> f64 {
@@ -469,5 +468,9 @@ mod tests {
     #[test]
     fn times_are_told_to_the_millisecond_in_utc() {
         assert_eq!(time(0.5), "1970-01-01T00:00:00.500+00:00");
+        for absurd in [f64::MAX, f64::INFINITY, 1.7e12] {
+            assert_eq!(time(absurd), "9999-12-31T23:59:59.000+00:00");
+        }
+        assert_eq!(time(f64::NAN), time(-1.0));
     }
 }

@@ -1,5 +1,6 @@
 //! Slots: threads, memory and cards that running jobs share.
 
+use crate::groups;
 use crate::pipeline::{Gpu, Needs};
 
 /// What a machine gives to jobs, and what is free of it.
@@ -121,12 +122,14 @@ impl Held {
     }
 }
 
-/// Bytes of memory that jobs may use: what is free now, or all that cannot be told.
+/// Bytes of memory that jobs may use: what is free now, on the machine and in the control groups of this process, or all that
+/// cannot be told.
 fn memory_here() -> u64 {
     let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let kilobytes = line.and_then(|rest| rest.trim().strip_suffix(" kB")).and_then(|n| n.parse::<u64>().ok());
-    kilobytes.map_or(u64::MAX, |n| n * 1024)
+    let free = kilobytes.map_or(u64::MAX, |n| n * 1024);
+    groups::memory_left().map_or(free, |left| free.min(left))
 }
 
 /// The cards: those that `CUDA_VISIBLE_DEVICES` names where it is set, else those that have device files.

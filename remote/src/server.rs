@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use opendal::layers::RetryLayer;
-use opendal::{ErrorKind, HttpTransporter, Operator, services};
+use opendal::{ErrorKind, HttpTransporter, Operator, Writer, services};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -148,12 +148,16 @@ impl Server {
         // Under a name that nobody looks for, and that no other process or machine takes.
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let scratch = format!("{path}.{}-{:x}", std::process::id(), now.as_nanos());
-        self.send(&scratch, from).await?;
-        let renamed = self.within(0, self.operator.rename(&scratch, path)).await?;
-        if renamed.is_err() {
+        let write = async || {
+            self.send(&scratch, from).await?;
+            self.within(0, self.operator.rename(&scratch, path)).await?.map_err(|error| remote(&error))
+        };
+        let written = write().await;
+        if written.is_err() {
+            // Nobody would ever remove it.
             let _ = self.within(0, self.operator.delete(&scratch)).await;
         }
-        renamed.map_err(|error| remote(&error))
+        written
     }
 
     /// Makes the folder of a file, once, where a write does not.
@@ -179,9 +183,18 @@ impl Server {
             let written = self.within(size, self.operator.write(path, bytes)).await?;
             return written.map(drop).map_err(|error| remote(&error));
         }
-        let mut file = File::open(from).await.map_err(local(from))?;
         let open = self.operator.writer_with(path).chunk(PART).concurrent(2);
         let mut writer = self.within(0, async { open.await }).await?.map_err(|error| remote(&error))?;
+        let sent = self.send_parts(&mut writer, from).await;
+        if sent.is_err() {
+            // Parts that nobody sees cost as files do.
+            let _ = self.within(0, writer.abort()).await;
+        }
+        sent
+    }
+
+    async fn send_parts(&self, writer: &mut Writer, from: &str) -> Result<(), Failure> {
+        let mut file = File::open(from).await.map_err(local(from))?;
         loop {
             let mut part = Vec::with_capacity(PART);
             (&mut file).take(PART as u64).read_to_end(&mut part).await.map_err(local(from))?;
@@ -190,10 +203,7 @@ impl Server {
                 return closed.map(drop).map_err(|error| remote(&error));
             }
             let written = self.within(2 * PART as u64, writer.write(part)).await?;
-            if let Err(error) = written {
-                let _ = self.within(0, writer.abort()).await;
-                return Err(remote(&error));
-            }
+            written.map_err(|error| remote(&error))?;
         }
     }
 

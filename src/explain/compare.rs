@@ -74,8 +74,8 @@ pub fn compare(
     let (old, new) = (to_map(before), to_map(after));
     let mut differences = Vec::new();
     let mut lists: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
-    for name in old.keys().chain(new.keys()).copied().collect::<BTreeSet<_>>() {
-        let (before, after) = (old.get(name).copied(), new.get(name).copied());
+    for place in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
+        let (name, (before, after)) = (place.0, (old.get(place).copied(), new.get(place).copied()));
         let is_unknown = !inputs_known && name.starts_with("inputs.") && before.is_some() && after.is_some();
         if before == after || is_unknown {
             continue;
@@ -123,8 +123,16 @@ pub fn compare_code(before: &Parts, after: &Parts) -> Vec<Difference> {
     before.keys().chain(after.keys()).collect::<BTreeSet<_>>().into_iter().filter_map(change).collect()
 }
 
-fn to_map(ingredients: &[(String, String)]) -> BTreeMap<&str, &str> {
-    ingredients.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+/// Values by name, and by how many of the name came before: files in a list have no labels to tell them apart.
+fn to_map(ingredients: &[(String, String)]) -> BTreeMap<(&str, usize), &str> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut map = BTreeMap::new();
+    for (name, value) in ingredients {
+        let count = counts.entry(name).or_default();
+        map.insert((name.as_str(), *count), value.as_str());
+        *count += 1;
+    }
+    map
 }
 
 /// A value for people: a hash by its first digits, a long text cut.
@@ -159,6 +167,8 @@ mod tests {
         let after = [("inputs.l", "1 artifacts"), ("inputs.l[a]", "9"), ("params.m", "true")];
         let expected = ["params.m (none) -> true", "params.n 3 -> (none)", "inputs.l: 1 removed, 1 changed"];
         assert_eq!(told(&before, &after, true), expected);
+        let files = |first| [("inputs.l", "2 artifacts"), ("inputs.l[]", first), ("inputs.l[]", "2")];
+        assert_eq!(told(&files("1"), &files("3"), true), ["inputs.l: 1 changed"]);
     }
 
     #[test]

@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::time::{Duration, UNIX_EPOCH};
 
 use crate::graph::{JobId, Origin};
 use crate::hash::Hash;
 use crate::pipeline::StageId;
 use crate::plan::{Plan, State};
 use crate::project::Project;
-use crate::store::{Accepted, Record};
+use crate::store::{Accepted, Record, moment};
 
 /// Jobs of one stage that are told one by one; of more, one stands for all.
 const EACH: usize = 2;
@@ -112,7 +111,7 @@ fn made(record: &Record, text: &mut String) {
 
 /// A time in seconds since 1970, for people and programs.
 pub(crate) fn time(seconds: u64) -> impl std::fmt::Display {
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds))
+    humantime::format_rfc3339_seconds(moment(seconds as f64))
 }
 
 /// A hash: whole for what was asked for, else its first digits.

@@ -34,6 +34,7 @@ pub use error::{PipelineError, Problem};
 pub use load::profiles;
 pub use positions::Position;
 pub use reference::bytes;
+pub(crate) use reference::placeholders;
 pub use share::{Address, Cloud, Share, Trust};
 pub use sweep::Condition;
 

@@ -192,7 +192,7 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 }
 
 /// The placeholders of a command's argument: `--data={inputs.data}` has (`inputs`, `data`); other braces are literal.
-pub(super) fn placeholders(argument: &str) -> Vec<(&'static str, &str)> {
+pub(crate) fn placeholders(argument: &str) -> Vec<(&'static str, &str)> {
     let piece = |piece: &'_ str| -> Option<(&'static str, usize)> {
         let kind = ["inputs", "outputs", "params"]
             .into_iter()

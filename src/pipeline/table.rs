@@ -133,8 +133,9 @@ fn value(cell: &str) -> Value {
 /// A number in canonical form; none of text that is not one, and of infinities and NaN.
 pub(super) fn number(text: &str) -> Option<serde_json::Number> {
     let integer = || text.parse::<i64>().ok().map(serde_yaml::Number::from);
+    let natural = || text.parse::<u64>().ok().map(serde_yaml::Number::from);
     let float = || text.parse::<f64>().ok().map(serde_yaml::Number::from);
-    integer().or_else(float).and_then(|number| canonical(&number))
+    integer().or_else(natural).or_else(float).and_then(|number| canonical(&number))
 }
 
 #[cfg(test)]
@@ -144,10 +145,12 @@ mod tests {
     #[test]
     fn cells_are_numbers_flags_or_text() {
         let values: Vec<Value> =
-            ["42", "0.1", "1e-3", "1.0", "True", "false", "fc", "nan", "1-2"].map(value).into();
+            ["42", "18446744073709551615", "0.1", "1e-3", "1.0", "True", "false", "fc", "nan", "1-2"]
+                .map(value)
+                .into();
         assert_eq!(
             Value::Array(values),
-            serde_json::json!([42, 0.1, 0.001, 1, true, false, "fc", "nan", "1-2"])
+            serde_json::json!([42, u64::MAX, 0.1, 0.001, 1, true, false, "fc", "nan", "1-2"])
         );
     }
 }

@@ -66,6 +66,11 @@ pub enum Failure {
     /// A placeholder of a command names nothing.
     #[error("the command's `{0}` names no input, output or parameter, or a list inside a longer word")]
     Placeholder(String),
+    /// What would have run it broke.
+    #[error(
+        "ribbon itself broke, as it has told on standard error: that is a mistake in ribbon; please report it"
+    )]
+    Broken,
     /// The store cannot take or give something.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -4,7 +4,6 @@ mod assignment;
 mod bars;
 mod collect;
 mod failure;
-mod folder;
 mod intermediates;
 mod interrupts;
 mod launcher;
@@ -170,7 +169,6 @@ pub fn run(
     report: &mut dyn Report,
 ) -> Result<Summary, RunError> {
     let started = Instant::now();
-    allow_many_files();
     let exchange = Exchange::open(project)?;
     if options.push {
         exchange.as_ref().ok_or(ShareError::None)?.make_folder()?;
@@ -229,8 +227,7 @@ pub fn run(
 }
 
 /// Lets this process have as many files open as a machine with many cores needs: about five for each process of a stage,
-/// and stages keep theirs between jobs. Where even that is refused, a job
-/// whose process cannot start says so.
+/// and stages keep theirs between jobs. Where even that is refused, a job whose process cannot start says so.
 fn allow_many_files() {
     const MANY: rlim_t = 1 << 14;
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)

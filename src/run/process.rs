@@ -257,12 +257,13 @@ impl Processes {
                     Line::End
                 }));
             }
+            // Not only when nothing comes: some never stop printing.
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Ok(Line::Late);
+            }
             let mut events: Vec<PollFd> = running.pipes.iter().filter_map(Pipe::poll_fd).collect();
             events.push(PollFd::new(self.socket.as_fd(), PollFlags::POLLIN));
             match poll(&mut events, until(deadline)) {
-                Ok(0) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
-                    return Ok(Line::Late);
-                }
                 Ok(_) => {}
                 // A signal that this process caught.
                 Err(Errno::EINTR) => continue,

@@ -18,7 +18,7 @@ use super::pool::Pool;
 use super::report::{Happening, Report};
 use super::sandbox;
 use super::worker::Told;
-use super::{Interrupts, Options, RunError, Summary};
+use super::{Interrupts, Options, RunError, Summary, allow_many_files};
 use crate::graph::JobId;
 use crate::hash::Key;
 use crate::pipeline::{Gpu, StageId};
@@ -65,6 +65,7 @@ pub fn execute<'run, 'scope, 'env>(
     exchange: Option<&'env Exchange>,
     scope: &'scope Scope<'scope, 'env>,
 ) -> Result<Outcome<'env>, RunError> {
+    allow_many_files();
     let stages = project.pipeline.stages.len();
     let scratch = project.store.scratch()?;
     let intermediates = Intermediates::new(project, &plan, project.store.lease(&scratch)?, options.rehearse)?;
@@ -219,7 +220,7 @@ impl<'env> Run<'_, '_, 'env> {
             if self.running.is_empty() && !self.is_building && is_over {
                 return;
             }
-            let next = match self.elsewhere.is_empty() {
+            let next = match self.stopping || self.elsewhere.is_empty() {
                 true => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 false => told.recv_timeout(ELSEWHERE.saturating_sub(self.looked.elapsed())),
             };

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -18,11 +19,12 @@ use serde_json::{Map, Value, json};
 use super::RunError;
 use super::assignment::{AssignedInput, Assignment, Placed, Program};
 use super::failure::{Failure, REFUSED};
-use super::folder::{empty, write_over};
 use super::memory::OutOfMemory;
 use super::process::{Group, Launch, Line, Processes};
+use crate::folder;
 use crate::graph::JobId;
 use crate::hash::Key;
+use crate::pipeline::placeholders;
 use crate::project::Project;
 use crate::space;
 use crate::store::{Artifacts, Machine, Memo, Slot, Store, StoreError, link_source, unlink_source};
@@ -143,7 +145,9 @@ impl Worker<'_> {
             assignment.after.iter().for_each(|other| other.wait());
             let started = Instant::now();
             let mut log = Log::new(self.store, &assignment);
-            let result = self.perform(&assignment, &mut processes, &mut log, started);
+            // A run waits for the end of each job: it has to come, whatever happens here.
+            let perform = || self.perform(&assignment, &mut processes, &mut log, started);
+            let result = panic::catch_unwind(AssertUnwindSafe(perform)).unwrap_or(Err(Failure::Broken));
             let result = result.map_err(|failure| {
                 let mut tail: Vec<String> = std::mem::take(&mut log.tail).into();
                 log.line(&format!("failed: {failure}"));
@@ -180,7 +184,7 @@ impl Worker<'_> {
             }
             self.clear(job);
             match (&resume, &ran) {
-                (Some(folder), Ok(_)) => drop(fs::remove_dir_all(folder)),
+                (Some(folder), Ok(_)) => drop(folder::remove(folder)),
                 // Where it is left, it is found as well.
                 (Some(folder), Err(_)) => drop(self.slot.put_aside(folder)),
                 (None, _) => {}
@@ -256,7 +260,7 @@ impl Worker<'_> {
         let path = self.folder.join("job.json");
         let written = serde_json::to_vec(&self.job_file(job, resume)).map_err(io::Error::from);
         written
-            .and_then(|text| write_over(&path, &text))
+            .and_then(|text| folder::write_over(&path, &text))
             .map_err(|source| Failure::Folder { path: path.clone(), source })?;
         Ok(path)
     }
@@ -373,7 +377,7 @@ impl Worker<'_> {
     /// What the last job left for itself there would be an input of the next.
     fn empty_scratch(&self) -> Result<(), Failure> {
         let path = self.folder.join("tmp");
-        match empty(&path) {
+        match folder::empty(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Failure::Folder { path, source }),
             _ => Ok(()),
         }
@@ -474,7 +478,7 @@ impl Worker<'_> {
         for folder in [self.inputs(), self.outputs()] {
             // The folders stay: the sandbox of a process that runs knows them. What is left in one, the next job's end
             // tells of.
-            let _ = empty(&folder);
+            let _ = folder::empty(&folder);
         }
     }
 
@@ -506,6 +510,11 @@ impl Worker<'_> {
             {
                 let paths = input.placed().enumerate().map(|(i, placed)| self.input_path(name, i, placed));
                 filled.extend(paths.map(|path| self.as_word(path).into_os_string()));
+                continue;
+            }
+            // An input that the stage has and this profile has not: the pipeline was checked.
+            let is_left_out = |name: &str| !job.inputs.iter().any(|(input, _)| input == name);
+            if placeholders(text).iter().any(|(kind, name)| *kind == "inputs" && is_left_out(name)) {
                 continue;
             }
             let mut rest = text;

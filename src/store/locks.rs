@@ -9,6 +9,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
 use super::access::Access;
+use crate::folder;
 use crate::hash::Key;
 
 /// The bytes of the file that stand for no key: keys have those below 2^62.
@@ -139,7 +140,7 @@ impl Scratch {
         gate.lock()?;
         for folder in folders_in(parent)? {
             if !is_alive(&folder) {
-                let _ = fs::remove_dir_all(&folder);
+                let _ = folder::remove(&folder);
             }
         }
         let path = parent.join(format!("{}-{:08x}", std::process::id(), random() as u32));
@@ -182,7 +183,7 @@ fn is_alive(folder: &Path) -> bool {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = folder::remove(&self.path);
     }
 }
 

@@ -48,6 +48,7 @@ pub use locks::{Hold, Scratch};
 pub use memo::Memo;
 pub(crate) use memo::hash_file;
 pub use object::{ObjectError, Ready, link_source, make_ready, measure, unlink_source};
+pub(crate) use record::moment;
 pub use record::{Accepted, Machine, Record, RecordedOutput};
 pub use resume::Slot;
 pub use verify::Verified;

@@ -6,6 +6,9 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::linkat;
+
 use super::access::Access;
 use super::index::Artifact;
 use super::memo::Memo;
@@ -283,7 +286,7 @@ fn make_file_ready(path: &Path, memo: &Memo) -> io::Result<(Hash, u64)> {
     Ok((memo.hash(path)?, size))
 }
 
-/// The artifact that a file or folder of the project is, without storing it.
+/// The artifact that a file or folder of the project is, or what a link there leads to, without storing it.
 ///
 /// # Errors
 /// When it cannot be read, or holds what an artifact cannot.
@@ -293,7 +296,7 @@ pub fn measure(path: &Path, memo: &Memo) -> Result<Artifact, ObjectError> {
         let hash = memo.hash(path).map_err(io_error(path))?;
         return Ok(Artifact { kind: Kind::File, hash, size: metadata.len() });
     }
-    check_kind(path, Kind::Folder)?;
+    check_metadata(path, &metadata, Kind::Folder)?;
     let mut members = Vec::new();
     for (name, file) in files_under(path)? {
         let hash = memo.hash(&file).map_err(io_error(&file))?;
@@ -304,7 +307,7 @@ pub fn measure(path: &Path, memo: &Memo) -> Result<Artifact, ObjectError> {
     Ok(Artifact { kind: Kind::Folder, hash, size: members.iter().map(|member| member.size).sum() })
 }
 
-/// Places a file or folder of the project at `to` for a job to read.
+/// Places a file or folder of the project, or what a link there leads to, at `to` for a job to read.
 ///
 /// # Errors
 /// When it cannot be linked or copied.
@@ -332,7 +335,9 @@ pub fn unlink_source(path: &Path, from: &Path, memo: &Memo) {
 
 /// A hard link keeps the memo's knowledge; where there are none (another file system), a copy.
 fn link_or_copy(path: &Path, to: &Path, memo: &Memo) -> io::Result<()> {
-    match memo.keep(path, path, || fs::hard_link(path, to)) {
+    // Not to a link: a job could not follow it.
+    let link = || Ok(linkat(AT_FDCWD, path, AT_FDCWD, to, AtFlags::AT_SYMLINK_FOLLOW)?);
+    match memo.keep(path, path, link) {
         Ok(()) => Ok(()),
         // A copy onto a name that is taken would write through it into an object.
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {

@@ -1,6 +1,7 @@
 //! Records: how the artifacts of a key came to be, for people and for `why` and `show`.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,13 @@ pub struct Accepted {
     pub at: u64,
     /// Why, in the words of who did it; may be empty.
     pub because: String,
+}
+
+/// A moment in seconds since 1970, no later than the calendars of people and programs go: a record of a share may say anything.
+pub fn moment(seconds: f64) -> SystemTime {
+    /// The last second of the year 9999.
+    const LAST: f64 = 253_402_300_799.0;
+    UNIX_EPOCH + Duration::try_from_secs_f64(seconds.clamp(0.0, LAST)).unwrap_or_default()
 }
 
 impl Record {

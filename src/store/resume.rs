@@ -21,6 +21,7 @@ use super::access::Access;
 use super::gc::age;
 use super::locks::Scratch;
 use super::{Machine, Store, StoreError, io_error};
+use crate::folder;
 use crate::hash::{Hash, Key};
 
 /// The slot of what no worker has.
@@ -61,7 +62,7 @@ impl Slot {
                         return Ok(());
                     }
                     // What cannot even be removed gets out of the way; the folder above is the group's.
-                    fs::remove_dir_all(&to).or_else(|_| fs::rename(&to, super::beside(&to)))?;
+                    folder::remove(&to).or_else(|_| fs::rename(&to, super::beside(&to)))?;
                     self.access.make_folder(&to)
                 }
                 None => self.access.make_folder(&to),
@@ -121,7 +122,7 @@ impl Store {
                     continue;
                 }
                 count += 1;
-                let removed = if dry_run { Ok(()) } else { fs::remove_dir_all(&folder) };
+                let removed = if dry_run { Ok(()) } else { folder::remove(&folder) };
                 self.unlock(key);
                 match removed {
                     // Of another user, who has closed a folder in it.

@@ -48,6 +48,11 @@ impl Workspace {
         [self.path.join("pipeline.lock"), copy_beside(&self.note)]
     }
 
+    /// Whether it was noted on this machine, by the name that the machine has now.
+    pub fn is_of_this_machine(&self) -> bool {
+        self.machine == machine()
+    }
+
     /// How long ago its lock was last copied; one that was never is as old as its note.
     pub fn age(&self) -> Duration {
         let times = [copy_beside(&self.note), self.note.clone()].map(|path| fs::metadata(path)?.modified());

@@ -102,8 +102,15 @@ fn in_a_shared_store_every_workspace_keeps_what_its_lock_names_until_it_is_gone(
     let notes = one.path("../store/workspaces");
     let note = files_with(&notes, "/two").into_iter().find(|path| path.extension().is_none()).unwrap();
     let text = fs::read_to_string(&note).unwrap();
+    // One that is here, and that another machine noted by the same path: it may be another there.
+    let elsewhere = format!("not-{text}");
+    let as_well = notes.join(&blake3::hash(elsewhere.as_bytes()).to_hex()[..24]);
+    fs::write(&as_well, &elsewhere).unwrap();
+    let told = gc(&one, "--keep-days 0");
+    assert!(told.contains("/two was noted on not-") && told.contains("removed 0 objects"), "{told}");
+    fs::remove_file(&as_well).unwrap();
     fs::rename(two.path(""), one.path("../moved")).unwrap();
-    fs::write(&note, format!("not-{text}")).unwrap();
+    fs::write(&note, elsewhere).unwrap();
     let told = gc(&one, "--keep-days 0");
     assert!(told.contains("cannot be seen from here") && told.contains("removed 0 objects"), "{told}");
 

@@ -258,6 +258,8 @@ fn folders_that_a_job_has_closed_are_in_no_other_ones_way() {
     let ([one, _], store) = shared(one);
     let run = ribbon_as(USERS[0], &one, &store, "run -j 1");
     assert!(run.status.success(), "{run:?}");
+    let left = fs::read_dir(store.join("tmp")).unwrap().flatten().filter(|it| it.path().is_dir());
+    assert_eq!(left.map(|it| it.path()).collect::<Vec<_>>(), Vec::<std::path::PathBuf>::new());
 }
 
 #[test]

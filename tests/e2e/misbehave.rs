@@ -121,6 +121,13 @@ fn a_job_that_takes_longer_than_it_may_is_ended_with_all_it_started() {
     assert!(!Path::new("/proc").join(left.trim()).exists());
 }
 
+#[test]
+fn a_job_that_never_stops_printing_is_ended_in_time() {
+    let project = stage("made.txt", "yes");
+    project.edit("pipeline.yaml", "  make:\n", "  make:\n    timeout: 300ms\n");
+    assert_eq!(why_it_failed(&project.run("")), "it was ended after 300ms, the stage's `timeout`");
+}
+
 /// A job that is killed the first three times: the script's first words decide how.
 fn unlucky(end: &str, retries: u32) -> crate::scratch::Scratch {
     let count = "echo ran >> \"$HOME/ran\"; [ $(wc -l < \"$HOME/ran\") -gt 3 ]";

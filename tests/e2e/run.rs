@@ -1,5 +1,8 @@
 //! Running: targets, threads, events, exit codes, failures, logs, and what a stage has to make.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use crate::scratch::{Run, Scratch};
 use crate::tiny::{self, WHOLE_PAPER};
 
@@ -42,6 +45,10 @@ fn the_pipeline_is_found_from_a_folder_below_and_by_its_path() {
     paper.write("notes/today.txt", "");
     assert_eq!(paper.start_in("notes", "run --json prepare").end().made(), "prepare 1");
     assert_eq!(paper.run("--pipeline notes/../pipeline.yaml prepare").count("cached"), 1);
+    std::fs::copy(paper.path("pipeline.yaml"), paper.path("notes/other.yaml")).unwrap();
+    let other = paper.run("--pipeline notes/other.yaml prepare");
+    assert!(other.code == Some(2) && other.err.contains("called pipeline.yaml"), "{other:?}");
+    assert!(!paper.path("notes/.ribbon").exists());
     let elsewhere = Scratch::new(&[("notes.txt", "")]).ribbon("run");
     assert_eq!(elsewhere.code, Some(2));
     assert!(elsewhere.err.contains("no pipeline.yaml in"), "{}", elsewhere.err);
@@ -72,6 +79,31 @@ fn a_stage_of_some_profiles_is_run_there_and_its_jobs_are_the_same() {
     let message = "profile paper has no stage `figure`; say --profile quick";
     assert!(elsewhere.err.contains(message), "{}", elsewhere.err);
     assert_eq!(paper.run("").made(), "figure 1");
+}
+
+#[test]
+fn words_that_name_an_input_are_left_out_where_the_profile_has_none() {
+    let stages = "version: 1\nprofile: whole\nprofiles: {whole: {}, part: {}}\nstages:\n  \
+                  extra: {profiles: [whole], run: [touch, '{outputs.o}'], outputs: {o: o.txt}}\n  \
+                  count:\n    run: [sh, -c, 'echo $# > \"$0\"', '{outputs.o}', a, '{inputs.more}', '--more={inputs.more}']\n    \
+                  inputs: {more: 'extra.o?'}\n    outputs: {o: o.txt}\n    publish: {o: o.txt}\n";
+    let project = Scratch::new(&[("pipeline.yaml", stages)]);
+    for (profile, words) in [("whole", "3\n"), ("part", "1\n")] {
+        let run = project.run(&format!("--profile {profile}"));
+        assert_eq!(run.code, Some(0), "{}", run.err);
+        assert_eq!(project.read(&format!("outputs/{profile}/o.txt")), words);
+    }
+}
+
+#[test]
+fn a_project_whose_path_is_no_text_is_refused_before_a_job_would_be_told_it() {
+    let paper = tiny::paper();
+    let folder = paper.path("..").join(OsStr::from_bytes(b"caf\xe9"));
+    std::fs::rename(paper.path(""), &folder).unwrap();
+    std::fs::create_dir(paper.path("")).unwrap();
+    let there = "cd \"$(printf '../caf\\351')\" && exec \"$0\" \"$@\"";
+    let run = paper.start_by(&["sh", "-c", there, env!("CARGO_BIN_EXE_ribbon")], "", "run").end();
+    assert!(run.code == Some(2) && run.err.contains("caf\\xE9\" is not written in UTF-8"), "{run:?}");
 }
 
 #[test]

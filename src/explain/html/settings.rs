@@ -4,7 +4,8 @@ use crate::code::Code;
 use crate::pipeline::{Each, Gpu, Param, Pipeline, Program, Select, Source, Stage, SweepId};
 use crate::project::Project;
 
-/// A stage's settings as (word of pipeline.yaml, value), and its code's hash; what has its default value is left out.
+/// A stage's settings as (word of pipeline.yaml, value), and its code's hash; but for threads, what has its default value is
+/// left out.
 pub fn settings(project: &Project, stage: &Stage, code: &Code) -> Vec<(String, String)> {
     let pipeline = &project.pipeline;
     let mut told: Vec<(String, String)> = Vec::new();
@@ -30,6 +31,9 @@ pub fn settings(project: &Project, stage: &Stage, code: &Code) -> Vec<(String, S
     for (name, output) in &stage.outputs {
         tell(&format!("outputs.{name}"), output.file.clone());
     }
+    for (name, path) in &stage.publish {
+        tell(&format!("publish.{name}"), path.clone());
+    }
     let needs = &stage.needs;
     tell("threads", needs.threads.to_string());
     if needs.memory > 0 {
@@ -40,8 +44,26 @@ pub fn settings(project: &Project, stage: &Stage, code: &Code) -> Vec<(String, S
         Gpu::Prefer => tell("gpu", format!("prefer, {} a card", needs.per_gpu)),
         Gpu::Require => tell("gpu", format!("require, {} a card", needs.per_gpu)),
     }
-    if stage.heavy {
-        tell("heavy", "true".to_owned());
+    let flags = [
+        ("keep", stage.intermediate.then_some("false")),
+        ("provenance", stage.provenance.then_some("true")),
+        ("heavy", stage.heavy.then_some("true")),
+        ("network", stage.network.then_some("true")),
+        ("resume", stage.resume.then_some("true")),
+    ];
+    flags
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .for_each(|(name, value)| tell(name, value.to_owned()));
+    if let Some(timeout) = stage.timeout {
+        tell("timeout", humantime::format_duration(timeout).to_string());
+    }
+    if stage.retries > 0 {
+        tell("retries", stage.retries.to_string());
+    }
+    if !stage.reads.is_empty() {
+        let reads: Vec<String> = stage.reads.iter().map(|path| path.display().to_string()).collect();
+        tell("reads", reads.join(", "));
     }
     for (name, path) in &stage.tools {
         tell(&format!("tools.{name}"), path.display().to_string());

@@ -59,6 +59,26 @@ fn a_folder_is_its_files_whatever_order_they_were_made_in() {
 }
 
 #[test]
+fn a_link_in_the_project_stands_for_what_it_leads_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let memo = Memo::open(&at("memo"), false);
+    fs::create_dir(at("elsewhere")).unwrap();
+    fs::write(at("elsewhere/values"), "1").unwrap();
+    for (link, to, below) in [("file", "elsewhere/values", ""), ("folder", "elsewhere", "/values")] {
+        std::os::unix::fs::symlink(to, at(link)).unwrap();
+        assert_eq!(measure(&at(link), &memo).unwrap(), measure(&at(to), &memo).unwrap());
+        let input = at(&format!("in-{link}"));
+        link_source(&at(link), &input, &memo).unwrap();
+        let placed = at(&format!("in-{link}{below}"));
+        assert!(fs::symlink_metadata(&placed).unwrap().is_file());
+        assert_eq!(fs::read(&placed).unwrap(), b"1");
+        unlink_source(&at(link), &input, &memo);
+        assert!(!placed.exists() && at("elsewhere/values").exists());
+    }
+}
+
+#[test]
 fn a_damaged_object_is_dropped_at_its_next_use() {
     let Bench { folder, objects, memo } = bench();
     let made = folder.path().join("made");

@@ -1,4 +1,5 @@
-//! Folders and files that one job after the other uses: emptied and written over, not removed and made.
+//! Folders that jobs have written in: removed though they are closed; and folders and files that one job after the other
+//! uses: emptied and written over, not removed and made.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
@@ -14,6 +15,12 @@ pub fn empty(folder: &Path) -> io::Result<()> {
         }
         removed => removed,
     }
+}
+
+/// Removes a folder, also where it, or a folder in it, was closed.
+pub fn remove(folder: &Path) -> io::Result<()> {
+    empty(folder)?;
+    fs::remove_dir(folder)
 }
 
 fn remove_all_in(folder: &Path) -> io::Result<()> {
@@ -62,6 +69,19 @@ mod tests {
         empty(&out).unwrap();
         assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
         assert!(other.join("kept").exists());
+    }
+
+    #[test]
+    fn closed_folders_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        fs::create_dir_all(out.join("a/b")).unwrap();
+        fs::write(out.join("a/b/file"), "module").unwrap();
+        for closed in ["a/b", "a"] {
+            fs::set_permissions(out.join(closed), Permissions::from_mode(0o555)).unwrap();
+        }
+        remove(&out).unwrap();
+        assert!(!out.exists());
     }
 
     #[test]
