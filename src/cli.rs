@@ -61,7 +61,7 @@ enum Command {
         /// Say what would run and why; run nothing.
         #[arg(short = 'n', long)]
         dry_run: bool,
-        /// After a failure, go on with what does not depend on it.
+        /// After a job has failed, go on with what does not depend on it. A program that cannot be built ends the run.
         #[arg(short, long)]
         keep_going: bool,
         /// Run these though they are up to date.
