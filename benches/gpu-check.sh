@@ -30,11 +30,23 @@ done
 # The cards' numbers, as CUDA counts them.
 cards() {
     if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then
-        tr , '\n' <<<"$CUDA_VISIBLE_DEVICES" | awk '/^ *(-|$)/ { exit } { print NR - 1 }'
+        # Of parts of cards, CUDA shows one.
+        tr , '\n' <<<"$CUDA_VISIBLE_DEVICES" |
+            awk '/^ *(-|$)/ || NR > 1 && /MIG-/ { exit } { print NR - 1 }'
+    elif [ -e /dev/dxg ] && [ -e /usr/lib/wsl/lib/libcuda.so.1 ]; then
+        echo 0
     else
         find /dev -maxdepth 1 -name 'nvidia[0-9]*' 2>/dev/null | awk '{ print NR - 1 }'
     fi
 }
+
+# What may be amiss where a card cannot be used at all.
+diagnose() {
+    nvidia-smi --query-gpu=name,driver_version,compute_cap --format=csv,noheader || true
+    ls -l /dev/nvidia* || true
+    readlink "$root/.deps/libtorch" || true
+    ldd "$root/.deps/libtorch/lib/libtorch_cuda.so" | grep 'not found' || true
+} >&2 2>&1
 
 if [ $on = cuda ]; then
     mapfile -t devices < <(cards | sed 's/^/cuda:/')
@@ -43,6 +55,7 @@ if [ $on = cuda ]; then
         exit 3
     fi
     nvidia-smi -L >&2 || say "nvidia-smi is missing; going on"
+    [ -e "$root/.deps/libtorch/lib/libtorch_cuda.so" ] || give_up "libtorch here is for CPUs; run make setup TORCH=cuda"
 else
     devices=(cpu)
 fi
@@ -87,7 +100,7 @@ project gpu
 project cpu
 [ $on = cuda ] || export CUDA_VISIBLE_DEVICES=-1
 say "small networks on ${devices[*]}, and on the processor"
-run gpu run || give_up "the networks could not be trained on ${devices[*]}"
+run gpu run || { [ $on = cpu ] || diagnose; give_up "the networks could not be trained on ${devices[*]}"; }
 alone=$(tail -n 1 "$work/said")
 # Of each job by itself: of many, `show` tells of one.
 used=$(sed -n 's/^done *\([^ ]*\) (.*/\1/p' "$work/said" | grep -E '^(train|predict|distance-cuda)(\[|$)' |

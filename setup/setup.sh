@@ -2,7 +2,7 @@
 # Makes a machine ready to build and run everything: checks the prerequisites, installs OpenBLAS where it may, and puts
 # the pinned libtorch into a cache that all checkouts share. Does nothing, fast, when all is there.
 #
-# TORCH=cpu|cuda chooses the libtorch, and the checkout keeps to it; at first, it is cuda where there is an NVIDIA GPU.
+# TORCH=cpu|cuda chooses the libtorch, and the checkout keeps to it; at first, it is cuda where an NVIDIA GPU can be used.
 # RIBBON_CACHE names the cache; without it, hyperribbon/ in the user's cache folder.
 set -euo pipefail
 cd "${BASH_SOURCE[0]%/*}/.."
@@ -44,6 +44,16 @@ setup_openblas() {
         "Debian, Ubuntu: sudo apt-get install libopenblas-dev      Fedora: sudo dnf install openblas-devel"
 }
 
+# Whether there is an NVIDIA GPU that the pinned libtorch can use: its CUDA 13 wants a driver of 580 or later, and cards of
+# compute capability 7.5 (Turing) or later.
+suits_cuda() {
+    local cards
+    cards=$(nvidia-smi --query-gpu=driver_version,compute_cap --format=csv,noheader 2>/dev/null) || return 1
+    awk -F '[ ,.]+' '{ exit !($1 >= 580 && ($(NF - 1) > 7 || $(NF - 1) == 7 && $NF >= 5)) }' <<<"$cards" && return
+    say "taking libtorch for CPUs: the NVIDIA driver and GPU here are ${cards%%$'\n'*}, and CUDA 13 wants 580 and 7.5"
+    return 1
+}
+
 # The libtorch this checkout wants: the one asked for, else the one it has, else what suits the machine.
 flavour() {
     local link
@@ -51,7 +61,7 @@ flavour() {
     case "${TORCH:-${link##*-}}" in
         cpu) echo cpu ;;
         cuda) echo cuda ;;
-        "") if [ -e /dev/nvidia0 ] || command -v nvidia-smi >/dev/null; then echo cuda; else echo cpu; fi ;;
+        "") if suits_cuda; then echo cuda; else echo cpu; fi ;;
         *) fail "TORCH=${TORCH:-} is neither cpu nor cuda" ;;
     esac
 }
@@ -100,7 +110,16 @@ setup_libtorch() {
         if [ ! -d "$target" ]; then install_libtorch "$target" "$flavour"; fi
         exec 9>&-
     fi
+    if [ "$flavour" = cpu ] && [ -e /dev/nvidia0 ]; then
+        say "this libtorch uses no GPU: say CUDA_VISIBLE_DEVICES=-1 where you run, or jobs are given the one that is here"
+    fi
     [ "$(readlink .deps/libtorch || true)" = "$target" ] && return
+    if [ -L .deps/libtorch ]; then
+        # Programs know where the libtorch is that they were linked with, and neither cargo nor ribbon that it is another now.
+        say "another libtorch than before: programs that link it will be built anew"
+        rm -rf .ribbon/bin
+        cargo clean --quiet --release -p torch-sys -p device -p networks -p train -p predict -p distance-cuda
+    fi
     mkdir -p .deps
     ln -sfn "$target" .deps/libtorch
 }

@@ -306,7 +306,7 @@ impl<'a> Crate<'a> {
         });
         if let Some(record) = record {
             let machine = &record.machine;
-            let mut text = format!("Ran on {} ({}, {})", machine.device, machine.processor, machine.system);
+            let mut text = format!("Ran on {machine}");
             if let Some(accepted) = &record.accepted {
                 text = format!(
                     "Its outputs were accepted from key {} on {}: {}. {text} under that key",

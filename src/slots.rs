@@ -1,5 +1,7 @@
 //! Slots: threads, memory and cards that running jobs share.
 
+use std::path::Path;
+
 use crate::groups;
 use crate::pipeline::{Gpu, Needs};
 
@@ -139,16 +141,23 @@ fn cards_here() -> Vec<String> {
         Err(_) => {
             let names =
                 std::fs::read_dir("/dev").into_iter().flatten().flatten().map(|file| file.file_name());
-            names.filter(|name| is_card(&name.to_string_lossy())).count()
+            let number = names.filter(|name| is_card(&name.to_string_lossy())).count();
+            // Windows' subsystem for Linux has no file a card; CUDA is there where Windows has it.
+            number.max(usize::from(WINDOWS.iter().all(|path| Path::new(path).exists())))
         }
     };
     (0..number).map(|n| format!("cuda:{n}")).collect()
 }
 
+/// The device of Windows' subsystem for Linux, and its CUDA.
+const WINDOWS: [&str; 2] = ["/dev/dxg", "/usr/lib/wsl/lib/libcuda.so.1"];
+
 /// How many cards a value of `CUDA_VISIBLE_DEVICES` lets a program see, by numbers or by names: CUDA stops at the first that
-/// is none, and numbers those before it from 0.
+/// is none, and numbers those before it from 0. Of parts of cards (MIG) a program sees one.
 fn visible(list: &str) -> usize {
-    list.split(',').map(str::trim).take_while(|id| !id.is_empty() && !id.starts_with('-')).count()
+    let ids = list.split(',').map(str::trim).take_while(|id| !id.is_empty() && !id.starts_with('-'));
+    let (parts, cards): (Vec<&str>, Vec<&str>) = ids.partition(|id| id.starts_with("MIG-"));
+    if parts.is_empty() { cards.len() } else { 1 }
 }
 
 /// Whether a name in /dev is a card's: `nvidia0`, where `nvidiactl` and the like are not.
@@ -195,6 +204,7 @@ mod tests {
     fn cards_are_those_that_cuda_is_told_to_show_or_that_have_device_files() {
         assert_eq!(["", "-1"].map(visible), [0, 0]);
         assert_eq!(["0", "2, 3", "1,-1,0", "GPU-8932f937,GPU-46b1ae3a"].map(visible), [1, 2, 1, 2]);
+        assert_eq!(["MIG-1a", "MIG-1a,MIG-2b"].map(visible), [1, 1]);
         let names = ["nvidia0", "nvidia13", "nvidiactl", "nvidia-uvm", "nvidia", "null"];
         assert_eq!(names.map(is_card), [true, true, false, false, false, false]);
     }

@@ -98,15 +98,8 @@ fn made(record: &Record, text: &mut String) {
         let reason = if because.is_empty() { "no reason given" } else { because };
         let _ = writeln!(text, "  accepted from key {from} on {}: {reason}", time(*at));
     }
-    let _ = writeln!(
-        text,
-        "  ran    {}, {:.1} s, on {} ({}, {})",
-        time(record.ended),
-        record.seconds,
-        record.machine.device,
-        record.machine.processor,
-        record.machine.system,
-    );
+    let _ =
+        writeln!(text, "  ran    {}, {:.1} s, on {}", time(record.ended), record.seconds, record.machine,);
 }
 
 /// A time in seconds since 1970, for people and programs.

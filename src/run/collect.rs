@@ -9,7 +9,7 @@ use super::assignment::Assignment;
 use super::failure::Failure;
 use super::worker::Worker;
 use crate::pipeline::Output;
-use crate::store::{Artifacts, Machine, Ready, Record, RecordedOutput, StoreError, make_ready, measure};
+use crate::store::{Artifacts, Ready, Record, RecordedOutput, StoreError, make_ready, measure};
 
 impl Worker<'_> {
     /// Checks the outputs, moves them into the store and makes them count.
@@ -78,7 +78,7 @@ impl Worker<'_> {
             ended: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             seconds: started.elapsed().as_secs_f64(),
             accepted: None,
-            machine: Machine { device: job.device.clone(), ..Machine::clone(&self.machine) },
+            machine: self.machine.on(&job.device),
         }
     }
 }

@@ -23,13 +23,16 @@ use super::sandbox::{Reach, Rules};
 use super::wire::{self, Answer, Ask};
 
 /// Variables that pass to every job, and are not part of any key: where things are, not what to compute.
-const PASSED: [&str; 22] = [
+const PASSED: [&str; 25] = [
     "PATH",
     "HOME",
     "USER",
     "LOGNAME",
     "LD_LIBRARY_PATH",
     "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
+    "CUDA_MPS_PIPE_DIRECTORY",
+    "CUDA_MPS_LOG_DIRECTORY",
     "CUDA_HOME",
     "XDG_CACHE_HOME",
     "RIBBON_CACHE",

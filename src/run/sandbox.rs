@@ -11,6 +11,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr,
@@ -56,6 +57,13 @@ const DEVICES: [&str; 8] = [
 /// What the names of GPUs' devices begin with: NVIDIA, direct rendering, AMD, Windows' subsystem for Linux.
 const GPUS: [&str; 4] = ["nvidia", "dri", "kfd", "dxg"];
 
+/// What several processes of a card may share it by, NVIDIA's MPS: where its server is found.
+const SHARING: (&str, &str) = ("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps");
+
+/// Where processes have their names, and their threads. NVIDIA's driver, from 570 on, names its threads, and is of no use
+/// where it may not.
+const NAMES: &str = "/proc";
+
 /// Variables that name files or folders which every job may read: libraries.
 const LIBRARIES: [&str; 2] = ["LD_LIBRARY_PATH", "CUDA_HOME"];
 
@@ -89,6 +97,8 @@ pub struct Rules {
     reads: Vec<PathBuf>,
     lists: Vec<PathBuf>,
     writes: Vec<PathBuf>,
+    /// Files in these are written, and none made or removed.
+    changes: Vec<PathBuf>,
     network: bool,
 }
 
@@ -141,10 +151,6 @@ impl Rules {
                 .flat_map(|folder| beside(folder, &reach.closed))
                 .collect()
         };
-        let is_gpu = |name: &OsStr| GPUS.iter().any(|gpu| name.to_string_lossy().starts_with(gpu));
-        let devices = fs::read_dir("/dev").into_iter().flatten().flatten();
-        let gpus = devices.filter(|entry| reach.gpus && is_gpu(&entry.file_name())).map(|entry| entry.path());
-
         let mut reads: Vec<PathBuf> = SYSTEM.map(PathBuf::from).into();
         reads.extend(named(&LIBRARIES));
         reads.extend(cache());
@@ -159,9 +165,14 @@ impl Rules {
         reads.extend(reach.reads.iter().chain(&reach.declared).cloned());
         reads.push(folder.to_owned());
         let mut written = open(written);
-        written.extend(gpus);
+        let mut changes = Vec::new();
+        if reach.gpus {
+            written.extend(gpus());
+            written.push(std::env::var_os(SHARING.0).map_or(SHARING.1.into(), PathBuf::from));
+            changes.push(NAMES.into());
+        }
         written.extend(writes.iter().cloned());
-        Rules { reads, lists: reach.lists.clone(), writes: written, network: reach.network }
+        Rules { reads, lists: reach.lists.clone(), writes: written, changes, network: reach.network }
     }
 
     /// The rules as words for [`Rules::from_words`].
@@ -174,7 +185,8 @@ impl Rules {
         let reads = self.reads.iter().map(|path| word("r", path));
         let lists = self.lists.iter().map(|path| word("l", path));
         let writes = self.writes.iter().map(|path| word("w", path));
-        reads.chain(lists).chain(writes).chain(self.network.then(|| "n".into())).collect()
+        let changes = self.changes.iter().map(|path| word("c", path));
+        reads.chain(lists).chain(writes).chain(changes).chain(self.network.then(|| "n".into())).collect()
     }
 
     /// The rules from their words.
@@ -187,6 +199,7 @@ impl Rules {
                 Some(b'r') => rules.reads.push(path()),
                 Some(b'l') => rules.lists.push(path()),
                 Some(b'w') => rules.writes.push(path()),
+                Some(b'c') => rules.changes.push(path()),
                 _ => rules.network = true,
             }
         }
@@ -208,6 +221,7 @@ impl Rules {
             .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(&self.reads, read)))
             .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(&self.lists, AccessFs::ReadDir)))
             .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(&self.writes, write)))
+            .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(&self.changes, AccessFs::WriteFile)))
             .and_then(|ruleset| ruleset.restrict_self())
             .map_err(io::Error::other)?;
         if !self.network {
@@ -224,6 +238,24 @@ impl Rules {
         }
         Ok(())
     }
+}
+
+/// The devices of GPUs. That of NVIDIA's unified memory is not there before something has used it, and a job could not make
+/// it: no program that it starts has more rights than itself.
+fn gpus() -> Vec<PathBuf> {
+    if Path::new("/dev/nvidiactl").exists() && !Path::new("/dev/nvidia-uvm").exists() {
+        // Where this cannot be had, CUDA says what it lacks.
+        let mut make = Command::new("nvidia-modprobe");
+        let _ = make
+            .args(["-c", "0", "-u"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+    }
+    let is_gpu = |name: &OsStr| GPUS.iter().any(|gpu| name.to_string_lossy().starts_with(gpu));
+    let devices = fs::read_dir("/dev").into_iter().flatten().flatten();
+    devices.filter(|entry| is_gpu(&entry.file_name())).map(|entry| entry.path()).collect()
 }
 
 /// Of a folder that lies above closed ones, what is beside these; another folder is itself.
@@ -264,7 +296,7 @@ mod tests {
     #[test]
     fn rules_come_back_from_their_words() {
         let (reads, lists) = (vec!["/srv/a b".into()], vec!["/srv".into()]);
-        let reach = Reach { reads, lists: lists.clone(), network: true, ..Reach::default() };
+        let reach = Reach { reads, lists: lists.clone(), network: true, gpus: true, ..Reach::default() };
         let rules = Rules::new(&reach, Path::new("/w0"), &["/w0/out".into()]);
         assert_eq!(Rules::from_words(&rules.words()), rules);
         assert!(rules.reads.contains(&PathBuf::from("/srv/a b")) && rules.network && rules.lists == lists);

@@ -235,8 +235,7 @@ impl Worker<'_> {
 
     /// The folder of what the job goes on from, if it is one that does.
     fn take_resume(&self, job: &Assignment) -> Result<Option<PathBuf>, Failure> {
-        let machine = || Machine { device: job.device.clone(), ..Machine::clone(&self.machine) };
-        Ok(job.resume.then(|| self.slot.take(job.key, &machine())).transpose()?)
+        Ok(job.resume.then(|| self.slot.take(job.key, &self.machine.on(&job.device))).transpose()?)
     }
 
     /// Makes the job's folders, links its inputs and writes its job file.
@@ -328,6 +327,10 @@ impl Worker<'_> {
                 // What still ran would see the next job's files.
                 self.note_left(processes.sweep().map_err(self.folder_error())?, log);
                 processes.drain().unwrap_or_default().iter().for_each(|line| log.line(line));
+                if result.is_err() && job.device.starts_with("cuda") {
+                    // After some failures of a card nothing works any more in the process that had them.
+                    processes.end().map_err(self.folder_error())?;
+                }
                 result
             }
             None => {

@@ -145,6 +145,7 @@ mod tests {
                 processor: "".into(),
                 features: vec![],
                 system: "".into(),
+                cards: vec![],
             },
             accepted: None,
         }

@@ -1,6 +1,9 @@
 //! Records: how the artifacts of a key came to be, for people and for `why` and `show`.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -105,13 +108,24 @@ pub struct Machine {
     pub features: Vec<String>,
     /// Operating system and architecture.
     pub system: String,
+    /// Where it ran on a card: the models that the machine has, and their driver.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cards: Vec<String>,
 }
 
 impl Machine {
     /// One of which nothing is known any more.
     pub fn unknown() -> Machine {
         let unknown = || "unknown".to_owned();
-        Machine { device: unknown(), processor: unknown(), features: Vec::new(), system: unknown() }
+        let (features, cards) = (Vec::new(), Vec::new());
+        Machine { device: unknown(), processor: unknown(), features, system: unknown(), cards }
+    }
+
+    /// The same machine, for a job on this device.
+    pub fn on(&self, device: &str) -> Machine {
+        let cards =
+            if device.starts_with("cuda") { cards(Path::new("/proc/driver/nvidia")) } else { Vec::new() };
+        Machine { device: device.to_owned(), cards, ..self.clone() }
     }
 
     /// This machine; the device is its processor.
@@ -129,6 +143,53 @@ impl Machine {
             processor: field(["model name", "Processor"]).to_owned(),
             features: TOLD.iter().filter(|name| flags.contains(name)).map(|name| name.to_string()).collect(),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            cards: Vec::new(),
         }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine { device, processor, system, cards, .. } = self;
+        let told: Vec<&str> = cards.iter().chain([processor, system]).map(String::as_str).collect();
+        write!(f, "{device} ({})", told.join(", "))
+    }
+}
+
+/// What NVIDIA's driver says of itself and its cards, each kind once.
+fn cards(driver: &Path) -> Vec<String> {
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    let folders = fs::read_dir(driver.join("gpus")).into_iter().flatten().flatten();
+    let model = |folder: fs::DirEntry| {
+        let text = read(&folder.path().join("information"));
+        Some(text.lines().find_map(|line| line.strip_prefix("Model:"))?.trim().to_owned())
+    };
+    let mut told: Vec<String> = folders.filter_map(model).collect();
+    told.sort();
+    told.dedup();
+    let version = read(&driver.join("version"));
+    let is_number = |word: &&str| word.starts_with(|it: char| it.is_ascii_digit()) && word.contains('.');
+    told.extend(version.split_whitespace().find(is_number).map(|number| format!("driver {number}")));
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_driver_tells_of_itself_and_each_kind_of_card() {
+        let driver = tempfile::tempdir().unwrap();
+        assert_eq!(cards(driver.path()), [""; 0]);
+        for (slot, model) in
+            [("0000:01:00.0", "NVIDIA L4"), ("0000:02:00.0", "NVIDIA H200"), ("0000:03:00.0", "NVIDIA L4")]
+        {
+            let folder = driver.path().join("gpus").join(slot);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("information"), format!("Model: \t\t {model}\nIRQ:   \t\t 54\n")).unwrap();
+        }
+        let version = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\nGCC version: 12.3\n";
+        fs::write(driver.path().join("version"), version).unwrap();
+        assert_eq!(cards(driver.path()), ["NVIDIA H200", "NVIDIA L4", "driver 580.65.06"]);
     }
 }

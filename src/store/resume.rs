@@ -140,9 +140,11 @@ impl Store {
 }
 
 fn name(key: Key, machine: &Machine) -> String {
-    let Machine { device, processor, features, system } = machine;
+    let Machine { device, processor, features, system, cards } = machine;
     let kind = device.split(':').next().unwrap_or_default();
-    let machine = Hash::of(format!("{kind}\n{processor}\n{}\n{system}", features.join(" ")).as_bytes());
+    let mut text = format!("{kind}\n{processor}\n{}\n{system}", features.join(" "));
+    cards.iter().for_each(|card| text += &format!("\n{card}"));
+    let machine = Hash::of(text.as_bytes());
     format!("{key}-{}", &machine.to_string()[..DIGITS])
 }
 
@@ -211,5 +213,7 @@ mod tests {
         let key = Key(Hash::of(b"job"));
         assert_eq!(name(key, &card("cuda:0")), name(key, &card("cuda:1")));
         assert_ne!(name(key, &card("cuda:0")), name(key, &card("cpu")));
+        let older = Machine { cards: vec!["NVIDIA A100".to_owned()], ..card("cuda:0") };
+        assert_ne!(name(key, &card("cuda:0")), name(key, &older));
     }
 }

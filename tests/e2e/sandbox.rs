@@ -155,6 +155,18 @@ fn only_a_stage_that_needs_a_gpu_opens_its_device() {
 }
 
 #[test]
+fn only_a_stage_that_needs_a_gpu_names_its_threads_as_the_driver_does() {
+    let mut project =
+        stage("made.txt", "printf named >> /proc/self/task/$$/comm || exit 1; cat /proc/$$/comm > $1");
+    project.set("CUDA_VISIBLE_DEVICES", "");
+    let run = project.run("");
+    assert!(was_refused(&run), "{run:?}");
+    project.edit("pipeline.yaml", "  make:\n", "  make:\n    needs: {gpu: prefer}\n");
+    let run = project.run("");
+    assert_eq!((run.code, project.read("outputs/quick/made.txt").as_str()), (Some(0), "named\n"), "{run:?}");
+}
+
+#[test]
 fn what_a_job_may_reach_and_how_long_it_may_take_is_not_part_of_its_key() {
     let project = stage("made.txt", "echo > $1");
     assert_eq!(project.run("").count("ran"), 1);
