@@ -28,7 +28,7 @@ use serde::Deserialize;
 
 use crate::code::{self, Code};
 use crate::hash::Hash;
-use crate::store::hash_file;
+use crate::store::{Written, hash_file, written};
 
 /// Kept programs that no run used for this long are removed when another is built.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -41,6 +41,17 @@ pub struct Builder {
     root: PathBuf,
     bin: PathBuf,
     variables: BTreeMap<OsString, OsString>,
+}
+
+/// A program that is wanted.
+#[derive(Debug)]
+pub struct Wanted {
+    /// The folder of its crate, relative to the workspace.
+    pub folder: String,
+    /// Its code.
+    pub code: Code,
+    /// What its stages pin of what is not code: the tools that it is built with, by name.
+    pub pins: BTreeMap<String, Hash>,
 }
 
 /// Why a program could not be built.
@@ -116,6 +127,7 @@ struct Metadata {
 struct Package {
     name: String,
     manifest_path: PathBuf,
+    targets: Vec<Target>,
 }
 
 /// A line of cargo's output.
@@ -135,6 +147,7 @@ enum Message {
 #[derive(Deserialize)]
 struct Target {
     name: String,
+    kind: Vec<String>,
 }
 
 /// What became of an attempt to build.
@@ -155,23 +168,23 @@ impl Builder {
         Builder { root: root.to_owned(), bin: state.join("bin"), variables: variables.into_iter().collect() }
     }
 
-    /// The program of each crate (its folder relative to the workspace, and its code), built if it is not kept.
+    /// The program of each crate, by its folder, built if it is not kept.
     ///
     /// `again` hashes a crate's sources anew; if they changed, nothing is kept and the answer is [`Error::Changed`].
     /// `say` gets what cargo tells people, line by line.
     pub fn binaries(
         &self,
-        wanted: &[(String, Code)],
+        wanted: &[Wanted],
         again: &mut dyn FnMut(&str) -> Result<Code, code::Error>,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<BTreeMap<String, PathBuf>, Error> {
         let mut programs = BTreeMap::new();
         let mut missing = Vec::new();
-        for (folder, code) in wanted {
-            if let Some(program) = self.kept(code) {
-                programs.insert(folder.clone(), program);
+        for one in wanted {
+            if let Some(program) = self.kept(one) {
+                programs.insert(one.folder.clone(), program);
             } else {
-                missing.push((folder, code));
+                missing.push(one);
             }
         }
         if missing.is_empty() {
@@ -180,26 +193,31 @@ impl Builder {
         fs::create_dir_all(&self.bin).map_err(Error::file(&self.bin))?;
         let metadata = self.metadata()?;
         let _lock = lock(&metadata.target_directory, say)?;
-        for (folder, code) in missing {
+        for one in missing {
             // Another run may have built it while this one waited.
-            let program = match self.kept(code) {
+            let program = match self.kept(one) {
                 Some(program) => program,
                 None => {
                     // Not before the lock was there: another run may have been about to put a program in this place.
-                    let _ = fs::remove_dir_all(self.bin.join(code.hash.to_string()));
-                    self.build(&metadata, folder, code, again, say)?
+                    let _ = fs::remove_dir_all(self.place(one));
+                    self.build(&metadata, one, again, say)?
                 }
             };
-            programs.insert(folder.clone(), program);
+            programs.insert(one.folder.clone(), program);
         }
         self.drop_unused();
         Ok(programs)
     }
 
-    /// The kept program of a code, marked as used now; none whose content has changed, which would be a stage that computes
-    /// something else.
-    fn kept(&self, code: &Code) -> Option<PathBuf> {
-        let folder = self.bin.join(code.hash.to_string());
+    /// Where the program is kept.
+    fn place(&self, wanted: &Wanted) -> PathBuf {
+        self.bin.join(pinned(wanted.code.hash, &wanted.pins).to_string())
+    }
+
+    /// The kept program, marked as used now; none whose content has changed, which would be a stage that computes something
+    /// else.
+    fn kept(&self, wanted: &Wanted) -> Option<PathBuf> {
+        let folder = self.place(wanted);
         let first_in = |folder: &Path| Some(fs::read_dir(folder).ok()?.find_map(Result::ok)?.path());
         let own = first_in(&folder)?;
         let program = first_in(&own).filter(|program| {
@@ -213,17 +231,16 @@ impl Builder {
     fn build(
         &self,
         metadata: &Metadata,
-        folder: &str,
-        code: &Code,
+        wanted: &Wanted,
         again: &mut dyn FnMut(&str) -> Result<Code, code::Error>,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<PathBuf, Error> {
-        let crate_folder = folder.to_owned();
+        let crate_folder = wanted.folder.clone();
         for _ in 0..ATTEMPTS {
-            if let Attempt::Kept(program) = self.attempt(metadata, folder, code, again, say)? {
+            if let Attempt::Kept(program) = self.attempt(metadata, wanted, again, say)? {
                 return Ok(program);
             }
-            say(&format!("{folder}: another build came between; building again"));
+            say(&format!("{crate_folder}: another build came between; building again"));
         }
         Err(Error::Mixed { crate_folder, target: metadata.target_directory.clone() })
     }
@@ -231,16 +248,16 @@ impl Builder {
     fn attempt(
         &self,
         metadata: &Metadata,
-        folder: &str,
-        code: &Code,
+        wanted: &Wanted,
         again: &mut dyn FnMut(&str) -> Result<Code, code::Error>,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Attempt, Error> {
-        let crate_folder = || folder.to_owned();
+        let Wanted { folder, code, .. } = wanted;
+        let crate_folder = || folder.clone();
+        let crates = metadata.crates_of(wanted, &self.root);
         let mut built = Built::read(&metadata.target_directory);
         let ours = metadata.is_inside(&self.root);
-        let suspect: Vec<&str> = code
-            .crates
+        let suspect: Vec<&str> = crates
             .iter()
             .filter(|(name, hash)| !ours || built.sources.get(*name) != Some(hash))
             .map(|(name, _)| name.as_str())
@@ -249,7 +266,8 @@ impl Builder {
         built.sources.retain(|name, _| !suspect.contains(&name.as_str()));
         built.write()?;
 
-        let manifest = self.root.join(folder).join("Cargo.toml");
+        let manifest = manifest_in(&self.root, folder);
+        let before = self.written(code);
         let artifacts = self.cargo_build(&manifest, folder, say)?;
         let finished = SystemTime::now();
         let mut program = None;
@@ -279,15 +297,24 @@ impl Builder {
             return Err(Error::Changed { crate_folder: crate_folder(), part });
         }
         let Some(copy) = copy else { return Ok(Attempt::Mixed) };
-        built.sources.extend(code.crates.clone());
+        // What changed and changed back may have been read in between.
+        if self.written(code) != before {
+            return Ok(Attempt::Mixed);
+        }
+        built.sources.extend(crates);
         built.write()?;
 
         let content = hash_program(copy.path()).map_err(Error::file(copy.path()))?;
-        let place = self.bin.join(code.hash.to_string()).join(content.to_string());
+        let place = self.place(wanted).join(content.to_string());
         fs::create_dir_all(&place).map_err(Error::file(&place))?;
         let place = place.join(program.file_name().unwrap_or(OsStr::new("program")));
         copy.persist(&place).map_err(|error| Error::File { path: place.clone(), source: error.error })?;
         Ok(Attempt::Kept(place))
+    }
+
+    /// When the files that the code consists of were written.
+    fn written(&self, code: &Code) -> Vec<Written> {
+        code.parts.keys().map(|part| written(&self.root.join(part))).collect()
     }
 
     /// Runs cargo and gives its messages.
@@ -368,6 +395,21 @@ impl Builder {
 }
 
 impl Metadata {
+    /// The crates that a program consists of, each with the hash of what cargo builds it of. Pins count for the program's own,
+    /// which is linked, and for those with build scripts, which see what is outside.
+    fn crates_of(&self, wanted: &Wanted, root: &Path) -> BTreeMap<String, Hash> {
+        let manifest = manifest_in(root, &wanted.folder);
+        let is_outside = |name: &String| {
+            let mut packages = self.packages.iter().filter(|package| package.name == *name);
+            packages.any(|package| package.has_script() || same_file(&package.manifest_path, &manifest))
+        };
+        let hash = |(name, hash): (&String, &Hash)| {
+            let hash = if is_outside(name) { pinned(*hash, &wanted.pins) } else { *hash };
+            (name.clone(), hash)
+        };
+        wanted.code.crates.iter().map(hash).collect()
+    }
+
     /// Whether the target directory lies in the workspace.
     fn is_inside(&self, root: &Path) -> bool {
         match (self.target_directory.canonicalize(), root.canonicalize()) {
@@ -392,6 +434,12 @@ impl Metadata {
             }
         }
         Ok(())
+    }
+}
+
+impl Package {
+    fn has_script(&self) -> bool {
+        self.targets.iter().any(|target| target.kind.iter().any(|kind| kind == "custom-build"))
     }
 }
 
@@ -430,6 +478,19 @@ fn lock(target: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<File, Error> {
     }
     file.lock().map_err(Error::file(&path))?;
     Ok(file)
+}
+
+fn manifest_in(root: &Path, folder: &str) -> PathBuf {
+    root.join(folder).join("Cargo.toml")
+}
+
+/// A hash of code and what is pinned; without pins that of the code.
+fn pinned(code: Hash, pins: &BTreeMap<String, Hash>) -> Hash {
+    if pins.is_empty() {
+        return code;
+    }
+    let pins = pins.iter().map(|(name, hash)| format!("\n{name} {hash}"));
+    Hash::of([code.to_string()].into_iter().chain(pins).collect::<String>().as_bytes())
 }
 
 fn hash_program(program: &Path) -> io::Result<Hash> {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
-use super::{Builder, Error};
+use super::{Builder, Error, Wanted};
 use crate::code::{self, Code, Files, Workspace};
 use crate::hash::Hash;
 
@@ -79,21 +79,27 @@ impl Clone {
     }
 
     fn build(&self) -> Result<PathBuf, Error> {
-        let code = self.code()?;
-        let programs =
-            self.builder().binaries(&[("hello".to_owned(), code)], &mut |_| self.code(), &|_| {})?;
+        let programs = self.builder().binaries(&[self.wanted(&[])?], &mut |_| self.code(), &|_| {})?;
         Ok(programs["hello"].clone())
     }
 
+    fn wanted(&self, pins: &[(&str, &[u8])]) -> Result<Wanted, code::Error> {
+        let pins = pins.iter().map(|(name, text)| ((*name).to_owned(), Hash::of(text))).collect();
+        Ok(Wanted { folder: "hello".to_owned(), code: self.code()?, pins })
+    }
+
     fn output(&self) -> String {
-        let program = self.build().unwrap();
-        loop {
-            match Command::new(&program).output() {
-                Ok(output) => return String::from_utf8(output.stdout).unwrap().trim().to_owned(),
-                // Another test forked while the copy was open for writing; its child lets go at once.
-                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => thread::yield_now(),
-                Err(error) => panic!("{}: {error}", program.display()),
-            }
+        output_of(&self.build().unwrap())
+    }
+}
+
+fn output_of(program: &Path) -> String {
+    loop {
+        match Command::new(program).output() {
+            Ok(output) => return String::from_utf8(output.stdout).unwrap().trim().to_owned(),
+            // Another test forked while the copy was open for writing; its child lets go at once.
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => thread::yield_now(),
+            Err(error) => panic!("{}: {error}", program.display()),
         }
     }
 }
@@ -128,13 +134,53 @@ fn sources_and_not_their_times_decide_what_is_built() {
 }
 
 #[test]
+fn a_program_is_built_again_when_what_it_is_linked_with_is_pinned_anew() {
+    let clone = Clone::new("one", "first");
+    let script = "fn main() { let lib = std::fs::read_link(\"../lib\").unwrap(); \
+                  println!(\"cargo::rustc-env=LIB={}\", lib.display()); println!(\"cargo::rerun-if-changed=build.rs\"); }";
+    clone.write("word/build.rs", script);
+    clone.write("word/src/lib.rs", "pub fn word() -> &'static str { env!(\"LIB\") }");
+    let output = |pin: &[u8]| {
+        let wanted = [clone.wanted(&[("lib", pin)]).unwrap()];
+        let programs = clone.builder().binaries(&wanted, &mut |_| clone.code(), &|_| {}).unwrap();
+        output_of(&programs["hello"])
+    };
+    let link = clone.root.path().join("lib");
+    for pin in ["lib-1", "lib-2"] {
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(pin, &link).unwrap();
+        assert_eq!(output(pin.as_bytes()), format!("one {pin}"));
+    }
+    assert_eq!(output(b"lib-1"), "one lib-1", "it was kept");
+}
+
+#[test]
+fn what_changed_while_it_was_built_and_changed_back_is_not_kept() {
+    let clone = Clone::new("one", "first");
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    clone.write("metadata", &format!("exec '{cargo}' metadata \"$@\""));
+    // Once: the next attempt is left alone.
+    clone.write(
+        "build",
+        &format!(
+            "if [ ! -e once ]; then touch once; cp hello/src/main.rs kept; echo 'fn main() {{ println!(\"other\") }}' > \
+             hello/src/main.rs; '{cargo}' build \"$@\"; cp kept hello/src/main.rs; exit; fi; exec '{cargo}' build \"$@\""
+        ),
+    );
+    let wanted = [clone.wanted(&[]).unwrap()];
+    let builder = clone.builder_with([("CARGO".into(), "/bin/sh".into())]);
+    let programs = builder.binaries(&wanted, &mut |_| clone.code(), &|_| {}).unwrap();
+    assert_eq!(output_of(&programs["hello"]), "one first");
+}
+
+#[test]
 fn a_build_that_cargo_did_not_do_itself_is_not_kept() {
     let clone = Clone::new("one", "first");
     // A cargo that comes after another one: `sh build ..` builds first, so that all is fresh to the second.
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     clone.write("metadata", &format!("exec '{cargo}' metadata \"$@\""));
     clone.write("build", &format!("'{cargo}' build \"$@\" > first.log && exec '{cargo}' build \"$@\""));
-    let wanted = [("hello".to_owned(), clone.code().unwrap())];
+    let wanted = [clone.wanted(&[]).unwrap()];
     let builder = clone.builder_with([("CARGO".into(), "/bin/sh".into())]);
     let error = builder.binaries(&wanted, &mut |_| clone.code(), &|_| {}).unwrap_err();
     assert!(matches!(error, Error::Mixed { .. }), "{error}");
@@ -147,7 +193,7 @@ fn a_kept_program_needs_no_cargo() {
     let clone = Clone::new("one", "first");
     let program = clone.build().unwrap();
     let builder = Builder::new(clone.root.path(), &clone.state(), without_cargo());
-    let wanted = [("hello".to_owned(), clone.code().unwrap())];
+    let wanted = [clone.wanted(&[]).unwrap()];
     let programs = builder.binaries(&wanted, &mut |_| panic!("hashed again"), &|_| {}).unwrap();
     assert_eq!(programs["hello"], program);
     assert!(fs::metadata(&program).unwrap().permissions().readonly());
@@ -174,7 +220,7 @@ fn a_crate_that_does_not_build_says_which_and_shows_the_compiler() {
     let clone = Clone::new("one", "first");
     clone.write("hello/src/main.rs", "fn main() { missing() }");
     let said = Mutex::new(String::new());
-    let wanted = [("hello".to_owned(), clone.code().unwrap())];
+    let wanted = [clone.wanted(&[]).unwrap()];
     let say = |line: &str| said.lock().unwrap().push_str(line);
     let error = clone.builder().binaries(&wanted, &mut |_| clone.code(), &say).unwrap_err();
     assert!(matches!(&error, Error::Failed { crate_folder } if crate_folder == "hello"), "{error}");
@@ -184,7 +230,7 @@ fn a_crate_that_does_not_build_says_which_and_shows_the_compiler() {
 #[test]
 fn sources_that_change_during_the_build_are_noticed() {
     let clone = Clone::new("one", "first");
-    let wanted = [("hello".to_owned(), clone.code().unwrap())];
+    let wanted = [clone.wanted(&[]).unwrap()];
     let mut edit_and_hash = |_: &str| {
         clone.say("two", "first");
         clone.code()

@@ -14,7 +14,7 @@ use crate::hash::Hash;
 use crate::seal::{seal, unseal};
 
 /// Starts the file of remembered analyses; a change of [`Source`] or of how it comes to be needs another number.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Gives a file's content hash; a memo by `stat` does so without reading it.
 type RawHash<'a> = dyn Fn(&Path) -> io::Result<Hash> + 'a;

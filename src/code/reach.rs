@@ -12,6 +12,9 @@ use crate::hash::Hash;
 /// Macros whose value follows from the layout of the file.
 const LAYOUT: [&str; 4] = ["column", "file", "line", "stringify"];
 
+/// What stands for the folder of the crate in a path.
+const FOLDER: &str = "$CARGO_MANIFEST_DIR";
+
 /// A file or folder that a macro whose name starts with `include` names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Include {
@@ -40,6 +43,7 @@ pub(super) struct Reach {
     includes: Vec<Include>,
     unclear: bool,
     variables: BTreeSet<String>,
+    named: BTreeSet<String>,
 }
 
 impl Reach {
@@ -50,8 +54,8 @@ impl Reach {
     }
 
     pub fn into_source(self, hash: Hash, modules: Vec<Module>) -> Source {
-        let Reach { includes, unclear, variables, .. } = self;
-        Source { hash, modules, includes, unclear, variables }
+        let Reach { includes, unclear, variables, named, .. } = self;
+        Source { hash, modules, includes, unclear, variables, named }
     }
 
     fn read(&mut self, tokens: TokenStream) {
@@ -62,6 +66,12 @@ impl Reach {
                 && bang.as_char() == '!'
             {
                 self.call(&name.to_string(), group.stream());
+            }
+            if let [.., TokenTree::Punct(sign)] = &tokens[..index]
+                && sign.as_char() == '#'
+            {
+                // What derives may read: `#[template(path = "page.html")]`.
+                collect_strings(group.stream(), &mut |text| self.named.extend([text]));
             }
             self.read(group.stream());
         }
@@ -74,6 +84,11 @@ impl Reach {
             let place = arguments_of(arguments).into_iter().find_map(|argument| place(&argument));
             match place {
                 Some((Base::Out, _)) => {}
+                // As `include_dir!` has it.
+                Some((Base::File, path)) if path.starts_with(FOLDER) => {
+                    let path = path[FOLDER.len()..].trim_start_matches('/').to_owned();
+                    self.includes.push(Include { path, base: Base::Crate, rust: false });
+                }
                 Some((base, path)) => self.includes.push(Include { path, base, rust: name == "include" }),
                 None => self.unclear = true,
             }
@@ -88,22 +103,23 @@ impl Reach {
 
 /// All string literals of a Rust file; none if it cannot be read as tokens.
 pub(super) fn strings(text: &str) -> Vec<String> {
-    fn read(tokens: TokenStream, found: &mut Vec<String>) {
-        for token in tokens {
-            match token {
-                TokenTree::Group(group) => read(group.stream(), found),
-                TokenTree::Literal(literal) => {
-                    if let Lit::Str(string) = Lit::new(literal) {
-                        found.push(string.value());
-                    }
+    let mut found = Vec::new();
+    collect_strings(text.parse().unwrap_or_default(), &mut |text| found.push(text));
+    found
+}
+
+fn collect_strings(tokens: TokenStream, found: &mut dyn FnMut(String)) {
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => collect_strings(group.stream(), found),
+            TokenTree::Literal(literal) => {
+                if let Lit::Str(string) = Lit::new(literal) {
+                    found(string.value());
                 }
-                TokenTree::Ident(_) | TokenTree::Punct(_) => {}
             }
+            TokenTree::Ident(_) | TokenTree::Punct(_) => {}
         }
     }
-    let mut found = Vec::new();
-    read(text.parse().unwrap_or_default(), &mut found);
-    found
 }
 
 fn arguments_of(tokens: TokenStream) -> Vec<Vec<TokenTree>> {

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use serde::{Deserialize, Serialize};
-use syn::{Expr, ExprLit, Item, Lit, Meta};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Expr, ExprLit, Item, Lit, Meta, MetaNameValue, Token};
 
 use super::reach::{Include, Reach};
 use super::strip;
@@ -28,6 +29,8 @@ pub(super) struct Source {
     pub unclear: bool,
     /// The variables that `env!` and `option_env!` read.
     pub variables: BTreeSet<String>,
+    /// What string literals of attributes say, which may be files that derives read.
+    pub named: BTreeSet<String>,
 }
 
 /// `mod name;`
@@ -96,25 +99,75 @@ impl Module {
 
 fn collect_modules(items: &[Item], inside: &mut Vec<String>, test: bool, found: &mut Vec<Module>) {
     for item in items {
-        let Item::Mod(module) = item else { continue };
+        let module = match item {
+            Item::Mod(module) => module,
+            Item::Macro(call) => {
+                declared(call.mac.tokens.clone(), inside, test, found);
+                continue;
+            }
+            _ => continue,
+        };
         let test = test || strip::is_test(&module.attrs);
         let name = syn::ext::IdentExt::unraw(&module.ident).to_string();
-        let path = module.attrs.iter().find_map(|attribute| match &attribute.meta {
-            Meta::NameValue(meta) if meta.path.is_ident("path") => match &meta.value {
-                Expr::Lit(ExprLit { lit: Lit::Str(path), .. }) => Some(path.value()),
-                _ => None,
-            },
-            _ => None,
-        });
+        let path = module.attrs.iter().find_map(|attribute| path_of(&attribute.meta));
         match &module.content {
             Some((_, items)) => {
                 inside.push(path.unwrap_or(name));
                 collect_modules(items, inside, test, found);
                 inside.pop();
             }
-            None => found.push(Module { name, inside: inside.clone(), path, test }),
+            None => {
+                // Where the path holds on some systems alone, any of the files may be the module.
+                let paths = std::iter::once(path).chain(conditional_paths(&module.attrs).map(Some));
+                let module = |path| Module { name: name.clone(), inside: inside.clone(), path, test };
+                found.extend(paths.map(module));
+            }
         }
     }
+}
+
+/// The modules that the arguments of a macro declare, as those of `cfg_if!` do.
+fn declared(tokens: TokenStream, inside: &[String], test: bool, found: &mut Vec<Module>) {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let mut path = None;
+    for (index, token) in tokens.iter().enumerate() {
+        match token {
+            TokenTree::Group(group) => match syn::parse2(group.stream()).ok().as_ref().and_then(path_of) {
+                Some(named) => path = Some(named),
+                None => declared(group.stream(), inside, test, found),
+            },
+            TokenTree::Ident(word) if word == "mod" => {
+                if let [TokenTree::Ident(name), TokenTree::Punct(end), ..] = &tokens[index + 1..]
+                    && end.as_char() == ';'
+                {
+                    let name = syn::ext::IdentExt::unraw(name).to_string();
+                    found.push(Module { name, inside: inside.to_vec(), path: path.take(), test });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What `path = ".."` names.
+fn path_of(meta: &Meta) -> Option<String> {
+    match meta {
+        Meta::NameValue(MetaNameValue {
+            path,
+            value: Expr::Lit(ExprLit { lit: Lit::Str(named), .. }),
+            ..
+        }) if path.is_ident("path") => Some(named.value()),
+        _ => None,
+    }
+}
+
+/// What `cfg_attr(.., path = "..")` names.
+fn conditional_paths(attributes: &[Attribute]) -> impl Iterator<Item = String> {
+    let conditional = attributes.iter().filter(|attribute| attribute.path().is_ident("cfg_attr"));
+    let metas = conditional.filter_map(|attribute| {
+        attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).ok()
+    });
+    metas.flatten().filter_map(|meta| path_of(&meta))
 }
 
 #[cfg(test)]
@@ -210,5 +263,25 @@ mod tests {
             source.modules.iter().map(|module| module.test).collect::<Vec<_>>(),
             [false, true, false, false]
         );
+    }
+
+    #[test]
+    fn modules_are_found_in_conditions_and_in_macros() {
+        let source = Source::of(
+            b"#[cfg_attr(unix, path = \"../unix.rs\")] mod system; cfg_if! { if #[cfg(unix)] { mod a; } else { \
+              #[path = \"../b.rs\"] mod b; } }",
+        );
+        let modules = source.modules.iter();
+        let candidates = modules.flat_map(|module| module.candidates(Path::new("src/main.rs"), true));
+        let paths: Vec<String> = candidates.map(|it| it.path.display().to_string()).collect();
+        let expected = [
+            "src/system.rs",
+            "src/system/mod.rs",
+            "src/../unix.rs",
+            "src/a.rs",
+            "src/a/mod.rs",
+            "src/../b.rs",
+        ];
+        assert_eq!(paths, expected);
     }
 }

@@ -210,6 +210,60 @@ fn a_build_script_counts_with_what_it_names() {
 }
 
 #[test]
+fn a_build_script_counts_with_what_it_finds_below_the_crate() {
+    let script = "fn main() { let f = concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/grammar.txt\"); \
+                  let g = format!(\"{d}/other.txt\"); walk(\"src\") }";
+    let added = changed(|scratch| {
+        scratch.write("stages/a/build.rs", script).write("stages/a/grammar.txt", "");
+        scratch
+            .write("stages/a/other.txt", "")
+            .write("stages/a/src/service.proto", "")
+            .write("stages/a/notes.txt", "")
+    });
+    let expected = ["grammar.txt", "other.txt", "src/service.proto"].map(|name| format!("stages/a/{name}"));
+    assert_eq!(added, ["stages/a/build.rs".to_owned()].into_iter().chain(expected).collect::<Vec<_>>());
+}
+
+#[test]
+fn files_that_macros_and_derives_read_count() {
+    let main = "#[derive(Template)]\n#[template(path = \"page.html\")]\nstruct Page;\n\
+                static D: Dir = include_dir!(\"$CARGO_MANIFEST_DIR/assets\");\nfn main() {}";
+    let added = changed(|scratch| {
+        scratch.write("stages/a/templates/page.html", "").write("stages/a/assets/logo.svg", "");
+        scratch.write("stages/a/src/main.rs", main)
+    });
+    let expected =
+        ["assets/logo.svg", "src/main.rs", "templates/page.html"].map(|name| format!("stages/a/{name}"));
+    assert!(expected.iter().all(|name| added.contains(name)), "{added:?}");
+    // Where a path is not there, a macro of another kind may know where it is.
+    let unknown =
+        changed(|s| s.replace("stages/a/src/main.rs", "= 1", "= include_str!(\"elsewhere\").len()"));
+    assert!(unknown.contains(&"stages/a/data/images.bin".to_owned()), "{unknown:?}");
+}
+
+#[test]
+fn the_environment_counts_where_cargo_takes_it_in_place_of_what_the_workspace_says() {
+    let scratch = Scratch::new();
+    let configuration =
+        "[env]\nLIB = { value = \"lib\", relative = true }\nFORCED = { value = \"1\", force = true }";
+    scratch.write(".cargo/config.toml", configuration).write("lib/x", "").write("other/x", "");
+    scratch.write("rust-toolchain.toml", "[toolchain]\nchannel = \"1.95\"");
+    let plain = scratch.code();
+    let path = |name: &str| scratch.root().join(name).to_str().unwrap().to_owned();
+    // As cargo and rustup set them for a program that they run.
+    let usual =
+        [("LIB", path("lib")), ("FORCED", "2".into()), ("RUSTUP_TOOLCHAIN", "1.95-x86_64-unknown".into())];
+    for (name, value) in &usual {
+        assert_eq!(scratch.code_with(&[(name, value)]).hash, plain.hash, "{name}");
+    }
+    for (name, value) in [("LIB", path("other")), ("RUSTUP_TOOLCHAIN", "nightly".into())] {
+        assert_ne!(scratch.code_with(&[(name, &value)]).hash, plain.hash, "{name}");
+    }
+    scratch.write("stages/a/build.rs", "fn main() { std::env::var(\"FLAVOUR\").unwrap(); }");
+    assert_ne!(scratch.code_with(&[("FLAVOUR", "sweet")]).hash, scratch.code().hash);
+}
+
+#[test]
 fn flags_and_variables_of_the_compiler_count() {
     let scratch = Scratch::new();
     let plain = scratch.code();

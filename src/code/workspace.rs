@@ -21,6 +21,12 @@ const NATIVE: [&str; 9] = ["c", "cc", "cpp", "cu", "cuh", "cxx", "h", "hh", "hpp
 /// Folders of a crate that are not code of its program.
 const NOT_CODE: [&str; 4] = ["benches", "examples", "target", "tests"];
 
+/// The folder in which derives of templates look.
+const TEMPLATES: &str = "templates";
+
+/// Variables that are set everywhere and say where things are.
+const OF_EVERYBODY: [&str; 6] = ["HOME", "LANG", "LOGNAME", "PATH", "PWD", "USER"];
+
 /// What of cargo's configuration changes a program.
 const CONFIGURATION: [&str; 4] = ["env", "patch", "target", "unstable"];
 const BUILD_CONFIGURATION: [&str; 3] = ["rustc", "rustflags", "target"];
@@ -102,14 +108,26 @@ fn shared_parts(
     add("profile.release", manifest.get("profile").and_then(|profile| profile.get("release")));
     add("workspace.resolver", manifest.get("workspace").and_then(|workspace| workspace.get("resolver")));
     add("patch", manifest.get("patch"));
+    let mut channel: Option<String> = None;
     for name in ["rust-toolchain.toml", "rust-toolchain"] {
         if let Ok(text) = fs::read_to_string(root.join(name)) {
             let parsed =
                 toml::from_str(&text).map_or_else(|_| Value::String(text.trim().to_owned()), Value::Table);
+            let named = parsed.get("toolchain").and_then(|toolchain| toolchain.get("channel"));
+            channel = channel.or_else(|| Some(named.unwrap_or(&parsed).as_str()?.to_owned()));
             add(name, Some(&parsed));
         }
     }
+    let mut overridden = Vec::new();
     if let Some(configuration) = configuration(&root.join(".cargo"))? {
+        // Cargo sets these only where they are not set, unless told to.
+        let set = manifest::table(&configuration, "env").into_iter().flatten();
+        overridden.extend(
+            set.filter(|(name, value)| {
+                variables.get(*name).is_some_and(|set| !is_as_configured(root, value, set))
+            })
+            .map(|(name, _)| name.clone()),
+        );
         add(".cargo/config.toml", Some(&Value::Table(configuration)));
     }
     // Configurations of outer folders and of the user count by their flags alone: theirs is the machine.
@@ -133,17 +151,38 @@ fn shared_parts(
     for (name, value) in variables.iter().filter(|(_, value)| !value.is_empty()) {
         let flags = ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET"];
         let of_target = name.starts_with("CARGO_TARGET_") && name.ends_with("_RUSTFLAGS");
-        if flags.contains(&name.as_str()) || of_target || name.starts_with("CARGO_PROFILE_RELEASE_") {
+        let is_counted = flags.contains(&name.as_str()) || overridden.contains(name);
+        // Rustup sets it too, to what the file says.
+        let is_toolchain = name == "RUSTUP_TOOLCHAIN"
+            && channel.as_ref().is_some_and(|channel| {
+                value
+                    .strip_prefix(channel.as_str())
+                    .is_none_or(|rest| !rest.is_empty() && !rest.starts_with('-'))
+            });
+        let of_profile = name.starts_with("CARGO_PROFILE_RELEASE_");
+        if is_counted || is_toolchain || of_target || of_profile {
             add(name, Some(&Value::String(value.clone())));
         }
     }
     Ok(parts)
 }
 
+/// Whether a variable is what `[env]` would set it to, or is set by it in any case. Cargo sets them for what it runs, this
+/// program perhaps.
+fn is_as_configured(root: &Path, configured: &Value, set: &str) -> bool {
+    let flag = |name: &str| configured.get(name).and_then(Value::as_bool) == Some(true);
+    let Some(value) = configured.as_str().or_else(|| configured.get("value")?.as_str()) else { return false };
+    let place = root.join(value);
+    let is_same_place =
+        || fs::canonicalize(&place).is_ok_and(|it| fs::canonicalize(set).is_ok_and(|set| set == it));
+    flag("force") || if flag("relative") { Path::new(set) == place || is_same_place() } else { set == value }
+}
+
 /// What counts of the cargo configuration in `folder`, if there is one.
 fn configuration(folder: &Path) -> Result<Option<Table>, Error> {
     let Some(path) =
-        ["config.toml", "config"].map(|name| folder.join(name)).into_iter().find(|path| path.is_file())
+        // Where there are both, cargo reads the one without an extension.
+        ["config", "config.toml"].map(|name| folder.join(name)).into_iter().find(|path| path.is_file())
     else {
         return Ok(None);
     };
@@ -168,6 +207,16 @@ struct Crate<'a, 'f> {
     files: &'a mut Files<'f>,
 }
 
+/// What the build script of a crate leads to.
+#[derive(Default)]
+struct Scripts {
+    is_there: bool,
+    /// Itself, and what it names.
+    files: BTreeSet<PathBuf>,
+    /// Variables that it names and that are set.
+    variables: BTreeSet<String>,
+}
+
 /// The Rust files of a crate, and which of them only tests see.
 #[derive(Default)]
 struct Modules {
@@ -184,17 +233,19 @@ impl Crate<'_, '_> {
         let mut includes = Vec::new();
         let mut variables = BTreeSet::new();
         let mut unclear = false;
+        let mut named = Vec::new();
 
         for (path, source) in self.rust_files()? {
             parts.insert(self.name(&path), source.hash);
             unclear |= source.unclear;
+            named.extend(source.named.into_iter().map(|named| (path.clone(), named)));
             variables.extend(source.variables);
             includes.extend(source.includes.into_iter().map(|include| (path.clone(), include)));
         }
         let folder = self.folder();
-        let mut raw: BTreeSet<PathBuf> =
-            self.code_files()?.into_iter().filter(|path| unclear || is_native(path)).collect();
-        raw.extend(self.build_script_files()?);
+        let scripts = self.build_script_files()?;
+        let mut raw = scripts.files;
+        variables.extend(scripts.variables);
         while let Some((by, include)) = includes.pop() {
             let base = if include.base == Base::Crate { &folder } else { by.parent().unwrap_or(&folder) };
             let path = self.workspace.root.join(normal(&self.name(base), &include.path));
@@ -203,8 +254,21 @@ impl Crate<'_, '_> {
                 variables.extend(source.variables);
                 includes.extend(source.includes.into_iter().map(|include: Include| (path.clone(), include)));
             }
+            // A macro may find it elsewhere.
+            unclear |= !path.exists();
             raw.extend(if path.is_dir() { files::below(&path, |_| true)? } else { vec![path] });
         }
+        for (by, name) in named.iter().filter(|(_, name)| !name.is_empty() && !name.ends_with(".rs")) {
+            let folders = [by.parent().unwrap_or(&folder), &folder, &folder.join(TEMPLATES)];
+            let found = folders.map(|folder| normal(&self.name(folder), name)).into_iter();
+            raw.extend(found.map(|name| self.workspace.root.join(name)).find(|path| path.is_file()));
+        }
+        // What a build script or an unknown path may lead to.
+        let source_folder = folder.join("src");
+        let is_code = |path: &PathBuf| {
+            unclear || is_native(path) || scripts.is_there && path.starts_with(&source_folder)
+        };
+        raw.extend(self.code_files()?.into_iter().filter(is_code));
         for path in raw {
             // What is not there cannot be built, and cargo says so best.
             let hash = if path.is_file() { self.files.raw(&path)? } else { Hash::of(b"") };
@@ -220,13 +284,20 @@ impl Crate<'_, '_> {
         Ok(parts)
     }
 
-    /// All files under `src/` and those that `mod` reaches from roots outside of it, but not those that only test
-    /// modules reach. A file under `src/` that nothing is seen to reach counts: a macro may declare it.
+    /// All files under `src/` and the folders of other roots, and those that `mod` reaches from there, but not those that only
+    /// test modules reach. A file that nothing is seen to reach counts: a macro may declare it.
     fn rust_files(&mut self) -> Result<Vec<(PathBuf, Source)>, Error> {
         let folder = self.folder();
         let source_folder = folder.join("src");
-        let under_src =
-            if source_folder.is_dir() { files::below(&source_folder, |_| true)? } else { Vec::new() };
+        // A root elsewhere has its modules beside it; not one in the crate's folder, where all kinds of things are.
+        let beside =
+            self.manifest.roots().into_iter().filter_map(|root| Some(folder.join(root).parent()?.to_owned()));
+        let places: BTreeSet<PathBuf> =
+            beside.filter(|place| *place != folder).chain([source_folder.clone()]).collect();
+        let mut under_src = BTreeSet::new();
+        for place in places.iter().filter(|place| place.is_dir()) {
+            under_src.extend(files::below(place, |_| true)?);
+        }
         let under_src: Vec<PathBuf> =
             under_src.into_iter().filter(|path| has_extension(path, &["rs"])).collect();
         let usual = under_src.iter().filter(|path| is_usual_root(&source_folder, path)).cloned();
@@ -266,21 +337,33 @@ impl Crate<'_, '_> {
         Ok(modules)
     }
 
-    /// The build script with its modules and includes, and what its string literals name of the workspace.
-    fn build_script_files(&mut self) -> Result<BTreeSet<PathBuf>, Error> {
+    /// The build script with its modules and includes, and what its string literals name of the workspace and of the
+    /// environment.
+    fn build_script_files(&mut self) -> Result<Scripts, Error> {
         let folder = self.folder();
-        let mut found = BTreeSet::new();
+        let mut found = Scripts::default();
         let Some(script) = self.manifest.build_script().map(|script| folder.join(script)) else {
             return Ok(found);
         };
         if !script.is_file() {
             return Ok(found);
         }
+        found.is_there = true;
         let modules = self.modules(&BTreeSet::from([script]), &[])?;
         for path in modules.sources.into_keys() {
             let text = fs::read_to_string(&path).map_err(Error::read(&path))?;
             for literal in reach::strings(&text) {
                 let named = literal.rsplit('=').next().unwrap_or_default().trim();
+                if self.workspace.variables.contains_key(named) && !OF_EVERYBODY.contains(&named) {
+                    found.variables.insert(named.to_owned());
+                }
+                // `{folder}/grammar.txt`, or what is put after a folder's name.
+                let named = named.rsplit('}').next().unwrap_or_default();
+                let named = if self.folder().join(named.trim_start_matches('/')).exists() {
+                    named.trim_start_matches('/')
+                } else {
+                    named
+                };
                 let name = normal(&self.manifest.folder, named);
                 let place = self.workspace.root.join(&name);
                 // Hidden folders hold what tools fetched, not sources.
@@ -293,12 +376,12 @@ impl Crate<'_, '_> {
                     continue;
                 }
                 if place.is_dir() {
-                    found.extend(files::below(&place, |_| true)?);
+                    found.files.extend(files::below(&place, |_| true)?);
                 } else if place.is_file() {
-                    found.insert(place);
+                    found.files.insert(place);
                 }
             }
-            found.insert(path);
+            found.files.insert(path);
         }
         Ok(found)
     }

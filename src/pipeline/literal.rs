@@ -28,6 +28,9 @@ impl Scalar {
     }
 }
 
+/// The key by which YAML 1.1 merges mappings.
+const MERGE: &str = "<<";
+
 /// Turns YAML to JSON; `refuse` hears of each thing that JSON cannot hold, and where it is.
 pub(super) fn literal(yaml: &Yaml, place: &Place, refuse: &mut dyn FnMut(&Place, String)) -> Value {
     match yaml {
@@ -46,6 +49,10 @@ pub(super) fn literal(yaml: &Yaml, place: &Place, refuse: &mut dyn FnMut(&Place,
         }
         Yaml::Mapping(mapping) => {
             let entry = |(key, yaml): (&Yaml, &Yaml)| match key {
+                Yaml::String(key) if key == MERGE => {
+                    refuse(place, "`<<` merges nothing here; write out what it would bring".to_owned());
+                    None
+                }
                 Yaml::String(key) => Some((key.clone(), literal(yaml, &place.key(key), refuse))),
                 _ => {
                     refuse(place, "keys must be text; put quotes around those that are not".to_owned());

@@ -39,7 +39,7 @@ fn rows(path: &Path) -> Result<Table, String> {
 
 /// What a cell holds; none for an empty one, for which pandas writes NaN among numbers. An `Err` is of another kind.
 fn value(field: Field) -> Result<Option<Value>, Field> {
-    let text = match field {
+    let text_of_number = match field {
         Field::Null => return Ok(None),
         Field::Bool(flag) => return Ok(Some(Value::Bool(flag))),
         Field::Str(text) => return Ok(Some(text).filter(|text| !text.is_empty()).map(Value::String)),
@@ -57,7 +57,9 @@ fn value(field: Field) -> Result<Option<Value>, Field> {
         Field::Double(value) => value.to_string(),
         other => return Err(other),
     };
-    Ok(number(&text).map(Value::Number))
+    // Infinities are text, as in CSV.
+    let text = |text: String| Some(text).filter(|text| text != "NaN").map(Value::String);
+    Ok(number(&text_of_number).map(Value::Number).or_else(|| text(text_of_number)))
 }
 
 #[cfg(test)]

@@ -8,14 +8,30 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::assignment::Assignment;
 use super::failure::Failure;
 use super::worker::Worker;
-use crate::pipeline::Output;
-use crate::store::{Artifacts, Ready, Record, RecordedOutput, StoreError, make_ready, measure};
+use crate::code;
+use crate::pipeline::{self, Output};
+use crate::store::{
+    Artifacts, Ready, Record, RecordedOutput, StoreError, Written, all_written, make_ready, measure, written,
+};
 
 impl Worker<'_> {
     /// Checks the outputs, moves them into the store and makes them count.
-    pub(super) fn collect(&self, job: &Assignment, started: Instant) -> Result<Artifacts, Failure> {
+    /// `before`: when the files that it reads where they stand had been written.
+    pub(super) fn collect(
+        &self,
+        job: &Assignment,
+        before: &[Written],
+        started: Instant,
+    ) -> Result<Artifacts, Failure> {
         if let Some(path) = self.changed_file(job)? {
             return Err(Failure::Changed(path));
+        }
+        // What changed and changed back while the job ran, it may have read in between.
+        let now = self.files_written(job)?;
+        if let Some((path, _)) = before.iter().zip(&now).find(|(before, now)| before != now).map(|(it, _)| it)
+        {
+            let of_project = path.strip_prefix(&self.project.root).unwrap_or(path);
+            return Err(Failure::Changed(of_project.to_owned()));
         }
         let folder = self.outputs();
         let mut made: Vec<OsString> = fs::read_dir(&folder)
@@ -60,6 +76,26 @@ impl Worker<'_> {
             }
         }
         Ok(self.project.changed_file(self.project.graph.job(job.id).stage))
+    }
+
+    /// When the files that the job reads where they stand were written: sources, and the code of a command.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub(super) fn files_written(&self, job: &Assignment) -> Result<Vec<Written>, Failure> {
+        let mut files = Vec::new();
+        for source in
+            job.inputs.iter().flat_map(|(_, input)| input.placed()).filter_map(|it| it.source.as_ref())
+        {
+            files.extend(all_written(source).map_err(StoreError::from)?);
+        }
+        let stage = self.project.stage(job.id);
+        if let pipeline::Program::Command { code, .. } = &stage.program {
+            for place in code.iter().map(|path| self.project.root.join(path)) {
+                files.extend(code::files_in(&place).unwrap_or_default().iter().map(|file| written(file)));
+            }
+        }
+        Ok(files)
     }
 
     fn record(&self, job: &Assignment, artifacts: &Artifacts, started: Instant) -> Record {

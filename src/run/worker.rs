@@ -209,6 +209,7 @@ impl Worker<'_> {
         log: &mut Log,
         started: Instant,
     ) -> Result<Artifacts, Failure> {
+        let before = self.files_written(job)?;
         let file = self.prepare(job, resume)?;
         let memory = OutOfMemory::watch();
         let deadline = job.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -225,7 +226,7 @@ impl Worker<'_> {
             *processes = Some(ready);
         }
         match ran {
-            Ok(()) => self.collect(job, started),
+            Ok(()) => self.collect(job, &before, started),
             Err(Failure::Died { status, .. }) => {
                 Err(Failure::Died { status, out_of_memory: memory.killed_something() })
             }

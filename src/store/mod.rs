@@ -47,7 +47,9 @@ pub use lease::{Lease, Leases};
 pub use locks::{Hold, Scratch};
 pub use memo::Memo;
 pub(crate) use memo::hash_file;
-pub use object::{ObjectError, Ready, link_source, make_ready, measure, unlink_source};
+pub use object::{
+    ObjectError, Ready, Written, all_written, link_source, make_ready, measure, unlink_source, written,
+};
 pub(crate) use record::moment;
 pub use record::{Accepted, Machine, Record, RecordedOutput};
 pub use resume::Slot;

@@ -307,6 +307,26 @@ pub fn measure(path: &Path, memo: &Memo) -> Result<Artifact, ObjectError> {
     Ok(Artifact { kind: Kind::Folder, hash, size: members.iter().map(|member| member.size).sum() })
 }
 
+/// A file, and its inode, size and time of the last write; none of one that is not there.
+pub type Written = (PathBuf, Option<(u64, u64, i64, i64)>);
+
+/// When a file was written. What changes and changes back shows here, and not in its content.
+pub fn written(path: &Path) -> Written {
+    let metadata = fs::metadata(path).ok();
+    (path.to_owned(), metadata.map(|it| (it.ino(), it.size(), it.mtime(), it.mtime_nsec())))
+}
+
+/// The same of a file, or of all files of a folder of the project.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn all_written(path: &Path) -> Result<Vec<Written>, ObjectError> {
+    match path.is_dir() {
+        true => Ok(files_under(path)?.iter().map(|(_, file)| written(file)).collect()),
+        false => Ok(vec![written(path)]),
+    }
+}
+
 /// Places a file or folder of the project, or what a link there leads to, at `to` for a job to read.
 ///
 /// # Errors

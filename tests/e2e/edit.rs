@@ -181,9 +181,9 @@ fn a_file_that_is_added_to_a_code_folder_while_a_job_runs_is_noticed() {
     assert_eq!(failed[0]["what"], "code/helper.sh changed while the job ran; run again");
 }
 
-#[test]
-fn inputs_and_pins_that_change_while_a_job_runs_are_noticed() {
-    let project = Scratch::new(&[
+/// A stage that reads a folder, and waits while there is a file `hold` in its home.
+fn held() -> Scratch {
+    Scratch::new(&[
         (
             "pipeline.yaml",
             "version: 1\nprofile: quick\nprofiles: {quick: {}}\nstages:\n  a:\n    run: [sh, -c, 'echo begun >> $HOME/ran; \
@@ -192,7 +192,12 @@ fn inputs_and_pins_that_change_while_a_job_runs_are_noticed() {
         ),
         ("images/one.txt", "one\n"),
         ("sh.txt", "dash 0.5\n"),
-    ]);
+    ])
+}
+
+#[test]
+fn inputs_and_pins_that_change_while_a_job_runs_are_noticed() {
+    let project = held();
     for (file, other) in [("sh.txt", "dash 0.6\n"), ("images/one.txt", "two\n"), ("images/two.txt", "two\n")]
     {
         fs::write(project.home("hold"), "").unwrap();
@@ -213,4 +218,20 @@ fn inputs_and_pins_that_change_while_a_job_runs_are_noticed() {
         }
     }
     assert_eq!(project.run("").made(), "a 1", "nothing stands under the old key");
+}
+
+#[test]
+fn an_input_that_changes_and_changes_back_while_a_job_runs_is_noticed() {
+    let project = held();
+    fs::write(project.home("hold"), "").unwrap();
+    let run = project.start("run --json");
+    wait_until("the job is at work", || project.told_so_far() == ["begun"]);
+    for text in ["two\n", "one\n"] {
+        project.write("images/one.txt", text);
+    }
+    fs::remove_file(project.home("hold")).unwrap();
+    let failed = run.end().events_of("failed");
+    let what = failed[0]["what"].as_str().unwrap();
+    assert!(what.ends_with("images/one.txt changed while the job ran; run again"), "{what}");
+    assert_eq!(project.run("").made(), "a 1");
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::Run;
-use crate::build::Builder;
-use crate::code::Code;
+use crate::build::{Builder, Wanted};
+use crate::hash::Hash;
 use crate::pipeline;
 use crate::project::Project;
 use crate::run::assignment::Program;
@@ -60,6 +60,15 @@ impl Run<'_, '_, '_> {
     }
 }
 
+/// What the stages that run a crate's program pin.
+fn pins_of(project: &Project, folder: &str) -> BTreeMap<String, Hash> {
+    let stages = project.pipeline.stages.iter().zip(&project.facts);
+    let of_crate = stages.filter(
+        |(stage, _)| matches!(&stage.program, pipeline::Program::Crate(of) if of.to_string_lossy() == folder),
+    );
+    of_crate.flat_map(|(_, facts)| facts.tools.clone()).collect()
+}
+
 /// What runs each of these stages; crates are built.
 fn programs(
     project: &Project,
@@ -67,19 +76,21 @@ fn programs(
     options: &Options,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Vec<(usize, Program)>, RunError> {
-    let mut crates: BTreeMap<String, Code> = BTreeMap::new();
+    let mut crates: BTreeMap<String, Wanted> = BTreeMap::new();
     for &index in stages {
         let code = &project.code[index];
         if !options.rehearse {
             project.store.keep_code(code.hash, &code.parts)?;
         }
         if let pipeline::Program::Crate(folder) = &project.pipeline.stages[index].program {
-            crates.insert(folder.to_string_lossy().into_owned(), code.clone());
+            let (folder, code) = (folder.to_string_lossy().into_owned(), code.clone());
+            let pins = pins_of(project, &folder);
+            crates.insert(folder.clone(), Wanted { folder, code, pins });
         }
     }
     let mut binaries = BTreeMap::new();
     if !crates.is_empty() {
-        let crates: Vec<(String, Code)> = crates.into_iter().collect();
+        let crates: Vec<Wanted> = crates.into_values().collect();
         let builder = Builder::new(&project.pipeline.workspace, &project.programs(), std::env::vars_os());
         binaries = builder.binaries(&crates, &mut |folder| project.code_now(folder), say)?;
     }
