@@ -2,16 +2,19 @@
 //!
 //! Of a crate these count, of the crates it depends on by path as well:
 //!
-//! * Rust files under `src/` and wherever `mod` leads, parsed and printed again without comments, docs, lint levels and
+//! * Rust files under `src/`, beside roots elsewhere, and wherever `mod` leads, in a condition or a macro too, parsed and printed again without comments, docs, lint levels and
 //!   test code (`strip.rs` says exactly how), so that none of these reruns a stage;
-//! * as raw bytes: files reached by `include!`, `include_str!` and `include_bytes!`, the build script and the files its
-//!   string literals name, C, C++ and CUDA sources;
+//! * as raw bytes: files reached by `include!`, `include_str!`, `include_bytes!` and the like, those that string literals of
+//!   attributes name, the build script and the files its string literals name, with a build script all files under `src/`,
+//!   C, C++ and CUDA sources; where a path is not known before the compiler runs, all of the crate's;
 //! * of the manifest the package's name, edition, targets, features and dependencies; of the workspace's the release
 //!   profile, the resolver and patches;
 //! * each package of `Cargo.lock` that is reachable without dev-dependencies, on whatever platform and with whatever
 //!   features;
-//! * the toolchain file, cargo's configuration where it concerns a build, `RUSTFLAGS` and its kin, and the variables
-//!   that `env!` reads.
+//! * the toolchain file, cargo's configuration where it concerns a build, `RUSTFLAGS` and its kin, the variables that `env!`
+//!   reads or the build script names, and those that are set in place of what the workspace's configuration says.
+//!
+//! Not seen: what a macro of another crate reads that the call names, and that code can tell its line (`Location`).
 //!
 //! `tests/`, `benches/`, `examples/`, hidden files, dev-dependencies, descriptions, versions of the crates themselves
 //! and data files do not count. Paths are relative to the workspace, so that a moved or second clone agrees.

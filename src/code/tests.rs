@@ -195,6 +195,15 @@ fn whatever_changes_the_program_changes_the_code_and_names_itself() {
     assert_eq!(changed(|s| s.write("rust-toolchain.toml", toolchain)), ["rust-toolchain.toml"]);
     let flags = "[alias]\nx = \"run\"\n[build]\nrustflags = [\"-Ctarget-cpu=native\"]";
     assert_eq!(changed(|s| s.write(".cargo/config.toml", flags)), [".cargo/config.toml"]);
+    let home = tempfile::tempdir().unwrap();
+    let cargo_home = [("CARGO_HOME", home.path().to_str().unwrap())];
+    let before = Scratch::new().code_with(&cargo_home);
+    fs::write(
+        home.path().join("config.toml"),
+        "[profile.release]\noverflow-checks = true\n[alias]\nx = \"run\"",
+    )
+    .unwrap();
+    assert_ne!(Scratch::new().code_with(&cargo_home).hash, before.hash);
     assert_eq!(changed(|s| s.write(".cargo/config.toml", "[alias]\nx = \"run\"")), [] as [&str; 0]);
 }
 

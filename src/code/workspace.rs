@@ -130,7 +130,7 @@ fn shared_parts(
         );
         add(".cargo/config.toml", Some(&Value::Table(configuration)));
     }
-    // Configurations of outer folders and of the user count by their flags alone: theirs is the machine.
+    // Configurations of outer folders and of the user count by flags, variables and profile alone: theirs is the machine.
     let home = variables.get("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(Path::new(variables.get("HOME")?).join(".cargo")));
     let outer = root.ancestors().skip(1).map(|folder| folder.join(".cargo"));
@@ -142,7 +142,10 @@ fn shared_parts(
         let of_targets = targets.filter_map(|(name, target)| Some((name.as_str(), target.get("rustflags")?)));
         let of_build =
             configuration.get("build").and_then(|build| build.get("rustflags")).map(|value| ("", value));
-        let found = of_targets.chain(of_build).map(|(name, value)| (name.to_owned(), value.clone()));
+        let of_profile = configuration.get("profile").map(|value| ("profile", value));
+        let of_environment = configuration.get("env").map(|value| ("env", value));
+        let found = of_targets.chain(of_build).chain(of_profile).chain(of_environment);
+        let found = found.map(|(name, value)| (name.to_owned(), value.clone()));
         flags.extend(found.map(|one| Value::Table(Table::from_iter([one]))));
     }
     if !flags.is_empty() {
