@@ -14,7 +14,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufRead, BufReader, IsTerminal};
@@ -257,9 +257,13 @@ impl Builder {
         let crates = metadata.crates_of(wanted, &self.root);
         let mut built = Built::read(&metadata.target_directory);
         let ours = metadata.is_inside(&self.root);
+        // By somebody else than us, of sources that may have been others then: only times would tell cargo.
+        let meanwhile = metadata.built_since(built.time());
+        let is_known =
+            |name: &String, hash| built.sources.get(name) == Some(hash) && !meanwhile.contains(name);
         let suspect: Vec<&str> = crates
             .iter()
-            .filter(|(name, hash)| !ours || built.sources.get(*name) != Some(hash))
+            .filter(|(name, hash)| !ours || !is_known(name, hash))
             .map(|(name, _)| name.as_str())
             .collect();
         metadata.forget(&suspect)?;
@@ -422,18 +426,32 @@ impl Metadata {
     /// builds for a named platform (`x86_64-unknown-linux-gnu/release`). If a later cargo keeps these elsewhere, it
     /// calls the packages fresh, and that is noticed.
     fn forget(&self, names: &[&str]) -> Result<(), Error> {
-        let build = self.build_directory.as_ref().unwrap_or(&self.target_directory);
-        let platforms = folders(build).into_iter().map(|folder| folder.join("release"));
-        for memory in platforms.chain([build.join("release")]).map(|folder| folder.join(".fingerprint")) {
-            for folder in folders(&memory) {
-                let name = folder.file_name().unwrap_or_default().to_string_lossy();
-                let Some((name, digits)) = name.rsplit_once('-') else { continue };
-                if digits.len() == 16 && names.contains(&name) {
-                    fs::remove_dir_all(&folder).map_err(Error::file(&folder))?;
-                }
-            }
+        for (_, folder) in self.memories().into_iter().filter(|(name, _)| names.contains(&name.as_str())) {
+            fs::remove_dir_all(&folder).map_err(Error::file(&folder))?;
         }
         Ok(())
+    }
+
+    /// Packages that cargo has built since a time.
+    fn built_since(&self, time: Option<SystemTime>) -> BTreeSet<String> {
+        let is_newer = |path: PathBuf| path.metadata().and_then(|it| it.modified()).ok() > time;
+        let has_newer = |folder: &Path| {
+            fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| is_newer(entry.path()))
+        };
+        self.memories().into_iter().filter(|(_, folder)| has_newer(folder)).map(|(name, _)| name).collect()
+    }
+
+    /// What cargo remembers of the packages that it built: name and folder, one or more of each.
+    fn memories(&self) -> Vec<(String, PathBuf)> {
+        let build = self.build_directory.as_ref().unwrap_or(&self.target_directory);
+        let platforms = folders(build).into_iter().map(|folder| folder.join("release"));
+        let places = platforms.chain([build.join("release")]).map(|folder| folder.join(".fingerprint"));
+        let named = |folder: PathBuf| {
+            let name = folder.file_name()?.to_string_lossy().into_owned();
+            let (name, digits) = name.rsplit_once('-')?;
+            (digits.len() == 16).then(|| (name.to_owned(), folder))
+        };
+        places.flat_map(|place| folders(&place)).filter_map(named).collect()
     }
 }
 
@@ -455,6 +473,11 @@ impl Built {
         let sources =
             fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         Built { path, sources }
+    }
+
+    /// When it was written last.
+    fn time(&self) -> Option<SystemTime> {
+        fs::metadata(&self.path).and_then(|it| it.modified()).ok()
     }
 
     /// Not atomic: a damaged file only means that crates are built again.

@@ -174,6 +174,25 @@ fn what_changed_while_it_was_built_and_changed_back_is_not_kept() {
 }
 
 #[test]
+fn what_somebody_else_has_built_of_other_sources_gets_into_no_program() {
+    let clone = Clone::new("one", "first");
+    assert_eq!(clone.output(), "one first");
+    clone.say("one", "second");
+    // By their times the sources are older than any build: a person's cargo is made to look.
+    let folders = fs::read_dir(clone.target.join("release/.fingerprint")).unwrap().flatten();
+    for folder in folders.filter(|it| it.file_name().to_string_lossy().starts_with("word-")) {
+        fs::remove_dir_all(folder.path()).unwrap();
+    }
+    thread::sleep(Duration::from_millis(20));
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--release", "--quiet"]).current_dir(clone.root.path());
+    assert!(build.env("CARGO_TARGET_DIR", &clone.target).env_remove("RUSTFLAGS").status().unwrap().success());
+    clone.say("another", "first");
+    assert_eq!(clone.output(), "another first");
+}
+
+#[test]
 fn a_build_that_cargo_did_not_do_itself_is_not_kept() {
     let clone = Clone::new("one", "first");
     // A cargo that comes after another one: `sh build ..` builds first, so that all is fresh to the second.
