@@ -138,7 +138,7 @@ function name({ view, named }) {
     const words = view.width < 480 ? name : name + unit + share + (timeLike ? ", time-like" : "");
     const top = one[1] < two[1] ? one : two;
     // What goes up is named above, the others beside their middle.
-    const [x, y] = axis === 2 ? [top[0], top[1] - 18] : [middle[0] + (30 + 3.4 * words.length) * out[0], middle[1] + 36 * out[1]];
+    const [x, y] = axis === 2 ? [top[0], top[1] - 18] : [middle[0] + (42 + 3.4 * words.length) * out[0], middle[1] + 36 * out[1]];
     wanted.push([words, x, y, "name" + kind]);
   });
   if (geodesic.end > geodesic.first) {
