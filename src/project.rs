@@ -152,6 +152,11 @@ impl State {
     pub fn open(root: &Path) -> Result<State, ProjectError> {
         let folder = root.join(".ribbon");
         fs::create_dir_all(&folder).map_err(|source| ProjectError::State { path: folder.clone(), source })?;
+        // Nobody wants to commit it. Where this cannot be written, other things will say so.
+        let ignored = folder.join(".gitignore");
+        if !ignored.exists() {
+            let _ = fs::write(ignored, "*\n");
+        }
         Ok(State { folder })
     }
 

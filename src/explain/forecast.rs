@@ -152,12 +152,11 @@ impl fmt::Display for Forecast {
             }
         }
         let number = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
-        write!(
-            f,
-            "time: about {} with {}",
-            duration(self.time.as_secs_f64()),
-            number(self.threads as usize, "thread")
-        )?;
+        let about = match self.time.is_zero() && sum.untimed > 0 {
+            true => "not known".to_owned(),
+            false => format!("about {}", duration(self.time.as_secs_f64())),
+        };
+        write!(f, "time: {about} with {}", number(self.threads as usize, "thread"))?;
         match self.cards {
             0 => write!(f, " and no GPU")?,
             cards => write!(f, " and {}", number(cards, "GPU"))?,

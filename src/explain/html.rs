@@ -88,7 +88,7 @@ fn filled(
     let jobs: Vec<&Job> = stages.iter().flat_map(|stage| &stage.jobs).collect();
     let current = jobs.iter().filter(|job| job.state == "current").count();
     let summary = format!(
-        "{} stages, {} jobs, {current} up to date, {} of computing",
+        "{} stages, {} jobs, {current} up to date, {} of computing so far",
         stages.len(),
         jobs.len(),
         duration(jobs.iter().filter_map(|job| job.seconds).sum())

@@ -11,6 +11,7 @@ fn a_first_run_makes_everything_and_the_next_one_nothing() {
     let paper = tiny::paper();
     let first = paper.run("");
     assert_eq!((first.code, first.made().as_str()), (Some(0), WHOLE_PAPER), "{}", first.err);
+    assert_eq!(paper.read(".ribbon/.gitignore"), "*\n", "nobody commits a store");
     assert_eq!(paper.told().len(), 14);
     let figure = "Networks\nfc 1 lies at 0.1 on cat dog ship\nfc 2 lies at 0.1 on cat dog ship\n\
                   vit 1 lies at 0.1 on cat dog ship\nvit 2 lies at 0.1 on cat dog ship\n";

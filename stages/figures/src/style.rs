@@ -1,4 +1,4 @@
-//! How figures look: colours, sizes, widths. Every figure takes them from here.
+//! How figures look: colours and sizes. Every figure takes them from here.
 
 use plotters::style::RGBColor;
 

@@ -296,7 +296,7 @@ fn starts(inputs: &Inputs) -> Result<Section> {
         body += &inputs.figure(
             &format!("figure-starts-{split}"),
             &format!("Trajectories from other starts in InPCA, {split} set, and their distance to the nearest ordinary model against progress"),
-            &format!("Networks that fitted something else first, {split} set: their trajectories join those of the others."),
+            &format!("Networks that fitted something else first, {split} set: their trajectories among the others'."),
         )?;
     }
     Ok(claim(
