@@ -39,7 +39,7 @@ fn rows(path: &Path) -> Result<Table, String> {
 
 /// What a cell holds; none for an empty one, for which pandas writes NaN among numbers. An `Err` is of another kind.
 fn value(field: Field) -> Result<Option<Value>, Field> {
-    let text_of_number = match field {
+    let text = match field {
         Field::Null => return Ok(None),
         Field::Bool(flag) => return Ok(Some(Value::Bool(flag))),
         Field::Str(text) => return Ok(Some(text).filter(|text| !text.is_empty()).map(Value::String)),
@@ -57,9 +57,11 @@ fn value(field: Field) -> Result<Option<Value>, Field> {
         Field::Double(value) => value.to_string(),
         other => return Err(other),
     };
+    if text == "NaN" {
+        return Ok(None);
+    }
     // Infinities are text, as in CSV.
-    let text = |text: String| Some(text).filter(|text| text != "NaN").map(Value::String);
-    Ok(number(&text_of_number).map(Value::Number).or_else(|| text(text_of_number)))
+    Ok(Some(number(&text).map_or(Value::String(text), Value::Number)))
 }
 
 #[cfg(test)]
@@ -118,6 +120,12 @@ mod tests {
                 json!({"file": "b.npz", "rate": 1, "augment": false}),
             ]
         );
+    }
+
+    #[test]
+    fn infinities_are_text_and_large_numbers_whole() {
+        assert_eq!(value(Field::Double(f64::NEG_INFINITY)), Ok(Some(json!("-inf"))));
+        assert_eq!(value(Field::ULong(u64::MAX)), Ok(Some(json!(u64::MAX))));
     }
 
     #[test]

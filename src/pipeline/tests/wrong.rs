@@ -88,6 +88,11 @@ fn wrong_types_and_sizes_are_refused() {
     refused("memory: 1.5G", "memory: -1", "39:33: -1 is too small; it must be at least 0");
     refused("{kind: mini}", "{kind: .nan}", "6:40: `.nan` is not a number that JSON can hold");
     refused("{kind: mini}", "!mini {}", "6:33: YAML tags mean nothing here; drop `!mini`");
+    refused(
+        "{kind: mini}",
+        "{<<: {kind: mini}}",
+        "6:33: `<<` merges nothing here; write out what it would bring",
+    );
 }
 
 #[test]
