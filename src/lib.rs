@@ -8,13 +8,13 @@
 
 pub mod accept;
 pub mod build;
+mod cgroups;
 pub mod cli;
 pub mod code;
 pub mod explain;
 mod folder;
 pub mod gc;
 pub mod graph;
-mod groups;
 pub mod hash;
 #[cfg(any(test, fuzzing))]
 pub mod hostile;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::groups;
+use crate::cgroups;
 use crate::pipeline::{Gpu, Needs};
 
 /// What a machine gives to jobs, and what is free of it.
@@ -131,7 +131,7 @@ fn memory_here() -> u64 {
     let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let kilobytes = line.and_then(|rest| rest.trim().strip_suffix(" kB")).and_then(|n| n.parse::<u64>().ok());
     let free = kilobytes.map_or(u64::MAX, |n| n * 1024);
-    groups::memory_left().map_or(free, |left| free.min(left))
+    cgroups::memory_left().map_or(free, |left| free.min(left))
 }
 
 /// The cards: those that `CUDA_VISIBLE_DEVICES` names where it is set, else those that have device files.

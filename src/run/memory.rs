@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::groups::{self, Group, Version};
+use crate::cgroups::{self, Group, Version};
 
 /// The count of processes that were killed for lack of memory, at some moment.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl OutOfMemory {
 }
 
 fn killed() -> Option<u64> {
-    let groups = groups::own().into_iter().map(|Group { folder, version }| match version {
+    let groups = cgroups::own().into_iter().map(|Group { folder, version }| match version {
         Version::One => folder.join("memory.oom_control"),
         // Not of those in it.
         Version::Two => folder.join("memory.events.local"),

@@ -3,12 +3,14 @@
 mod assignment;
 mod bars;
 mod collect;
+mod environment;
 mod failure;
 mod intermediates;
 mod interrupts;
 mod launcher;
 mod light;
 mod lines;
+mod log;
 mod memory;
 mod pool;
 mod process;
@@ -20,6 +22,7 @@ mod scheduler;
 #[cfg(test)]
 mod tests;
 mod wire;
+mod words;
 mod worker;
 
 use std::collections::{BTreeSet, HashSet};

@@ -17,43 +17,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use super::environment;
 use super::launcher::{self, GRACE};
 use super::lines::Pipe;
 use super::sandbox::{Reach, Rules};
 use super::wire::{self, Answer, Ask};
-
-/// Variables that pass to every job, and are not part of any key: where things are, not what to compute.
-const PASSED: [&str; 25] = [
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "LD_LIBRARY_PATH",
-    "CUDA_VISIBLE_DEVICES",
-    "CUDA_DEVICE_ORDER",
-    "CUDA_MPS_PIPE_DIRECTORY",
-    "CUDA_MPS_LOG_DIRECTORY",
-    "CUDA_HOME",
-    "XDG_CACHE_HOME",
-    "RIBBON_CACHE",
-    "RIBBON_DATA",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "all_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
-    "NODE_EXTRA_CA_CERTS",
-    "REQUESTS_CA_BUNDLE",
-];
-
-/// Libraries read from these how many threads to start.
-const THREADS: [&str; 4] =
-    ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"];
 
 /// What to start.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -137,21 +105,7 @@ impl Processes {
         fs::create_dir_all(&made)?;
         let mut command = Command::new("/proc/self/exe");
         command.args(launcher::WORDS).current_dir(&work);
-        command.env_clear().env("LANG", "C.UTF-8").env("TZ", "UTC").env("TMPDIR", &work);
-        for name in PASSED {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
-        }
-        for name in THREADS {
-            command.env(name, launch.threads.to_string());
-        }
-        for (name, value) in &launch.env {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
+        environment::set(&mut command, launch, &work);
         let (socket, theirs) = UnixStream::pair()?;
         command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null());
         let launcher = command.spawn()?;

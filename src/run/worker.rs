@@ -3,10 +3,9 @@
 //! One job: link the inputs into a folder of its own, hand over the job file, read events until the end, check and
 //! store the outputs, write the record.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,21 +18,15 @@ use serde_json::{Map, Value, json};
 use super::RunError;
 use super::assignment::{AssignedInput, Assignment, Placed, Program};
 use super::failure::{Failure, REFUSED};
+use super::log::Log;
 use super::memory::OutOfMemory;
 use super::process::{Group, Launch, Line, Processes};
 use crate::folder;
 use crate::graph::JobId;
 use crate::hash::Key;
-use crate::pipeline::placeholders;
 use crate::project::Project;
 use crate::space;
 use crate::store::{Artifacts, Machine, Memo, Slot, Store, StoreError, link_source, unlink_source};
-
-/// Lines of a failed job's log that are shown with its failure.
-const TAIL: usize = 20;
-
-/// Bytes of a job's log that are kept.
-const LOG: u64 = 16 << 20;
 
 /// With less than this free, a disk is full.
 const FULL: u64 = 1 << 20;
@@ -127,16 +120,6 @@ pub struct Worker<'a> {
     pub begun: u64,
 }
 
-/// A job's log: a file that is made with the first line, and the last lines.
-struct Log<'a> {
-    store: &'a Store,
-    key: Key,
-    is_kept: bool,
-    file: Option<File>,
-    written: u64,
-    tail: VecDeque<String>,
-}
-
 impl Worker<'_> {
     /// Does jobs until there are no more.
     pub fn work(mut self, assignments: Receiver<Assignment>) {
@@ -149,7 +132,7 @@ impl Worker<'_> {
             let perform = || self.perform(&assignment, &mut processes, &mut log, started);
             let result = panic::catch_unwind(AssertUnwindSafe(perform)).unwrap_or(Err(Failure::Broken));
             let result = result.map_err(|failure| {
-                let mut tail: Vec<String> = std::mem::take(&mut log.tail).into();
+                let mut tail = log.take_tail();
                 log.line(&format!("failed: {failure}"));
                 if assignment.program.launch().reach.is_some() && failure.is_of_the_sandbox(&tail) {
                     tail.push(REFUSED.to_owned());
@@ -494,113 +477,8 @@ impl Worker<'_> {
         self.folder.join("out")
     }
 
-    fn input_path(&self, name: &str, i: usize, placed: &Placed) -> PathBuf {
+    pub(super) fn input_path(&self, name: &str, i: usize, placed: &Placed) -> PathBuf {
         // No two jobs of a worker have an input by the same path: who keeps one finds nothing there, not another's.
         self.inputs().join(format!("{}.{name}.{i}.{}", self.begun, placed.file))
-    }
-
-    /// A command's words with `{inputs.NAME}`, `{outputs.NAME}` and `{params.NAME}` replaced. A word that is nothing
-    /// but a list input becomes a word an element.
-    fn fill_in(&self, job: &Assignment, words: &[OsString]) -> Result<Vec<OsString>, Failure> {
-        let mut filled = Vec::new();
-        for word in words {
-            let Some(text) = word.to_str().filter(|text| text.contains('{')) else {
-                filled.push(word.clone());
-                continue;
-            };
-            let list = text.strip_prefix("{inputs.").and_then(|rest| rest.strip_suffix('}'));
-            if let Some((name, input @ AssignedInput::Many(_))) =
-                job.inputs.iter().find(|(name, _)| Some(name.as_str()) == list)
-            {
-                let paths = input.placed().enumerate().map(|(i, placed)| self.input_path(name, i, placed));
-                filled.extend(paths.map(|path| self.as_word(path).into_os_string()));
-                continue;
-            }
-            // An input that the stage has and this profile has not: the pipeline was checked.
-            let is_left_out = |name: &str| !job.inputs.iter().any(|(input, _)| input == name);
-            if placeholders(text).iter().any(|(kind, name)| *kind == "inputs" && is_left_out(name)) {
-                continue;
-            }
-            let mut rest = text;
-            let mut word = String::new();
-            while let Some((before, after)) = rest.split_once('{') {
-                word.push_str(before);
-                let is_ours = ["inputs.", "outputs.", "params."].iter().any(|kind| after.starts_with(kind));
-                match after.split_once('}') {
-                    Some((placeholder, after)) if is_ours => {
-                        let value = self.value_of(job, placeholder);
-                        word.push_str(&value.ok_or_else(|| Failure::Placeholder(text.to_owned()))?);
-                        rest = after;
-                    }
-                    // Programs for awk and the like have braces of their own.
-                    _ => {
-                        word.push('{');
-                        rest = after;
-                    }
-                }
-            }
-            word.push_str(rest);
-            filled.push(word.into());
-        }
-        Ok(filled)
-    }
-
-    fn value_of(&self, job: &Assignment, placeholder: &str) -> Option<String> {
-        let (kind, name) = placeholder.split_once('.')?;
-        let path = match kind {
-            "inputs" => match &job.inputs.iter().find(|(input, _)| input == name)?.1 {
-                AssignedInput::One(placed) => self.input_path(name, 0, placed),
-                AssignedInput::Many(_) => return None,
-            },
-            "outputs" => self.outputs().join(&job.outputs.iter().find(|(output, _)| output == name)?.1.file),
-            "params" => {
-                return job.params.get(name).map(|value| match value {
-                    Value::String(text) => text.clone(),
-                    other => other.to_string(),
-                });
-            }
-            _ => return None,
-        };
-        Some(self.as_word(path).to_string_lossy().into_owned())
-    }
-
-    /// A path in the folder as a command gets it: whole, or from where it works if a shell would take the whole apart.
-    fn as_word(&self, path: PathBuf) -> PathBuf {
-        let is_one_word = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
-        let is_safe = |folder: &str| folder.bytes().all(|byte| is_one_word(byte) || !byte.is_ascii());
-        match path.strip_prefix(&self.folder) {
-            Ok(inside) if !self.folder.to_str().is_some_and(is_safe) => Path::new("..").join(inside),
-            _ => path,
-        }
-    }
-}
-
-impl<'a> Log<'a> {
-    fn new(store: &'a Store, job: &Assignment) -> Log<'a> {
-        if !job.rehearse {
-            let _ = fs::remove_file(store.log_path(job.key));
-        }
-        let (key, is_kept) = (job.key, !job.rehearse);
-        Log { store, key, is_kept, file: None, written: 0, tail: VecDeque::new() }
-    }
-
-    /// Keeps a line. A log that cannot be written is no reason to fail a job.
-    fn line(&mut self, text: &str) {
-        if self.tail.len() == TAIL {
-            self.tail.pop_front();
-        }
-        self.tail.push_back(text.to_owned());
-        if self.file.is_none() && self.is_kept {
-            self.file = self.store.create_log(self.key).ok();
-        }
-        if let Some(file) = &mut self.file {
-            let before = self.written;
-            self.written += text.len() as u64 + 1;
-            let _ = match () {
-                () if self.written <= LOG => writeln!(file, "{text}"),
-                () if before <= LOG => writeln!(file, "[cut: a log is kept up to {} MiB]", LOG >> 20),
-                () => Ok(()),
-            };
-        }
     }
 }

@@ -43,9 +43,16 @@ fn a_crash_fails_its_job_only_and_another_process_goes_on() {
     assert_eq!(processes(&squares.told()).len(), 2);
 }
 
-#[test]
-fn a_job_that_ends_with_an_error_leaves_its_process_for_the_next() {
-    let squares = tiny::squares();
+/// Squares of which the second is an error, whose stage has such lines beside its parameters: how many processes made them.
+fn processes_beside_an_error(more: &str) -> usize {
+    let mut squares = tiny::squares();
+    // One card, which nobody looks for.
+    squares.set("CUDA_VISIBLE_DEVICES", "0");
+    squares.edit(
+        "pipeline.yaml",
+        "    params: {n: $number.n}\n",
+        &format!("    params: {{n: $number.n}}\n    {more}\n"),
+    );
     let error =
         r##"    if number == 2 { println!(r#"{{"event": "error", "what": "two is odd"}}"#); continue }"##;
     squares.edit(
@@ -56,7 +63,13 @@ fn a_job_that_ends_with_an_error_leaves_its_process_for_the_next() {
     let run = squares.run("-j 1 --keep-going");
     assert_eq!((run.code, run.made().as_str()), (Some(1), "square 2"), "{}", run.err);
     assert_eq!(run.events_of("failed")[0]["what"], "two is odd");
-    assert_eq!(processes(&squares.told()).len(), 1);
+    processes(&squares.told()).len()
+}
+
+#[test]
+fn a_job_that_ends_with_an_error_leaves_its_process_for_the_next_but_on_a_card() {
+    assert_eq!(processes_beside_an_error(""), 1);
+    assert_eq!(processes_beside_an_error("needs: {gpu: require}"), 2);
 }
 
 #[test]
