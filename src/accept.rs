@@ -9,7 +9,7 @@ use crate::hash::Key;
 use crate::lockfile::{Line, LockError};
 use crate::plan::{Plan, State};
 use crate::project::Project;
-use crate::store::{Accepted, Artifacts, Machine, Record, RecordedOutput, StoreError};
+use crate::store::{Accepted, Artifacts, Machine, Record, RecordedOutput, StoreError, artifacts_of};
 
 /// Why accepting broke off.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +55,10 @@ pub fn accept(
         }
         let previous = match plan.state(id) {
             State::Current(..) | State::Kept(_) | State::Unneeded => continue,
-            State::Waiting => Err(waits(project, &plan, id)),
+            State::Waiting => {
+                let stages = plan.stages_waited_for(id);
+                Err(format!("its key is not known before {stages} is up to date: accept or run that first"))
+            }
             State::Stale(..) if project.lacks_source(id) => {
                 Err("it takes a file that cannot be read".to_owned())
             }
@@ -99,29 +102,14 @@ pub fn accept(
 /// What a job made when it last ran, by its line in the lock, and under which key.
 fn previous(project: &Project, id: JobId) -> Result<(Key, Artifacts), String> {
     let line = project.lock.get(project.name(id)).ok_or("it never ran: there are no outputs to keep")?;
-    let mut artifacts = Artifacts::new();
-    for (name, output) in &project.stage(id).outputs {
-        match line.outputs.get(name).filter(|artifact| artifact.kind == output.kind) {
-            Some(artifact) => artifacts.push(*artifact),
-            None => return Err(format!("its output `{name}` is new: there is nothing to keep for it")),
-        }
-    }
+    let artifacts = artifacts_of(&project.stage(id).outputs, |name| line.outputs.get(name).copied())
+        .map_err(|name| format!("its output `{name}` is new: there is nothing to keep for it"))?;
     let is_here = project.store.artifacts(line.key).is_some()
         || artifacts.iter().all(|artifact| project.store.holds(artifact, &project.memo));
     match is_here {
         true => Ok((line.key, artifacts)),
         false => Err("what it made is not in this store".to_owned()),
     }
-}
-
-fn waits(project: &Project, plan: &Plan, id: JobId) -> String {
-    let producers = project.graph.producers(id).into_iter();
-    let stages: BTreeSet<&str> = producers
-        .filter(|producer| !matches!(plan.state(*producer), State::Current(..)))
-        .map(|producer| project.stage(producer).name.as_str())
-        .collect();
-    let stages = stages.into_iter().collect::<Vec<_>>().join(", ");
-    format!("its key is not known before {stages} is up to date: accept or run that first")
 }
 
 /// Times and machine are those of the run that made the outputs.
@@ -137,7 +125,7 @@ fn record(
     let outputs = project.stage(id).outputs.keys().cloned();
     Record {
         intermediate: project.stage(id).intermediate,
-        version: 1,
+        version: Record::VERSION,
         key,
         job: project.name(id).to_owned(),
         stage: project.stage(id).name.clone(),

@@ -5,7 +5,7 @@ mod lock;
 mod verify;
 
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -46,7 +46,8 @@ struct Cli {
 }
 
 const TARGETS: &str = "\
-A target is a stage (`train`), a job or several by their labels (`train[arch=fc,seed=42]`), or a path under outputs/.";
+A target is a stage (`train`), a job or several by their labels (`train[arch=fc,seed=42]`), or a path under outputs/, which \
+also says the profile.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -59,7 +60,7 @@ enum Command {
         #[arg(short, long, value_name = "N")]
         jobs: Option<u32>,
         /// Say what would run and why; run nothing.
-        #[arg(short = 'n', long)]
+        #[arg(short = 'n', long, conflicts_with = "json")]
         dry_run: bool,
         /// After a job has failed, go on with what does not depend on it. A program that cannot be built ends the run.
         #[arg(short, long)]
@@ -140,8 +141,8 @@ enum Command {
     /// Say what differs between two versions of pipeline.lock: jobs, parameters, outputs.
     Diff {
         /// A git revision, as `HEAD~3`, a tag or a branch.
-        #[arg(required_unless_present = "profiles")]
-        before: Option<String>,
+        #[arg(default_value = "HEAD")]
+        before: String,
         /// Another one; pipeline.lock as it is now when not given.
         after: Option<String>,
         /// Compare two profiles instead.
@@ -191,6 +192,8 @@ enum Command {
         #[arg(short = 'n', long)]
         dry_run: bool,
     },
+    /// List the profiles of pipeline.yaml; the default one is marked.
+    Profiles,
     /// Print the graph of stages.
     Graph {
         /// For which program.
@@ -248,6 +251,29 @@ pub fn main() -> ExitCode {
     }
 }
 
+impl Command {
+    /// The profile whose published outputs the command is about.
+    fn profile(&self, selection: &Selection) -> Option<String> {
+        let root = root(selection).ok()?;
+        self.targets().iter().find_map(|target| target::profile_of(&root, target))
+    }
+
+    fn targets(&self) -> &[String] {
+        match self {
+            Command::Run { targets, .. }
+            | Command::Push { targets, .. }
+            | Command::Pull { targets }
+            | Command::Accept { targets, .. }
+            | Command::Verify { rerun: targets, .. }
+            | Command::Export { targets, .. } => targets,
+            Command::Why { target } | Command::Show { target } | Command::Log { job: target } => {
+                std::slice::from_ref(target)
+            }
+            _ => &[],
+        }
+    }
+}
+
 impl Cli {
     fn execute(self) -> Result<ExitCode> {
         let sets = self.sets.iter().map(|set| {
@@ -255,12 +281,15 @@ impl Cli {
                 set.split_once('=').with_context(|| format!("--set {set}: write PATH=VALUE"))?;
             Ok((path.to_owned(), value.to_owned()))
         });
-        let selection = Selection {
+        let mut selection = Selection {
             pipeline: self.pipeline,
             profile: self.profile,
             sets: sets.collect::<Result<_>>()?,
             paranoid: self.paranoid,
         };
+        if selection.profile.is_none() {
+            selection.profile = self.command.profile(&selection);
+        }
         match self.command {
             Command::Launch => Ok(run::launch()),
             Command::Schema => print(&format!("{:#}\n", crate::pipeline::schema())),
@@ -291,7 +320,7 @@ impl Cli {
                     light,
                     push,
                     ignore_space,
-                    rehearse: false,
+                    discard: false,
                 };
                 run(&selection, &targets, &force, &options, json, no_wait)
             }
@@ -319,7 +348,13 @@ impl Cli {
             Command::Why { target } => {
                 let project = open(&selection)?;
                 let targets = jobs(&project, &[target])?;
-                print(&dry_run(&project, Plan::new(&project, &targets, &BTreeSet::new()), None))
+                let plan = Plan::new(&project, &targets, &BTreeSet::new());
+                let is_current = targets.iter().all(|id| plan.current_key(*id).is_some());
+                print(&dry_run(&project, plan, None))?;
+                if is_current {
+                    print("what differs from the last commit's pipeline.lock: ribbon diff\n")?;
+                }
+                Ok(ExitCode::SUCCESS)
             }
             Command::Show { target } => {
                 let project = open(&selection)?;
@@ -329,7 +364,7 @@ impl Cli {
             }
             Command::Accept { targets, because } => lock::accept(&selection, &targets, &because),
             Command::Diff { before, after, profiles, json } => {
-                lock::diff(&open(&selection)?, before.as_deref(), after.as_deref(), &profiles, json)
+                lock::diff(&open(&selection)?, &before, after.as_deref(), &profiles, json)
             }
             Command::MergeLock { base, ours, theirs } => lock::merge([&base, &ours, &theirs]),
             Command::Log { job } => log(&open(&selection)?, &job),
@@ -348,6 +383,7 @@ impl Cli {
                 let published = ro_crate::export(&project, &wanted(&project, &targets)?, &folder)?;
                 print(&format!("{published} published outputs in {}\n", folder.display()))
             }
+            Command::Profiles => print(&profiles(&project::find(&selection)?)?),
             Command::Graph { format } => print(&explain::draw(&open(&selection)?, format)),
         }
     }
@@ -390,7 +426,7 @@ fn run(
 fn report(json: bool) -> Box<dyn Report> {
     match () {
         () if json => Box::new(Json),
-        () if std::io::stderr().is_terminal() => Box::new(Bars::new()),
+        () if io::stderr().is_terminal() => Box::new(Bars::new()),
         () => Box::new(Plain),
     }
 }
@@ -452,6 +488,17 @@ fn forced(project: &Project, targets: &[String], light: bool) -> Result<BTreeSet
     }
 }
 
+/// The profiles, a line each, with what they are about.
+fn profiles(pipeline: &Path) -> Result<String> {
+    let (default, profiles) = crate::pipeline::profiles(pipeline)?;
+    let width = profiles.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let line = |(name, about): &(String, String)| {
+        let mark = if Some(name) == default.as_ref() { '*' } else { ' ' };
+        format!("{mark} {name:width$}  {about}").trim_end().to_owned() + "\n"
+    };
+    Ok(profiles.iter().map(line).collect())
+}
+
 /// What would run and why, and, told in what slots, how long and on how much disk.
 fn dry_run(project: &Project, mut plan: Plan, slots: Option<Slots>) -> String {
     plan.demand();
@@ -490,29 +537,35 @@ fn log(project: &Project, job: &str) -> Result<ExitCode> {
         State::Waiting | State::Kept(_) | State::Unneeded => None,
     };
     let locked = project.lock.get(project.name(id)).map(|line| line.key);
-    let keys = now.into_iter().chain(locked);
-    match keys.map(|key| project.store.log_path(key)).find(|path| path.exists()) {
-        Some(path) => {
-            let mut file =
-                std::fs::File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            // A closed pipe (`| head`) is the reader's wish.
-            let _ = std::io::copy(&mut file, &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
-        }
-        None => {
-            complain(&format!("{} has not run here, or printed nothing", project.name(id)));
-            Ok(ExitCode::SUCCESS)
-        }
+    let keys: Vec<_> = now.into_iter().chain(locked).collect();
+    let paths = keys.iter().map(|key| project.store.log_path(*key));
+    if let Some(path) = paths.into_iter().find(|path| path.exists()) {
+        let log = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        return printed(io::stdout().write_all(&log));
     }
+    let has_run = keys.iter().any(|key| project.store.record(*key).is_some());
+    let why =
+        if has_run { "printed nothing, or ran elsewhere: logs are not shared" } else { "has not run here" };
+    complain(&format!("{} {why}", project.name(id)));
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Tells people. When nobody reads it, there is no reason to end in the middle.
 fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 fn print(text: &str) -> Result<ExitCode> {
-    // A closed pipe (`| head`) is the reader's wish.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(ExitCode::SUCCESS)
+    let mut stdout = io::stdout();
+    printed(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+/// A closed pipe (`| head`) is the reader's wish; a full disk is not.
+fn printed<T>(written: io::Result<T>) -> Result<ExitCode> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }

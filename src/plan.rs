@@ -19,9 +19,8 @@ use crate::graph::{JobId, Origin};
 use crate::hash::{Hash, Key};
 use crate::key::{self, Told};
 use crate::lockfile::Line;
-use crate::pipeline::Output;
 use crate::project::Project;
-use crate::store::{Artifact, Artifacts};
+use crate::store::{Artifact, Artifacts, artifacts_of};
 
 /// So many keys are worth a thread.
 const KEYS: usize = 64;
@@ -210,6 +209,16 @@ impl<'a> Plan<'a> {
         matches!(self.state(id), State::Current(..) | State::Kept(_))
     }
 
+    /// The stages of those producers of a job that are not up to date, in words.
+    pub fn stages_waited_for(&self, id: JobId) -> String {
+        let producers = self.project.graph.producers(id).into_iter();
+        let stages: BTreeSet<&str> = producers
+            .filter(|producer| !matches!(self.state(*producer), State::Current(..)))
+            .map(|producer| self.project.stage(producer).name.as_str())
+            .collect();
+        stages.into_iter().collect::<Vec<_>>().join(", ")
+    }
+
     /// Jobs that a light plan can neither run nor keep: what they made before is not known.
     pub fn lost(&self) -> Vec<JobId> {
         self.needed().filter(|id| self.leaves(*id) && !self.is_settled(*id)).collect()
@@ -360,9 +369,6 @@ impl<'a> Plan<'a> {
     /// What a line says a job made, if it names all of its outputs.
     fn locked(&self, id: JobId, line: &Line) -> Option<Artifacts> {
         let outputs = &self.project.stage(id).outputs;
-        let made = |(name, output): (&String, &Output)| {
-            line.outputs.get(name).copied().filter(|artifact| artifact.kind == output.kind)
-        };
-        outputs.iter().map(made).collect()
+        artifacts_of(outputs, |name| line.outputs.get(name).copied()).ok()
     }
 }

@@ -66,6 +66,14 @@ pub enum ProjectError {
         /// Why.
         source: io::Error,
     },
+    /// The lock that lets one run at a time change a workspace cannot be taken.
+    #[error("cannot lock {path}: {source}")]
+    Locked {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 /// What a command says of the project it wants.
@@ -334,7 +342,7 @@ impl Project {
         waits();
         let path = State::open(root)?.lock();
         let locked = || File::options().write(true).open(&path).and_then(|file| file.lock().map(|()| file));
-        locked().map_err(|source| ProjectError::State { path: path.clone(), source })
+        locked().map_err(|source| ProjectError::Locked { path: path.clone(), source })
     }
 
     /// Takes the lock that lets one run at a time change this workspace; none when another has it.
@@ -351,10 +359,10 @@ impl Project {
                 Err(fs::TryLockError::Error(error)) => Err(error),
             }
         };
-        locked().map_err(|source| ProjectError::State { path: path.clone(), source })
+        locked().map_err(|source| ProjectError::Locked { path: path.clone(), source })
     }
 
-    /// The stage with an index, for code that goes by stage.
+    /// The name of a stage.
     pub fn stage_name(&self, id: StageId) -> &str {
         &self.pipeline.stages[id.0].name
     }

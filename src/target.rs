@@ -1,10 +1,10 @@
 //! Targets: what people type for a set of jobs. A stage, a job by its labels, or a path under outputs/.
 
 use std::collections::BTreeSet;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use crate::graph::JobId;
-use crate::pipeline::Labels;
+use crate::pipeline::{Labels, nearest};
 use crate::project::Project;
 
 /// Why a target names nothing.
@@ -111,6 +111,16 @@ pub fn select(project: &Project, target: &str) -> Result<BTreeSet<JobId>, Target
     Ok(jobs)
 }
 
+/// The profile whose published outputs a path leads to; none of other targets.
+pub fn profile_of(root: &Path, target: &str) -> Option<String> {
+    let outputs = lexical(&root.join("outputs"));
+    let below = |path: &PathBuf| {
+        let inside = path.strip_prefix(&outputs).ok()?;
+        Some(inside.components().next()?.as_os_str().to_string_lossy().into_owned())
+    };
+    target.contains('/').then(|| typed(root, target).iter().find_map(below))?
+}
+
 /// What a run without targets is for: every job that publishes, and every job that nothing depends on.
 pub fn everything(project: &Project) -> BTreeSet<JobId> {
     let wanted = |id: &JobId| {
@@ -120,13 +130,9 @@ pub fn everything(project: &Project) -> BTreeSet<JobId> {
 }
 
 /// `, did you mean X?` for the nearest name, if one is near.
-pub fn did_you_mean(name: &str, names: &[&str]) -> String {
-    names
-        .iter()
-        .map(|other| (strsim::damerau_levenshtein(name, other), *other))
-        .min()
-        .filter(|(distance, other)| *distance <= 2.max(other.len() / 3))
-        .map_or(String::new(), |(_, other)| format!(", did you mean `{other}`?"))
+fn did_you_mean(name: &str, names: &[&str]) -> String {
+    nearest(name, names.iter().copied())
+        .map_or(String::new(), |nearest| format!(", did you mean `{nearest}`?"))
 }
 
 fn parse_labels(text: &str) -> Option<Labels> {
@@ -149,14 +155,18 @@ pub fn takes(project: &Project, target: &str, id: JobId, place: usize) -> bool {
 
 /// Whether what is published at a path is what was typed, or below it.
 fn is_at(project: &Project, target: &str) -> impl Fn(&str) -> bool {
-    let here = std::env::current_dir().unwrap_or_default();
-    // As typed from here, and as it is called in the project.
-    let typed = [here.join(target), project.root.join(target)].map(|path| lexical(&path));
+    let typed = typed(&project.root, target);
     let outputs = lexical(&project.outputs());
     move |path| {
         let path = outputs.join(path);
         typed.iter().any(|typed| path.starts_with(typed))
     }
+}
+
+/// A path as typed from here, and as it is called in the project.
+fn typed(root: &Path, target: &str) -> [PathBuf; 2] {
+    let here = std::env::current_dir().unwrap_or_default();
+    [here.join(target), root.join(target)].map(|path| lexical(&path))
 }
 
 /// The jobs that publish a file, or anything below a folder.
@@ -184,8 +194,8 @@ fn published_at(project: &Project, target: &str) -> Result<BTreeSet<JobId>, Targ
 }
 
 /// A path without `.` and `..`, whether or not it exists.
-fn lexical(path: &Path) -> std::path::PathBuf {
-    let mut parts = std::path::PathBuf::new();
+fn lexical(path: &Path) -> PathBuf {
+    let mut parts = PathBuf::new();
     for part in path.components() {
         match part {
             Component::CurDir => {}

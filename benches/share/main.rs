@@ -50,6 +50,10 @@ struct Options {
 
 fn main() {
     let options = Options::parse();
+    // `cargo test --all-targets` starts benchmarks as well.
+    if !options.bench {
+        return;
+    }
     println!(
         "{} jobs, {} connections, {} ms: at most {:.0} requests/s",
         options.jobs,

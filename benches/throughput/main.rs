@@ -50,6 +50,10 @@ struct Options {
 
 fn main() {
     let options = Options::parse();
+    // `cargo test --all-targets` starts benchmarks as well.
+    if !options.bench {
+        return;
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let pipeline = Pipeline::load(&root.join("pipeline.yaml"), Some(&options.profile), &[])
         .unwrap_or_else(|error| panic!("{error}"));

@@ -34,14 +34,14 @@ pub fn accept(selection: &Selection, targets: &[String], because: &str) -> Resul
 /// Says what differs between two revisions of the lock, or between two of its profiles.
 pub fn diff(
     project: &Project,
-    before: Option<&str>,
+    before: &str,
     after: Option<&str>,
     profiles: &[String],
     json: bool,
 ) -> Result<ExitCode> {
-    let (before, after) = match (before, profiles) {
-        (None, [a, b]) => (profile(project, a)?, profile(project, b)?),
-        (before, _) => (version(project, before)?, version(project, after)?),
+    let (before, after) = match profiles {
+        [a, b] => (profile(project, a)?, profile(project, b)?),
+        _ => (version(project, Some(before))?, version(project, after)?),
     };
     let stages: Vec<&str> = project.pipeline.stages.iter().map(|stage| stage.name.as_str()).collect();
     let changes = explain::diff(&project.store, &stages, before.lines(), after.lines());

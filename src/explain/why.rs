@@ -1,6 +1,6 @@
 //! Why jobs run: what of their keys differs from when they last ran, followed to its root, alike jobs together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::compare::{self, Difference, Parts, compare, compare_code};
 use crate::graph::JobId;
@@ -35,7 +35,9 @@ pub fn why(project: &Project, plan: &Plan) -> Vec<Group> {
         let (reasons, perhaps) = match plan.state(id) {
             State::Unneeded | State::Current(..) | State::Kept(_) => continue,
             State::Waiting => match differences(project, plan, id) {
-                Ok(found) if found.is_empty() => (vec![waits(project, plan, id)], true),
+                Ok(found) if found.is_empty() => {
+                    (vec![format!("if outputs of {} change", plan.stages_waited_for(id))], true)
+                }
                 Ok(found) => (told(&found), false),
                 Err(why) => (vec![why], false),
             },
@@ -84,18 +86,6 @@ impl std::fmt::Display for Group {
             reasons => reasons.iter().try_for_each(|reason| write!(f, "\n    {reason}")),
         }
     }
-}
-
-/// A job that runs only if one of its inputs comes out different.
-fn waits(project: &Project, plan: &Plan, id: JobId) -> String {
-    let stages: BTreeSet<&str> = project
-        .graph
-        .producers(id)
-        .into_iter()
-        .filter(|producer| !matches!(plan.state(*producer), State::Current(..)))
-        .map(|producer| project.stage(producer).name.as_str())
-        .collect();
-    format!("if outputs of {} change", stages.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 fn stale(project: &Project, plan: &Plan, id: JobId, reason: Reason) -> Vec<String> {

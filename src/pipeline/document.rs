@@ -61,10 +61,10 @@ pub(super) struct ShareOptions {
     /// The region of a bucket.
     pub region: Option<String>,
     /// Requests in flight at most: 32 if not told, over SSH 6.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 256))]
     pub connections: Option<u32>,
     /// Seconds a request may take before the share is given up: 20 if not told. Much data gets more.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 3600))]
     pub timeout: Option<u32>,
 }
 

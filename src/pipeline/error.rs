@@ -95,24 +95,27 @@ const LISTED: usize = 8;
 /// Where an unknown name leads: `; did you mean ..?` and the valid names, unless they are many.
 pub(super) fn hint<'a>(name: &str, valid: impl IntoIterator<Item = &'a str>) -> String {
     let valid: Vec<&str> = valid.into_iter().collect();
-    // A third of the letters may differ, but not all: fewer miss common slips, more propose unrelated names.
-    let length = name.chars().count();
-    let allowed = (length / 3).max(1).min(length.saturating_sub(1));
-    let nearest = valid
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min_by_key(|(distance, _)| *distance);
+    let nearest = nearest(name, valid.iter().copied());
     let listed = valid.iter().take(LISTED).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     match (nearest, valid.len()) {
         (_, 0) => "; there is none".to_owned(),
-        (Some((_, nearest)), 1) => format!("; did you mean `{nearest}`?"),
-        (Some((_, nearest)), 2..=LISTED) => format!("; did you mean `{nearest}`? (there are {listed})"),
-        (Some((_, nearest)), _) => format!("; did you mean `{nearest}`?"),
+        (Some(nearest), 1) => format!("; did you mean `{nearest}`?"),
+        (Some(nearest), 2..=LISTED) => format!("; did you mean `{nearest}`? (there are {listed})"),
+        (Some(nearest), _) => format!("; did you mean `{nearest}`?"),
         (None, 1) => format!("; there is only {listed}"),
         (None, 2..=LISTED) => format!("; there are {listed}"),
         (None, many) => format!("; there are {listed} and {} more", many - LISTED),
     }
+}
+
+/// The name that somebody may have meant.
+pub(crate) fn nearest<'a>(name: &str, valid: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // A third of the letters may differ, but not all: fewer miss common slips, more propose unrelated names.
+    let length = name.chars().count();
+    let allowed = (length / 3).max(1).min(length.saturating_sub(1));
+    let distances = valid.map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate));
+    let near = distances.filter(|(distance, _)| *distance <= allowed);
+    near.min_by_key(|(distance, _)| *distance).map(|(_, nearest)| nearest)
 }
 
 #[cfg(test)]

@@ -32,14 +32,15 @@ impl Pipeline {
     }
 }
 
-/// The names of a pipeline.yaml's profiles, in its order, each with its line for people.
+/// A pipeline.yaml's default profile, if it has one, and the names of all, in its order, each with its line for people.
 ///
 /// # Errors
 /// If the file cannot be read, or is not a pipeline.yaml at all; its references are not checked.
-pub fn profiles(path: &Path) -> Result<Vec<(String, String)>, PipelineError> {
+pub fn profiles(path: &Path) -> Result<(Option<String>, Vec<(String, String)>), PipelineError> {
     let document =
         parse(&read(path)?).map_err(|problems| PipelineError::Invalid { file: path.to_owned(), problems })?;
-    Ok(document.profiles.into_iter().map(|(name, profile)| (name, profile.about)).collect())
+    let profiles = document.profiles.into_iter().map(|(name, profile)| (name, profile.about)).collect();
+    Ok((document.profile, profiles))
 }
 
 fn read(path: &Path) -> Result<String, PipelineError> {

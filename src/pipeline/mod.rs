@@ -30,11 +30,12 @@ use serde_json::{Map, Value};
 
 pub use costs::{Cost, Costs};
 pub use document::schema;
+pub(crate) use error::nearest;
 pub use error::{PipelineError, Problem};
 pub use load::profiles;
 pub use positions::Position;
 pub use reference::bytes;
-pub(crate) use reference::placeholders;
+pub(crate) use reference::{Piece, PlaceholderKind, pieces};
 pub use share::{Address, Cloud, Share, Trust};
 pub use sweep::Condition;
 

@@ -191,21 +191,54 @@ pub fn bytes(text: &str) -> Result<u64, String> {
     if (0.0..=9e15).contains(&bytes) { Ok(bytes.round() as u64) } else { Err(wrong()) }
 }
 
-/// The placeholders of a command's argument: `--data={inputs.data}` has (`inputs`, `data`); other braces are literal.
-pub(crate) fn placeholders(argument: &str) -> Vec<(&'static str, &str)> {
-    let piece = |piece: &'_ str| -> Option<(&'static str, usize)> {
-        let kind = ["inputs", "outputs", "params"]
-            .into_iter()
-            .find(|kind| piece.strip_prefix(kind).is_some_and(|rest| rest.starts_with('.')))?;
-        Some((kind, kind.len() + 1))
-    };
-    let mut found = Vec::new();
-    for text in argument.split('{').skip(1) {
-        if let (Some((kind, start)), Some(end)) = (piece(text), text.find('}')) {
-            found.push((kind, &text[start..end]));
+/// A piece of a word of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Piece<'a> {
+    /// As it is.
+    Text(&'a str),
+    /// `{inputs.NAME}`, `{outputs.NAME}` or `{params.NAME}`: what the job has of this kind and name.
+    Placeholder(PlaceholderKind, &'a str),
+}
+
+/// What a placeholder stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlaceholderKind {
+    /// The path of an input.
+    Inputs,
+    /// The path where an output is to be made.
+    Outputs,
+    /// The value of a parameter.
+    Params,
+}
+
+/// Takes a word apart: `--data={inputs.data}` is a text and a placeholder. Other braces are text: programs for awk and the
+/// like have some of their own.
+pub(crate) fn pieces(word: &str) -> Vec<Piece<'_>> {
+    let (mut pieces, mut text, mut at) = (Vec::new(), 0, 0);
+    while let Some(open) = word[at..].find('{').map(|place| at + place) {
+        at = open + 1;
+        if let Some((piece, length)) = placeholder(&word[at..]) {
+            pieces.extend([Piece::Text(&word[text..open]), piece]);
+            at += length;
+            text = at;
         }
     }
-    found
+    pieces.push(Piece::Text(&word[text..]));
+    pieces.retain(|piece| *piece != Piece::Text(""));
+    pieces
+}
+
+/// The placeholder of which this is what follows its brace, and how much of it is the placeholder's.
+fn placeholder(after: &str) -> Option<(Piece<'_>, usize)> {
+    let (inside, _) = after.split_once('}')?;
+    let (kind, name) = inside.split_once('.')?;
+    let kind = match kind {
+        "inputs" => PlaceholderKind::Inputs,
+        "outputs" => PlaceholderKind::Outputs,
+        "params" => PlaceholderKind::Params,
+        _ => return None,
+    };
+    (!name.contains('{')).then_some((Piece::Placeholder(kind, name), inside.len() + 1))
 }
 
 #[cfg(test)]
@@ -291,9 +324,18 @@ mod tests {
         for text in ["a}", "{a", "{a}}", "}{"] {
             assert!(braces(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn words_are_taken_apart_at_placeholders_alone() {
+        use Piece::{Placeholder, Text};
+        use PlaceholderKind::{Inputs, Outputs, Params};
         assert_eq!(
-            placeholders("x={inputs.a} {params.b} {other} {inputs.c"),
-            [("inputs", "a"), ("params", "b")]
+            pieces("x={inputs.a}{params.b} {other} {inputs.c"),
+            [Text("x="), Placeholder(Inputs, "a"), Placeholder(Params, "b"), Text(" {other} {inputs.c")]
         );
+        assert_eq!(pieces("{{outputs.a}}"), [Text("{"), Placeholder(Outputs, "a"), Text("}")]);
+        assert_eq!(pieces("{params.{params.n}"), [Text("{params."), Placeholder(Params, "n")]);
+        assert_eq!(pieces(""), []);
     }
 }

@@ -49,9 +49,9 @@ impl<'a> Shape<'a, '_> {
                 if let Some(least) = fitting["minimum"].as_f64().filter(|least| value < *least) {
                     self.problems.value(place, format!("{number} is too small; it must be at least {least}"));
                 }
-                if fitting["format"] == "uint32" && value > f64::from(u32::MAX) {
-                    self.problems
-                        .value(place, format!("{number} is too large; it must be at most {}", u32::MAX));
+                let of_type = (fitting["format"] == "uint32").then_some(f64::from(u32::MAX));
+                if let Some(most) = fitting["maximum"].as_f64().or(of_type).filter(|most| value > *most) {
+                    self.problems.value(place, format!("{number} is too large; it must be at most {most}"));
                 }
             }
             Yaml::String(text) => self.choice(&branches, text, place),

@@ -154,10 +154,10 @@ pub(super) fn check(given: &document::Share, root: &Path, problems: &mut Problem
         share.endpoint.clone_from(endpoint);
         share.region.clone_from(region);
         if let Some(connections) = connections {
-            share.connections = (*connections).clamp(1, 256);
+            share.connections = *connections;
         }
         if let Some(timeout) = timeout {
-            share.timeout = Duration::from_secs((*timeout).clamp(1, 3600).into());
+            share.timeout = Duration::from_secs((*timeout).into());
         }
     }
     Some(share)

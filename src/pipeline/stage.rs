@@ -11,7 +11,9 @@ use super::error::{Problems, hint};
 use super::fanout;
 use super::params::Params;
 use super::positions::Place;
-use super::reference::{self, braces, dollar, is_name, name_rule, project_path};
+use super::reference::{
+    self, Piece, PlaceholderKind, braces, dollar, is_name, name_rule, pieces, project_path,
+};
 use super::sweep::named;
 use super::{Each, Gpu, Kind, Needs, Output, Param, Program, Stage, Sweep};
 
@@ -119,7 +121,7 @@ fn program(
                 problems.value(&run, "the command is empty");
             }
             for (i, argument) in command.iter().enumerate() {
-                placeholders(given, argument, &run.index(i), problems);
+                check_word(given, argument, &run.index(i), problems);
             }
             let code = given.code.iter().enumerate().filter_map(|(i, path)| {
                 file(path, "the code", &place.key("code").index(i), scope.root, problems)
@@ -137,12 +139,14 @@ fn program(
     }
 }
 
-fn placeholders(given: &document::Stage, argument: &str, place: &Place, problems: &mut Problems) {
-    for (kind, name) in reference::placeholders(argument) {
-        let names: Vec<&str> = match kind {
-            "inputs" => given.inputs.keys().map(String::as_str).collect(),
-            "outputs" => given.outputs.keys().map(String::as_str).collect(),
-            _ => given.params.keys().map(String::as_str).collect(),
+/// The placeholders of a word of the command name what the stage has.
+fn check_word(given: &document::Stage, word: &str, place: &Place, problems: &mut Problems) {
+    for piece in pieces(word) {
+        let Piece::Placeholder(kind, name) = piece else { continue };
+        let (kind, names): (_, Vec<&str>) = match kind {
+            PlaceholderKind::Inputs => ("inputs", given.inputs.keys().map(String::as_str).collect()),
+            PlaceholderKind::Outputs => ("outputs", given.outputs.keys().map(String::as_str).collect()),
+            PlaceholderKind::Params => ("params", given.params.keys().map(String::as_str).collect()),
         };
         if !names.contains(&name) {
             problems.value(

@@ -105,7 +105,7 @@ fn the_shipped_pipeline_is_right() {
     for name in ["prepare", "train", "predict", "distance", "analyse", "embed", "figure-embedding"] {
         assert!(matches!(stage(&pipeline, name).program, Program::Crate(_)), "{name}");
     }
-    assert_eq!(profiles(&path).unwrap()[0].0, "quick");
+    assert_eq!(profiles(&path).unwrap().0.as_deref(), Some("quick"));
 }
 
 #[test]
@@ -213,7 +213,8 @@ fn what_a_stage_needs_has_defaults_and_sizes() {
 #[test]
 fn profiles_are_listed_with_what_they_are_about() {
     let (_folder, path) = project(&RIGHT.replace("  small:\n", "  large: {about: all of it}\n  small:\n"));
-    let listed = profiles(&path).unwrap();
+    let (default, listed) = profiles(&path).unwrap();
+    assert_eq!(default.as_deref(), Some("small"));
     assert_eq!(listed, [("large".into(), "all of it".into()), ("small".to_owned(), String::new())]);
 }
 

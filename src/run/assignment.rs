@@ -39,7 +39,7 @@ pub struct Assignment {
     /// Whether its outputs are there for their consumers only, for the record.
     pub intermediate: bool,
     /// Whether only to look what it makes: nothing of it is stored, and its log is not kept.
-    pub rehearse: bool,
+    pub discard: bool,
     /// What its key is made of, for the record.
     pub ingredients: Vec<(String, String)>,
     /// How long it may take.
@@ -88,6 +88,13 @@ impl Program {
     pub fn launch(&self) -> &Launch {
         let (Program::Worker(launch) | Program::Command(launch)) = self;
         launch
+    }
+}
+
+impl Assignment {
+    /// The input of a name; none if the profile does not have it.
+    pub fn input(&self, name: &str) -> Option<&AssignedInput> {
+        self.inputs.iter().find_map(|(input, assigned)| (input == name).then_some(assigned))
     }
 }
 

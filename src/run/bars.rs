@@ -84,7 +84,7 @@ impl Report for Bars {
             }
             Happening::Spared(id) => self.count(project, *id),
             other => {
-                if let Happening::Failed(id, ..) = other {
+                if let Happening::Failed { id, .. } = other {
                     self.end_job(*id);
                 }
                 if let Happening::Summary(_) = other {

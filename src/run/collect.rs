@@ -51,7 +51,7 @@ impl Worker<'_> {
             |(_, output): &(_, Output)| make_ready(&folder.join(&output.file), output.kind, self.memo);
         let ready: Vec<Ready> =
             job.outputs.iter().map(ready).collect::<Result<_, _>>().map_err(StoreError::from)?;
-        if job.rehearse {
+        if job.discard {
             return Ok(ready.iter().map(Ready::artifact).collect());
         }
         // All that takes long is done: others wait for this one's end if they want to remove something.
@@ -101,7 +101,7 @@ impl Worker<'_> {
     fn record(&self, job: &Assignment, artifacts: &Artifacts, started: Instant) -> Record {
         let outputs = job.outputs.iter().zip(artifacts);
         Record {
-            version: 1,
+            version: Record::VERSION,
             key: job.key,
             job: job.name.clone(),
             stage: job.stage.clone(),

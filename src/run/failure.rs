@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -12,6 +12,15 @@ use crate::store::StoreError;
 pub const REFUSED: &str = "hint: the sandbox lets a job open its inputs, its outputs and its scratch folder (TMPDIR), and the \
 system's programs and libraries. Declare what else it needs: `inputs`, `code`, `reads` for folders like a virtual \
 environment, `network: true`. `ribbon run --no-sandbox` shows whether this is it.";
+
+/// What is said of a failure of a command with a word that is a file of the project, but not one of its `code`.
+pub fn undeclared(file: &Path) -> String {
+    format!(
+        "hint: {} is a file of the project; name it in the stage's `code`, so that the job gets it, and runs again when \
+         it changes",
+        file.display()
+    )
+}
 
 /// Why a job failed.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +83,9 @@ pub enum Failure {
     /// The store cannot take or give something.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What starts the stage's processes is gone.
+    #[error("the process of ribbon that starts those of jobs was killed, or is of no use any more: {0}")]
+    Launcher(#[source] io::Error),
     /// The job's folder cannot be used.
     #[error("{path}: {source}")]
     Folder {

@@ -25,7 +25,7 @@ pub struct Intermediates {
 }
 
 impl Intermediates {
-    /// Counts, and leases what is current. A rehearsal drops nothing.
+    /// Counts, and leases what is current. With `discard`, for what jobs make is not kept, nothing is dropped.
     ///
     /// # Errors
     /// When the lease cannot be written.
@@ -33,9 +33,9 @@ impl Intermediates {
         project: &Project,
         plan: &Plan,
         lease: Lease,
-        rehearse: bool,
+        discard: bool,
     ) -> Result<Intermediates, StoreError> {
-        let any = !rehearse && project.pipeline.stages.iter().any(|stage| stage.intermediate);
+        let any = !discard && project.pipeline.stages.iter().any(|stage| stage.intermediate);
         let current = |id: &JobId| plan.current_key(*id).is_some();
         let mut jobs: HashMap<Key, Vec<JobId>> = HashMap::new();
         let mut unserved = Vec::new();

@@ -17,14 +17,14 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, setsid};
 
 use super::sandbox::Rules;
-use super::wire::{Answer, Ask, Frame, receive};
+use super::wire::{Answer, Ask, Frame, receive, until};
 
 /// The words by which this program is a launcher. In unit tests it is the program of the tests, and one of them.
 #[cfg(not(test))]
@@ -74,10 +74,7 @@ impl Launcher {
 
     fn serve(&mut self) -> io::Result<()> {
         loop {
-            let patience = self.patience.map(|until| until.saturating_duration_since(Instant::now()));
-            // Rounded up, so that it has passed when poll says so.
-            let patience = patience.map(|left| PollTimeout::try_from(left + Duration::from_millis(1)));
-            let patience = patience.map_or(PollTimeout::NONE, |left| left.unwrap_or(PollTimeout::MAX));
+            let patience = until(self.patience);
             let mut events = [self.socket.as_fd(), self.children.as_fd()];
             let mut events = events.each_mut().map(|fd| PollFd::new(*fd, PollFlags::POLLIN));
             match poll(&mut events, patience) {
@@ -111,7 +108,7 @@ impl Launcher {
     fn act(&mut self, frame: Frame) -> io::Result<()> {
         match frame.ask {
             Ask::Enter => {
-                let entered = Rules::from_words(&frame.words).enter();
+                let entered = Rules::from_words(&frame.words).and_then(|rules| rules.enter());
                 let number = |error: io::Error| error.raw_os_error().unwrap_or(Errno::EPERM as i32);
                 Answer::Entered(entered.err().map_or(0, number)).send(&self.socket)
             }

@@ -27,10 +27,10 @@ pub(super) struct Log<'a> {
 impl<'a> Log<'a> {
     /// The log of a job, empty.
     pub fn new(store: &'a Store, job: &Assignment) -> Log<'a> {
-        if !job.rehearse {
+        if !job.discard {
             let _ = fs::remove_file(store.log_path(job.key));
         }
-        let (key, is_kept) = (job.key, !job.rehearse);
+        let (key, is_kept) = (job.key, !job.discard);
         Log { store, key, is_kept, file: None, written: 0, tail: VecDeque::new() }
     }
 

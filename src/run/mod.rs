@@ -69,7 +69,7 @@ pub struct Options {
     /// Begin though the disk seems too small.
     pub ignore_space: bool,
     /// Only look what jobs make: nothing of it is stored, published or dropped.
-    pub rehearse: bool,
+    pub discard: bool,
 }
 
 /// How a run ended.

@@ -10,10 +10,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
@@ -21,7 +21,7 @@ use super::environment;
 use super::launcher::{self, GRACE};
 use super::lines::Pipe;
 use super::sandbox::{Reach, Rules};
-use super::wire::{self, Answer, Ask};
+use super::wire::{self, Answer, Ask, until};
 
 /// What to start.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -388,16 +388,10 @@ impl Group {
     }
 }
 
-/// How long to wait for a deadline.
-fn until(deadline: Option<Instant>) -> PollTimeout {
-    let Some(deadline) = deadline else { return PollTimeout::NONE };
-    // Rounded up, so that it has passed when the wait is over; a wait that is too long for the system is cut.
-    let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// Processes of a folder that goes with them.

@@ -36,7 +36,16 @@ pub enum Happening<'a> {
     /// A job needed no running after all: its inputs came out as they were, or another run did it.
     Spared(JobId),
     /// A job failed.
-    Failed(JobId, &'a str, &'a [String]),
+    Failed {
+        /// Which job.
+        id: JobId,
+        /// Why.
+        what: &'a str,
+        /// The last lines of what it printed.
+        tail: &'a [String],
+        /// Whether its log is kept.
+        is_logged: bool,
+    },
     /// Jobs made other bits than the lock says for their keys.
     Unreproduced(&'a [JobId]),
     /// A light run left these as they were.
@@ -80,13 +89,15 @@ pub fn plain(project: &Project, happening: &Happening) -> Option<String> {
         Happening::Note(text) => format!("note    {text}"),
         Happening::Waiting(why) => format!("waiting: {why}"),
         Happening::Done(id, seconds) => format!("done    {} ({seconds:.1} s)", project.name(*id)),
-        Happening::Failed(id, what, tail) => {
+        Happening::Failed { id, what, tail, is_logged } => {
             let mut text = format!("failed  {}: {what}", project.name(*id));
             for line in *tail {
                 text.push_str("\n  | ");
                 text.push_str(line);
             }
-            text.push_str(&format!("\n  the whole log: ribbon log '{}'", project.name(*id)));
+            if *is_logged {
+                text.push_str(&format!("\n  the whole log: ribbon log '{}'", project.name(*id)));
+            }
             text
         }
         Happening::Unreproduced(ids) => {
@@ -121,7 +132,7 @@ impl Report for Json {
             }
             Happening::Done(id, seconds) => json!({"event": "done", "job": name(id), "seconds": seconds}),
             Happening::Spared(id) => json!({"event": "spared", "job": name(id)}),
-            Happening::Failed(id, what, tail) => {
+            Happening::Failed { id, what, tail, .. } => {
                 json!({"event": "failed", "job": name(id), "what": what, "log": tail})
             }
             Happening::Unreproduced(ids) => {

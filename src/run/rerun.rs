@@ -59,7 +59,7 @@ pub fn rerun(
     interrupts: &Interrupts,
     report: &mut dyn Report,
 ) -> Result<Vec<Rerun>, RunError> {
-    let options = Options { keep_going: true, rehearse: true, ..options.clone() };
+    let options = Options { keep_going: true, discard: true, ..options.clone() };
     let mut by_stage: BTreeMap<StageId, BTreeSet<JobId>> = BTreeMap::new();
     for id in jobs {
         by_stage.entry(project.graph.job(*id).stage).or_default().insert(*id);

@@ -190,7 +190,10 @@ impl Rules {
     }
 
     /// The rules from their words.
-    pub fn from_words(words: &[OsString]) -> Rules {
+    ///
+    /// # Errors
+    /// When a word is none of theirs.
+    pub fn from_words(words: &[OsString]) -> io::Result<Rules> {
         use std::os::unix::ffi::OsStrExt;
         let mut rules = Rules::default();
         for word in words {
@@ -200,10 +203,11 @@ impl Rules {
                 Some(b'l') => rules.lists.push(path()),
                 Some(b'w') => rules.writes.push(path()),
                 Some(b'c') => rules.changes.push(path()),
-                _ => rules.network = true,
+                Some(b'n') => rules.network = true,
+                _ => return Err(io::Error::other(format!("{} is no rule of a sandbox", word.display()))),
             }
         }
-        rules
+        Ok(rules)
     }
 
     /// Puts the rules on this process, and all it will start, for good. What the kernel does not have is left out.
@@ -227,13 +231,14 @@ impl Rules {
         if !self.network {
             let filter = no_network().map_err(io::Error::other)?;
             match seccompiler::apply_filter(&filter) {
-                Err(seccompiler::Error::Seccomp(error) | seccompiler::Error::Prctl(error))
+                Ok(()) => {}
+                Err(seccompiler::Error::Seccomp(error) | seccompiler::Error::Prctl(error)) => {
                     // A kernel without filters.
-                    if !matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) =>
-                {
-                    return Err(error);
+                    if !matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) {
+                        return Err(error);
+                    }
                 }
-                _ => {}
+                Err(error) => return Err(io::Error::other(error)),
             }
         }
         Ok(())
@@ -298,7 +303,8 @@ mod tests {
         let (reads, lists) = (vec!["/srv/a b".into()], vec!["/srv".into()]);
         let reach = Reach { reads, lists: lists.clone(), network: true, gpus: true, ..Reach::default() };
         let rules = Rules::new(&reach, Path::new("/w0"), &["/w0/out".into()]);
-        assert_eq!(Rules::from_words(&rules.words()), rules);
+        assert_eq!(Rules::from_words(&rules.words()).unwrap(), rules);
+        assert!(Rules::from_words(&["x/tmp".into()]).is_err() && Rules::from_words(&["".into()]).is_err());
         assert!(rules.reads.contains(&PathBuf::from("/srv/a b")) && rules.network && rules.lists == lists);
         assert!(rules.writes.contains(&PathBuf::from("/w0/out")));
     }

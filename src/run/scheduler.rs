@@ -68,7 +68,7 @@ pub fn execute<'run, 'scope, 'env>(
     allow_many_files();
     let stages = project.pipeline.stages.len();
     let scratch = project.store.scratch()?;
-    let intermediates = Intermediates::new(project, &plan, project.store.lease(&scratch)?, options.rehearse)?;
+    let intermediates = Intermediates::new(project, &plan, project.store.lease(&scratch)?, options.discard)?;
     drop(hold);
     let (tell, told) = channel();
     interrupts.reach(tell.clone());
@@ -293,7 +293,7 @@ impl<'env> Run<'_, '_, 'env> {
             let needs = &self.project.pipeline.stages[stage].needs;
             if needs.gpu == Gpu::Require && self.slots.cards() == 0 {
                 self.ready[stage].remove(&id);
-                self.fail(id, "it needs a GPU and this machine has none", &[]);
+                self.refuse(id, "it needs a GPU and this machine has none");
                 continue;
             }
             // Built now where the share could have spared it, or content it had made was found gone.
@@ -373,7 +373,7 @@ impl<'env> Run<'_, '_, 'env> {
                 let name = self.project.name(*producer);
                 let what =
                     format!("it needs what {name} made, which is not in the store; --light does not run it");
-                self.fail(id, &what, &[]);
+                self.refuse(id, &what);
                 return Ok(false);
             }
             self.plan.wait(id);
@@ -454,11 +454,22 @@ impl<'env> Run<'_, '_, 'env> {
         });
     }
 
+    /// A job has run and failed.
     fn fail(&mut self, id: JobId, what: &str, tail: &[String]) {
+        let is_logged = !self.options.discard;
+        self.count_failed(id, &Happening::Failed { id, what, tail, is_logged });
+    }
+
+    /// A job cannot even begin.
+    fn refuse(&mut self, id: JobId, what: &str) {
+        self.count_failed(id, &Happening::Failed { id, what, tail: &[], is_logged: false });
+    }
+
+    fn count_failed(&mut self, id: JobId, happening: &Happening) {
         self.summary.failed += 1;
         let stage = self.stage(id).0;
         self.left[stage] -= 1;
-        self.tell(&Happening::Failed(id, what, tail));
+        self.tell(happening);
         if !self.options.keep_going {
             self.stop(false);
         }
@@ -516,7 +527,7 @@ impl<'env> Run<'_, '_, 'env> {
                 self.settling.insert(id);
             }
             State::Kept(_) => drop(self.settling.insert(id)),
-            _ if self.plan.leaves(id) => self.fail(id, "it never ran, and --light does not run it", &[]),
+            _ if self.plan.leaves(id) => self.refuse(id, "it never ran, and --light does not run it"),
             _ => self.queue(id),
         }
     }

@@ -29,7 +29,7 @@ impl Report for Heard {
             }
             Happening::Done(id, _) => ("done", id),
             Happening::Spared(id) => ("spared", id),
-            Happening::Failed(id, ..) => ("failed", id),
+            Happening::Failed { id, .. } => ("failed", id),
             _ => return,
         };
         self.lines.push(format!("{what} {}", project.name(*id)));

@@ -6,7 +6,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
+use nix::poll::PollTimeout;
 use rustix::cmsg_space;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -158,6 +160,14 @@ impl Answer {
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
+}
+
+/// How long to wait for something to read before a deadline.
+pub fn until(deadline: Option<Instant>) -> PollTimeout {
+    let Some(deadline) = deadline else { return PollTimeout::NONE };
+    // Rounded up, so that it has passed when the wait is over; a wait that is too long for the system is cut.
+    let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }
 
 #[cfg(test)]

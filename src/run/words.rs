@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::assignment::{AssignedInput, Assignment};
 use super::failure::Failure;
 use super::worker::Worker;
-use crate::pipeline::placeholders;
+use crate::pipeline::{Piece, PlaceholderKind, pieces};
 
 impl Worker<'_> {
     /// A command's words with `{inputs.NAME}`, `{outputs.NAME}` and `{params.NAME}` replaced. A word that is nothing
@@ -16,62 +16,49 @@ impl Worker<'_> {
     pub(super) fn fill_in(&self, job: &Assignment, words: &[OsString]) -> Result<Vec<OsString>, Failure> {
         let mut filled = Vec::new();
         for word in words {
-            let Some(text) = word.to_str().filter(|text| text.contains('{')) else {
+            let Some(text) = word.to_str() else {
                 filled.push(word.clone());
                 continue;
             };
-            let list = text.strip_prefix("{inputs.").and_then(|rest| rest.strip_suffix('}'));
-            if let Some((name, input @ AssignedInput::Many(_))) =
-                job.inputs.iter().find(|(name, _)| Some(name.as_str()) == list)
+            let pieces = pieces(text);
+            if let [Piece::Placeholder(PlaceholderKind::Inputs, name)] = pieces[..]
+                && let Some(input @ AssignedInput::Many(_)) = job.input(name)
             {
                 let paths = input.placed().enumerate().map(|(i, placed)| self.input_path(name, i, placed));
                 filled.extend(paths.map(|path| self.as_word(path).into_os_string()));
                 continue;
             }
             // An input that the stage has and this profile has not: the pipeline was checked.
-            let is_left_out = |name: &str| !job.inputs.iter().any(|(input, _)| input == name);
-            if placeholders(text).iter().any(|(kind, name)| *kind == "inputs" && is_left_out(name)) {
+            let is_left_out = |piece: &Piece| matches!(piece, Piece::Placeholder(PlaceholderKind::Inputs, name) if job.input(name).is_none());
+            if pieces.iter().any(is_left_out) {
                 continue;
             }
-            let mut rest = text;
-            let mut word = String::new();
-            while let Some((before, after)) = rest.split_once('{') {
-                word.push_str(before);
-                let is_ours = ["inputs.", "outputs.", "params."].iter().any(|kind| after.starts_with(kind));
-                match after.split_once('}') {
-                    Some((placeholder, after)) if is_ours => {
-                        let value = self.value_of(job, placeholder);
-                        word.push_str(&value.ok_or_else(|| Failure::Placeholder(text.to_owned()))?);
-                        rest = after;
-                    }
-                    // Programs for awk and the like have braces of their own.
-                    _ => {
-                        word.push('{');
-                        rest = after;
-                    }
+            let value = |piece: &Piece| match *piece {
+                Piece::Text(text) => Ok(text.to_owned()),
+                Piece::Placeholder(kind, name) => {
+                    self.value_of(job, kind, name).ok_or_else(|| Failure::Placeholder(text.to_owned()))
                 }
-            }
-            word.push_str(rest);
-            filled.push(word.into());
+            };
+            filled.push(pieces.iter().map(value).collect::<Result<String, _>>()?.into());
         }
         Ok(filled)
     }
 
-    fn value_of(&self, job: &Assignment, placeholder: &str) -> Option<String> {
-        let (kind, name) = placeholder.split_once('.')?;
+    fn value_of(&self, job: &Assignment, kind: PlaceholderKind, name: &str) -> Option<String> {
         let path = match kind {
-            "inputs" => match &job.inputs.iter().find(|(input, _)| input == name)?.1 {
+            PlaceholderKind::Inputs => match job.input(name)? {
                 AssignedInput::One(placed) => self.input_path(name, 0, placed),
                 AssignedInput::Many(_) => return None,
             },
-            "outputs" => self.outputs().join(&job.outputs.iter().find(|(output, _)| output == name)?.1.file),
-            "params" => {
+            PlaceholderKind::Outputs => {
+                self.outputs().join(&job.outputs.iter().find(|(output, _)| output == name)?.1.file)
+            }
+            PlaceholderKind::Params => {
                 return job.params.get(name).map(|value| match value {
                     Value::String(text) => text.clone(),
                     other => other.to_string(),
                 });
             }
-            _ => return None,
         };
         Some(self.as_word(path).to_string_lossy().into_owned())
     }

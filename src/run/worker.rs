@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::RunError;
 use super::assignment::{AssignedInput, Assignment, Placed, Program};
-use super::failure::{Failure, REFUSED};
+use super::failure::{self, Failure, REFUSED};
 use super::log::Log;
 use super::memory::OutOfMemory;
 use super::process::{Group, Launch, Line, Processes};
@@ -96,6 +96,14 @@ pub(super) enum Event {
     },
 }
 
+/// How a stage's process ends what it says of a job.
+enum Heard {
+    /// It told the job's end.
+    End(Result<(), Failure>),
+    /// It closed its standard output before.
+    Silence,
+}
+
 /// A worker's thread.
 pub struct Worker<'a> {
     /// Its number in the run.
@@ -137,12 +145,20 @@ impl Worker<'_> {
                 if assignment.program.launch().reach.is_some() && failure.is_of_the_sandbox(&tail) {
                     tail.push(REFUSED.to_owned());
                 }
+                tail.extend(self.undeclared_file(&assignment.program).map(failure::undeclared));
                 (failure, tail)
             });
             let (id, worker, seconds) = (assignment.id, self.number, started.elapsed().as_secs_f64());
             // The run has ended when nobody listens.
             let _ = self.told.send(Told::Ended { id, worker, result, seconds });
         }
+    }
+
+    /// A word of a command that is a file of the project and was left as it is, as `code` does not name it.
+    fn undeclared_file<'p>(&self, program: &'p Program) -> Option<&'p Path> {
+        let Program::Command(launch) = program else { return None };
+        let words = launch.command.iter().map(Path::new);
+        words.into_iter().find(|word| word.is_relative() && self.project.root.join(word).is_file())
     }
 
     /// Does a job, again if it was killed and may be tried again.
@@ -204,8 +220,7 @@ impl Worker<'_> {
             Program::Worker(launch) => self.hand_over(job, launch, &file, &mut ready, deadline, log),
             Program::Command(launch) => self.run_command(job, launch, &file, &mut ready, deadline, log),
         };
-        // One whose launcher was killed is of no more use.
-        if !matches!(ran, Err(Failure::Folder { .. })) {
+        if !matches!(ran, Err(Failure::Launcher(_))) {
             *processes = Some(ready);
         }
         match ran {
@@ -299,7 +314,7 @@ impl Worker<'_> {
             processes.drain().unwrap_or_default().iter().for_each(|line| log.line(line));
             // A process that ended after its last job gets a successor; one that ends during this job does not.
             if processes.write_line(&request).is_err() {
-                processes.end().map_err(self.folder_error())?;
+                processes.end().map_err(Failure::Launcher)?;
             }
         }
         if !processes.is_running() {
@@ -307,18 +322,18 @@ impl Worker<'_> {
             let _ = processes.write_line(&request);
         }
         match self.listen(job, processes, deadline, log)? {
-            Some(result) => {
+            Heard::End(result) => {
                 // What still ran would see the next job's files.
-                self.note_left(processes.sweep().map_err(self.folder_error())?, log);
+                self.note_left(processes.sweep().map_err(Failure::Launcher)?, log);
                 processes.drain().unwrap_or_default().iter().for_each(|line| log.line(line));
                 if result.is_err() && job.device.starts_with("cuda") {
                     // After some failures of a card nothing works any more in the process that had them.
-                    processes.end().map_err(self.folder_error())?;
+                    processes.end().map_err(Failure::Launcher)?;
                 }
                 result
             }
-            None => {
-                let ended = processes.end().map_err(self.folder_error())?;
+            Heard::Silence => {
+                let ended = processes.end().map_err(Failure::Launcher)?;
                 self.note_left(ended.left, log);
                 if is_known && ended.status.success() && !ended.was_killed {
                     // A program that does one job was still on its way out when it was given this one.
@@ -346,10 +361,10 @@ impl Worker<'_> {
         self.empty_scratch()?;
         self.started(launch, processes.start_command(&command, file))?;
         let mut said = Ok(());
-        while let Some(result) = self.listen(job, processes, deadline, log)? {
+        while let Heard::End(result) = self.listen(job, processes, deadline, log)? {
             said = said.and(result);
         }
-        let ended = match processes.join(deadline).map_err(self.folder_error())? {
+        let ended = match processes.join(deadline).map_err(Failure::Launcher)? {
             Some(ended) => ended,
             None => return Err(self.time_out(job, processes, log)),
         };
@@ -383,11 +398,6 @@ impl Worker<'_> {
         started.map_err(|source| Failure::Start { program: program(), source })
     }
 
-    fn folder_error(&self) -> impl FnOnce(io::Error) -> Failure {
-        let path = self.folder.clone();
-        |source| Failure::Folder { path, source }
-    }
-
     /// Ends a job that took too long.
     fn time_out(&self, job: &Assignment, processes: &mut Processes, log: &mut Log) -> Failure {
         let ended = processes.stop().and_then(|()| {
@@ -400,7 +410,7 @@ impl Worker<'_> {
         });
         match ended {
             Ok(_) => Failure::TimedOut(job.timeout.unwrap_or_default()),
-            Err(error) => self.folder_error()(error),
+            Err(error) => Failure::Launcher(error),
         }
     }
 
@@ -412,18 +422,18 @@ impl Worker<'_> {
         }
     }
 
-    /// Reads until the job's end as the stage tells it, or none when the process ends first.
+    /// Reads until the job's end.
     fn listen(
         &self,
         job: &Assignment,
         processes: &mut Processes,
         deadline: Option<Instant>,
         log: &mut Log,
-    ) -> Result<Option<Result<(), Failure>>, Failure> {
+    ) -> Result<Heard, Failure> {
         let mut told_at: Option<Instant> = None;
         loop {
-            let text = match processes.next_line(deadline).map_err(self.folder_error())? {
-                Line::End => return Ok(None),
+            let text = match processes.next_line(deadline).map_err(Failure::Launcher)? {
+                Line::End => return Ok(Heard::Silence),
                 Line::Late => return Err(self.time_out(job, processes, log)),
                 Line::Err(text) => {
                     log.line(&text);
@@ -441,8 +451,8 @@ impl Worker<'_> {
                     }
                 }
                 Some(Event::Log { text }) => log.line(&text),
-                Some(Event::Done) => return Ok(Some(Ok(()))),
-                Some(Event::Error { what }) => return Ok(Some(Err(Failure::Said(what)))),
+                Some(Event::Done) => return Ok(Heard::End(Ok(()))),
+                Some(Event::Error { what }) => return Ok(Heard::End(Err(Failure::Said(what)))),
                 None => log.line(&text),
             }
         }

@@ -9,7 +9,6 @@ use std::io::Read;
 use super::pack::{Packing, unpack};
 use super::signature::{OwnKey, PublicKey};
 use crate::hash::{Hash, Key};
-use crate::key;
 use crate::store::Record;
 
 const MAGIC: &[u8; 8] = b"ribshar1";
@@ -83,7 +82,7 @@ pub fn decode(key: Key, bytes: &[u8]) -> Result<Bundle, NoRecord> {
     let mut rest = &unpacked[..];
     let json = next(&mut rest).ok_or(NoRecord)?;
     let record: Record = serde_json::from_slice(json).map_err(|_| NoRecord)?;
-    if record.version != 1 || record.key != key || key::of(&record.ingredients) != key {
+    if !record.is_of(key) {
         return Err(NoRecord);
     }
     let signer = PublicKey(*signer);
@@ -121,13 +120,14 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::key;
     use crate::store::{Machine, RecordedOutput};
 
     fn record() -> Record {
         let ingredients =
             vec![("code".to_owned(), "cafe".to_owned()), ("threads".to_owned(), "1".to_owned())];
         Record {
-            version: 1,
+            version: Record::VERSION,
             key: key::of(&ingredients),
             job: "train[seed=1]".to_owned(),
             stage: "train".to_owned(),

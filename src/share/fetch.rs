@@ -12,7 +12,7 @@ use crate::pipeline::Kind;
 use crate::store::{Memo, Store};
 
 /// Bytes of a folder's listing that are read at most; nothing announces its size.
-const LISTING: u64 = 64 << 20;
+const LISTING: u64 = 1 << 30;
 
 /// Why an object did not come.
 pub enum Missed {

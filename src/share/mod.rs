@@ -40,10 +40,11 @@ use self::pack::Packing;
 use self::remote::{Read, Remote};
 use crate::graph::JobId;
 use crate::hash::{Hash, Key};
-use crate::pipeline::{Address, Kind, Share, Stage, Trust};
+use crate::pipeline::{Address, Share, Stage, Trust};
 use crate::project::Project;
 use crate::store::{
     Access, Artifact, Artifacts, Lease, Memo, Part, Record, RecordedOutput, Scratch, Store, StoreError, Tmp,
+    artifacts_of,
 };
 
 /// Bytes of an object that is sent without asking whether it is there: that would take as long, and mostly it is not, as
@@ -121,6 +122,8 @@ struct Open {
 struct Tally {
     /// Whether the trouble with it was told.
     told: bool,
+    /// Whether it was told that a record did not count.
+    is_ignored_told: bool,
     fetched: u64,
     fetched_bytes: u64,
     /// Records that did not count, by signer; none for those that nobody signed.
@@ -306,6 +309,21 @@ impl Exchange {
         (!is_told).then(|| format!("{why}; going on without the share"))
     }
 
+    /// What people should know as soon as it shows, once: that there is work which does not count, and is done here.
+    pub fn first_ignored(&self) -> Option<String> {
+        let mut tally = self.tally();
+        if tally.is_ignored_told {
+            return None;
+        }
+        let signer = *tally.ignored.keys().next()?;
+        tally.is_ignored_told = true;
+        let whose = signer.map_or("that nobody signed".to_owned(), |signer| format!("signed by {signer}"));
+        Some(format!(
+            "it has finished work {whose}, which does not count here and is made again; `trust:` in pipeline.yaml \
+             says whose counts"
+        ))
+    }
+
     /// What people should know at the end, in lines.
     pub fn notes(&self) -> Vec<String> {
         let tally = self.tally();
@@ -392,17 +410,22 @@ impl Exchange {
         Ok((open.remote.read(path, &file.0, limit)?, file))
     }
 
-    /// Whether a record counts without the lock: somebody trusted has signed it.
-    fn counts(&self, bundle: &Bundle) -> bool {
-        let is_trusted = |signer: PublicKey| {
+    /// Whether somebody trusted has signed a record.
+    fn is_trusted(&self, bundle: &Bundle) -> bool {
+        let is_known = |signer: PublicKey| {
             self.own.as_ref().is_some_and(|own| own.public() == signer)
                 || matches!(&self.trust, Trust::Keys(keys) if keys.values().any(|key| *key == signer.0))
         };
-        let counts = self.trust == Trust::Any || bundle.signer.is_some_and(is_trusted);
-        if !counts {
+        self.trust == Trust::Any || bundle.signer.is_some_and(is_known)
+    }
+
+    /// Whether a record counts without the lock; if not, people are told that there was one.
+    fn counts(&self, bundle: &Bundle) -> bool {
+        let is_trusted = self.is_trusted(bundle);
+        if !is_trusted {
             *self.tally().ignored.entry(bundle.signer).or_default() += 1;
         }
-        counts
+        is_trusted
     }
 
     fn send(
@@ -418,7 +441,7 @@ impl Exchange {
             && let Some(there) = self.try_bundle(record.key)?
         {
             let is_same = there.record.outputs.iter().map(bits).eq(record.outputs.iter().map(bits));
-            match (is_same, self.counts_silently(&there)) {
+            match (is_same, self.is_trusted(&there)) {
                 (true, true) => return Ok(Published::Known),
                 // One's own unsigned copy adds nothing to it.
                 (true, false) if self.own.is_none() => return Ok(Published::Known),
@@ -448,13 +471,6 @@ impl Exchange {
         fs::write(&file.0, &bytes).map_err(file.error())?;
         open.remote.write(&path("records", record.key.0), &file.0)?;
         Ok(Published::New { bytes: sent + bytes.len() as u64 })
-    }
-
-    fn counts_silently(&self, bundle: &Bundle) -> bool {
-        let before = self.tally().ignored.clone();
-        let counts = self.counts(bundle);
-        self.tally().ignored = before;
-        counts
     }
 
     /// Sends an object unless it is there; the bytes that were sent.
@@ -547,22 +563,9 @@ pub fn given(project: &Project, id: JobId, artifacts: &Artifacts) -> Vec<Wanted>
 
 /// What a record says its job made, if that is what the stage makes.
 fn artifacts(record: &Record, stage: &Stage) -> Option<Artifacts> {
-    let made = stage.outputs.iter().zip(&record.outputs);
-    let artifact = |((name, output), (recorded, made)): (
-        (&String, &crate::pipeline::Output),
-        (&String, &RecordedOutput),
-    )| {
-        let kind = if made.folder { Kind::Folder } else { Kind::File };
-        (name == recorded && kind == output.kind).then_some(Artifact {
-            kind,
-            hash: made.hash,
-            size: made.size,
-        })
-    };
-    if stage.outputs.len() != record.outputs.len() {
-        return None;
-    }
-    made.map(artifact).collect()
+    let is_all = stage.outputs.len() == record.outputs.len();
+    let made = |name: &str| record.outputs.get(name).map(RecordedOutput::artifact);
+    artifacts_of(&stage.outputs, made).ok().filter(|_| is_all)
 }
 
 fn bits((name, output): (&String, &RecordedOutput)) -> (String, Hash, bool) {

@@ -157,14 +157,16 @@ impl Remote {
         read.map_err(|why| self.failed("read", path, why))
     }
 
-    /// Writes a local file there, whole or not at all; what was there goes.
+    /// Writes a local file there, whole or not at all; what was there goes. Objects are there to stay when this returns, so
+    /// that a power loss leaves no record of one that is not.
     ///
     /// # Errors
     /// When the share does not work.
     pub fn write(&self, path: &str, from: &Path) -> Result<(), RemoteError> {
         let written = match &self.kind {
             Kind::Folder(folder, access) => {
-                write_local(&folder.join(path), from, *access).map_err(|error| error.to_string())
+                let sync = path.starts_with("objects/");
+                write_local(&folder.join(path), from, *access, sync).map_err(|error| error.to_string())
             }
             Kind::Server(server) => {
                 server.ask(json!({"do": "write", "path": path, "file": from})).map(|_| ())
@@ -340,13 +342,18 @@ fn read_local(from: &Path, to: &Path, limit: u64) -> Result<Read, String> {
     read().or_else(|error: io::Error| present(Err(error)))
 }
 
-fn write_local(to: &Path, from: &Path, access: Access) -> io::Result<()> {
+/// With `sync`, the bytes are on the disk before the file has its name.
+fn write_local(to: &Path, from: &Path, access: Access, sync: bool) -> io::Result<()> {
     access.make_parent(to)?;
     let scratch = crate::store::beside(to);
-    // Bytes, not the file: objects are read-only, and a share's files are their owner's to remove.
-    let written = File::open(from)
-        .and_then(|mut from| io::copy(&mut from, &mut access.open(&scratch, File::options().write(true))?))
-        .and_then(|_| fs::rename(&scratch, to));
+    let write = || {
+        let mut from = File::open(from)?;
+        let mut file = access.open(&scratch, File::options().write(true).truncate(true))?;
+        // Bytes, not the file: objects are read-only, and a share's files are their owner's to remove.
+        io::copy(&mut from, &mut file)?;
+        if sync { file.sync_data() } else { Ok(()) }
+    };
+    let written = write().and_then(|()| fs::rename(&scratch, to));
     if written.is_err() {
         let _ = fs::remove_file(&scratch);
     }

@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 
 use super::index::{Artifact, Artifacts};
+use super::locks::random;
 use crate::hash::{Hash, Key};
 use crate::pipeline::Kind;
 
@@ -117,13 +118,34 @@ fn artifact(bytes: &[u8; ARTIFACT]) -> Artifact {
 }
 
 impl Boot {
-    /// The one this process runs under; where the system does not say, every process counts as a machine of its own.
+    /// The one this process runs under; where the system does not say, every process counts as a machine of its own. So do
+    /// machines of one id and different names: images of containers and of virtual machines come with the id in them.
     pub fn current() -> Boot {
-        let unknown = || format!("{:?}-{}", std::time::SystemTime::now(), std::process::id());
-        let part = |path: &str| {
-            let text = fs::read_to_string(path).unwrap_or_else(|_| unknown());
-            Hash::of(text.trim().as_bytes()).0[..8].try_into().expect("eight bytes")
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        let name = read("/proc/sys/kernel/hostname");
+        Boot::of(&read("/etc/machine-id"), &name, &read("/proc/sys/kernel/random/boot_id"))
+    }
+
+    fn of(id: &str, name: &str, boot: &str) -> Boot {
+        let part = |text: &str| Hash::of(text.as_bytes()).0[..8].try_into().expect("eight bytes of a hash");
+        let machine = match id.is_empty() || boot.is_empty() {
+            true => random().to_le_bytes(),
+            false => part(&format!("{id}\n{name}")),
         };
-        Boot { machine: part("/etc/machine-id"), boot: part("/proc/sys/kernel/random/boot_id") }
+        Boot { machine, boot: part(boot) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_that_cannot_be_told_apart_are_not_taken_for_one() {
+        let machine = |id, name| Boot::of(id, name, "a boot").machine;
+        assert_eq!(machine("id", "node"), machine("id", "node"));
+        assert_ne!(machine("id", "node"), machine("id", "other"));
+        assert_ne!(machine("", "node"), machine("", "node"), "an image without an id");
+        assert_ne!(Boot::of("id", "node", "").machine, Boot::of("id", "node", "").machine);
     }
 }

@@ -210,7 +210,7 @@ impl Index {
             let mut options = OpenOptions::new();
             let written = index
                 .access
-                .open(&path, options.write(true))
+                .open(&path, options.write(true).truncate(true))
                 .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
                 .and_then(|()| fs::rename(&path, &index.path));
             written.inspect_err(|_| drop(fs::remove_file(&path)))

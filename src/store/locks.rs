@@ -168,8 +168,17 @@ impl Scratch {
 
 /// The gate is no folder.
 fn folders_in(parent: &Path) -> io::Result<Vec<PathBuf>> {
-    let folder = |entry: fs::DirEntry| entry.file_type().is_ok_and(|it| it.is_dir()).then(|| entry.path());
-    Ok(fs::read_dir(parent)?.flatten().filter_map(folder).collect())
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+            // It went meanwhile.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(folders)
 }
 
 /// Whether a process has this scratch folder's lock. One without a lock was abandoned before it had one.
@@ -187,8 +196,8 @@ impl Drop for Scratch {
     }
 }
 
-/// Tells folders of one process id apart, across reboots and machines.
-pub fn random() -> u64 {
+/// Tells processes of one number apart, across reboots, machines and containers.
+pub(super) fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish()
 }

@@ -1,7 +1,7 @@
 //! The memo: hashes of files that have not changed since they were last read, by what `stat` says of them.
 //!
 //! Format 1 of the file: 8 bytes of magic, entries of 104 bytes (little-endian: device, inode, size, mtime seconds and
-//! nanoseconds, ctime seconds and nanoseconds, hash), then the hash of all before. A damaged memo is an empty memo.
+//! nanoseconds, ctime seconds and nanoseconds, 16 bytes of zeros, hash), then the hash of all before. A damaged memo is an empty memo.
 
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};

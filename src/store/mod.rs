@@ -34,7 +34,7 @@ mod workspaces;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -51,7 +51,7 @@ pub use object::{
     ObjectError, Ready, Written, all_written, link_source, make_ready, measure, unlink_source, written,
 };
 pub(crate) use record::moment;
-pub use record::{Accepted, Machine, Record, RecordedOutput};
+pub use record::{Accepted, Machine, Record, RecordedOutput, artifacts_of};
 pub use resume::Slot;
 pub use verify::Verified;
 pub use workspaces::{Copied, Presence, Workspace};
@@ -387,13 +387,14 @@ pub(crate) fn make_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), fs::create_dir_all)
 }
 
-/// A name beside a file for what will be renamed to it; unique among processes and threads.
+/// A name beside a file for what will be renamed to it; unique among threads, processes and containers.
 pub(crate) fn beside(path: &Path) -> PathBuf {
     use std::sync::atomic::{AtomicU64, Ordering};
+    static PROCESS: LazyLock<u64> = LazyLock::new(locks::random);
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}-{next}", std::process::id()))
+    path.with_file_name(format!(".{name}.{:016x}-{next}", *PROCESS))
 }
 
 /// Renames a file or folder to a name that may be taken by one of any kind, which goes.

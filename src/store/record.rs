@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::index::{Artifact, Artifacts};
 use crate::hash::{Hash, Key};
-use crate::pipeline::{Kind, Labels};
+use crate::key;
+use crate::pipeline::{Kind, Labels, Output};
 
 /// How the artifacts of a key came to be. Written once, before the index tells of them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -62,6 +63,14 @@ pub fn moment(seconds: f64) -> SystemTime {
 }
 
 impl Record {
+    /// The version of what this program writes and reads.
+    pub const VERSION: u32 = 1;
+
+    /// Whether it is a record of this key, in this version.
+    pub fn is_of(&self, key: Key) -> bool {
+        self.version == Record::VERSION && self.key == key && key::of(&self.ingredients) == key
+    }
+
     /// The hash of the stage's code.
     pub fn code(&self) -> Option<Hash> {
         self.ingredients.iter().find(|(name, _)| name == "code")?.1.parse().ok()
@@ -71,6 +80,20 @@ impl Record {
     pub fn artifacts(&self) -> Artifacts {
         self.outputs.values().map(RecordedOutput::artifact).collect()
     }
+}
+
+/// What a stage's outputs came out as, in their order, as `made` tells by their names.
+///
+/// # Errors
+/// The name of the first output that was not made, or is of another kind.
+pub fn artifacts_of<'a>(
+    outputs: &'a BTreeMap<String, Output>,
+    made: impl Fn(&str) -> Option<Artifact>,
+) -> Result<Artifacts, &'a str> {
+    let artifact = |(name, output): (&'a String, &Output)| {
+        made(name).filter(|artifact| artifact.kind == output.kind).ok_or(name.as_str())
+    };
+    outputs.iter().map(artifact).collect()
 }
 
 /// An artifact in a record.
@@ -91,7 +114,8 @@ impl RecordedOutput {
         RecordedOutput { hash: artifact.hash, size: artifact.size, folder: artifact.kind == Kind::Folder }
     }
 
-    fn artifact(&self) -> Artifact {
+    /// The artifact.
+    pub fn artifact(&self) -> Artifact {
         let kind = if self.folder { Kind::Folder } else { Kind::File };
         Artifact { kind, hash: self.hash, size: self.size }
     }

@@ -13,7 +13,6 @@ use super::memo::hash_file;
 use super::record::Record;
 use super::{Store, StoreError, io_error};
 use crate::hash::{Hash, Key};
-use crate::key;
 use crate::seal::unseal;
 
 /// What reading everything has shown.
@@ -150,8 +149,7 @@ impl Store {
         let Some(text) = read(path)? else { return Ok(None) };
         let is_sound = |record: &Record| {
             let indexed = self.artifacts(key);
-            (record.version, record.key, key::of(&record.ingredients)) == (1, key, key)
-                && indexed.is_none_or(|artifacts| artifacts == record.artifacts())
+            record.is_of(key) && indexed.is_none_or(|artifacts| artifacts == record.artifacts())
         };
         let record = unseal(&text).and_then(|text| serde_json::from_slice(text).ok());
         Ok(record.filter(is_sound))

@@ -41,7 +41,7 @@ fn commit(paper: &Scratch) {
 #[test]
 fn a_revision_differs_in_parameters_jobs_and_outputs() {
     let paper = committed();
-    assert_eq!(paper.ribbon("diff HEAD").out, "no job differs\n");
+    assert_eq!(paper.ribbon("diff").out, "no job differs\n");
     paper.edit("pipeline.yaml", "rate: 0.1", "rate: 0.2");
     paper.edit("pipeline.yaml", "    settings:\n", "    exclude: [{arch: vit, seed: 2}]\n    settings:\n");
     paper.edit("embed.sh", "sort -u", "sort  -u");
@@ -53,6 +53,7 @@ train[arch=vit,seed=2] removed
     params.rate 0.1 -> 0.2
 ";
     assert!(told.starts_with(expected), "{told}");
+    assert_eq!(paper.ribbon("diff").out, told);
     assert!(
         told.contains("embed: other points\n    code: embed.sh changed\n    inputs.tiles: 3 changed\n"),
         "{told}"

@@ -235,3 +235,21 @@ fn an_input_that_changes_and_changes_back_while_a_job_runs_is_noticed() {
     assert!(what.ends_with("images/one.txt changed while the job ran; run again"), "{what}");
     assert_eq!(project.run("").made(), "a 1");
 }
+
+#[test]
+fn a_failed_command_is_told_of_a_file_that_its_code_does_not_name() {
+    let project = Scratch::new(&[
+        (
+            "pipeline.yaml",
+            "version: 1\nprofile: p\nprofiles: {p: {}}\nstages:\n  a:\n    run: [sh, code/main.sh, '{outputs.x}']\n    \
+             outputs: {x: x.txt}\n",
+        ),
+        ("code/main.sh", "echo 1 > $1\n"),
+    ]);
+    let run = project.run("");
+    assert_eq!(run.code, Some(1));
+    assert!(run.err.contains("hint: code/main.sh is a file of the project; name it in the stage's `code`"));
+    project.edit("pipeline.yaml", "    outputs:", "    code: [code]\n    outputs:");
+    let run = project.run("");
+    assert_eq!((run.code, run.err.contains("hint:")), (Some(0), false));
+}

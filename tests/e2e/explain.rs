@@ -33,7 +33,10 @@ fn why_tells_of_one_job_by_its_name() {
         why("figure --set title=New").lines().next(),
         Some("figure: params.title \"Networks\" -> \"New\"")
     );
-    assert_eq!(why("figure"), "would run 0; 14 up to date\n");
+    assert_eq!(
+        why("figure"),
+        "would run 0; 14 up to date\nwhat differs from the last commit's pipeline.lock: ribbon diff\n"
+    );
     assert_eq!(
         why("train[arch=fc,seed=1] --set rate=0.2").lines().next(),
         Some("train[arch=fc,seed=1]: params.rate 0.1 -> 0.2")
@@ -189,4 +192,26 @@ fn completions_are_for_each_shell() {
         assert_eq!(run.code, Some(0));
         assert!(run.out.contains("keep-going"), "{shell}: {}", run.out);
     }
+}
+
+#[test]
+fn profiles_are_listed_and_a_path_under_outputs_says_which() {
+    let paper = tiny::paper();
+    assert_eq!(paper.ribbon("profiles").out, "* quick  four networks\n  paper  the same ones\n");
+    let run = paper.run("outputs/paper/figures/figure.svg");
+    assert_eq!((run.code, run.made().as_str()), (Some(0), tiny::WHOLE_PAPER));
+    assert!(paper.exists("outputs/paper/figures/figure.svg") && !paper.exists("outputs/quick"));
+    let shown = |words: &str| paper.ribbon(&format!("show {words}"));
+    assert!(shown("outputs/paper/figures/figure.svg").out.starts_with("figure\n"));
+    assert!(shown("./outputs/paper/tables").out.starts_with("embed\n"));
+    let unknown = shown("outputs/papr/figures/figure.svg");
+    assert!(unknown.err.contains("papr") && unknown.err.contains("did you mean `paper`?"), "{}", unknown.err);
+    let other = shown("outputs/paper/figures/figure.svg --profile quick");
+    assert!(other.err.contains("no stage publishes outputs/paper/figures/figure.svg in profile quick"));
+}
+
+#[test]
+fn a_dry_run_has_no_events_to_tell() {
+    let run = tiny::paper().ribbon("run --dry-run --json");
+    assert_eq!(run.code, Some(2));
 }

@@ -165,12 +165,14 @@ fn records_of_strangers_do_not_count_and_the_run_says_whose_they_are() {
     let bob = bobs_clone(&paper);
     let run = bob.run("");
     assert_eq!((run.code, run.made().as_str()), (Some(0), WHOLE_PAPER));
-    assert_eq!(
-        said(&run),
-        format!(
-            "ignored records on the share: 14 signed by {ada}; `trust:` in pipeline.yaml says whose count"
-        )
+    let first = format!(
+        "it has finished work signed by {ada}, which does not count here and is made again; `trust:` in pipeline.yaml says \
+         whose counts"
     );
+    let last = format!(
+        "ignored records on the share: 14 signed by {ada}; `trust:` in pipeline.yaml says whose count"
+    );
+    assert_eq!(said(&run), format!("{first}\n{last}"));
     append(&bob, "trust: any\n");
     bob.remove(".ribbon");
     bob.remove("pipeline.lock");

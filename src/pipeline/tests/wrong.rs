@@ -48,6 +48,11 @@ fn missing_keys_are_named() {
 
 #[test]
 fn wrong_types_and_sizes_are_refused() {
+    refused(
+        "version: 1\n",
+        "version: 1\nshare: {url: lab, connections: 500}\n",
+        "2:32: 500 is too large; it must be at most 256",
+    );
     refused("threads: 2", "threads: two", "39:22: expected a whole number, found the text `two`");
     refused("threads: 2", "threads: 0", "39:22: 0 is too small; it must be at least 1");
     refused("threads: 2", "threads: 1.5", "39:22: expected a whole number, found the number 1.5");

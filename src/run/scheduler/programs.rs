@@ -79,7 +79,7 @@ fn programs(
     let mut crates: BTreeMap<String, Wanted> = BTreeMap::new();
     for &index in stages {
         let code = &project.code[index];
-        if !options.rehearse {
+        if !options.discard {
             project.store.keep_code(code.hash, &code.parts)?;
         }
         if let pipeline::Program::Crate(folder) = &project.pipeline.stages[index].program {

@@ -10,7 +10,7 @@ use crate::store::StoreError;
 impl Run<'_, '_, '_> {
     /// Places a current job's published outputs, where they are not what they should be and their content is here.
     pub(super) fn publish(&mut self, id: JobId) {
-        if self.options.rehearse {
+        if self.options.discard {
             return;
         }
         let project = self.project;

@@ -156,7 +156,7 @@ impl Run<'_, '_, '_> {
 
     /// What the share said about a key; its jobs are current now, or ready to run.
     pub(super) fn asked(&mut self, key: Key, made: Option<&Artifacts>) {
-        self.tell_trouble();
+        self.tell_of_share();
         let Some(sharing) = &mut self.sharing else { return };
         // Without those that wait for their inputs again.
         let jobs = sharing.questions.remove(&key).unwrap_or_default();
@@ -236,7 +236,7 @@ impl Run<'_, '_, '_> {
 
     /// Content has come, or has not; whoever needs it looks for itself.
     pub(super) fn fetched(&mut self, of: JobId) {
-        self.tell_trouble();
+        self.tell_of_share();
         let consumers = self.sharing.as_mut().and_then(|sharing| sharing.fetching.remove(&of));
         for id in consumers.unwrap_or_default() {
             if id == of {
@@ -257,16 +257,17 @@ impl Run<'_, '_, '_> {
 
     /// A job's work is where others find it, or cannot get there.
     pub(super) fn published(&mut self) {
-        self.tell_trouble();
+        self.tell_of_share();
         if let Some(sharing) = &mut self.sharing {
             sharing.publishing -= 1;
         }
     }
 
-    fn tell_trouble(&mut self) {
-        let trouble = self.sharing.as_ref().and_then(|sharing| sharing.exchange.trouble());
-        if let Some(text) = trouble {
-            self.tell(&Happening::Share(&text));
+    fn tell_of_share(&mut self) {
+        let Some(sharing) = &self.sharing else { return };
+        let news = [sharing.exchange.trouble(), sharing.exchange.first_ignored()];
+        for text in news.iter().flatten() {
+            self.tell(&Happening::Share(text));
         }
     }
 }
