@@ -179,7 +179,7 @@ enum Command {
         #[arg(long, value_name = "N", requires = "rerun")]
         sample: Option<std::num::NonZeroUsize>,
     },
-    /// Remove from the store what the pipeline.lock of no workspace that uses it names.
+    /// Remove from the store what the pipeline.lock of no workspace that uses it names, as it is or on a branch or tag.
     Gc {
         /// Keep for so many days after it was made what no lock names.
         #[arg(long, value_name = "N", default_value_t = 14)]
@@ -188,6 +188,9 @@ enum Command {
         /// code 1 if what the locks name takes more.
         #[arg(long, value_name = "SIZE", value_parser = crate::pipeline::bytes)]
         max_size: Option<u64>,
+        /// Do not keep what only branches and tags name that are not checked out.
+        #[arg(long)]
+        no_branches: bool,
         /// Say what would go; remove nothing.
         #[arg(short = 'n', long)]
         dry_run: bool,
@@ -245,7 +248,7 @@ pub fn main() -> ExitCode {
     match cli.execute() {
         Ok(code) => code,
         Err(error) => {
-            complain(&format!("ribbon: {error:#}"));
+            complain(&format!("ribbon: {}", told(&error)));
             ExitCode::from(2)
         }
     }
@@ -372,9 +375,9 @@ impl Cli {
             Command::Verify { rerun, sample } => {
                 verify::bits(&open(&selection)?, &rerun, sample.map(usize::from))
             }
-            Command::Gc { keep_days, max_size, dry_run } => {
-                let report =
-                    gc::gc(&root(&selection)?, Limits { keep: keep_days * gc::DAY, max_size, dry_run })?;
+            Command::Gc { keep_days, max_size, no_branches, dry_run } => {
+                let limits = Limits { keep: keep_days * gc::DAY, max_size, dry_run };
+                let report = gc::gc(&root(&selection)?, limits, !no_branches)?;
                 print(&report.to_string())?;
                 Ok(if report.excess().is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
             }
@@ -411,14 +414,14 @@ fn run(
         Ok(summary) => summary,
         Err(error) => {
             // What was finished is in the store; not all that was to be done was.
-            complain(&format!("ribbon: {:#}", anyhow::Error::from(error)));
+            complain(&format!("ribbon: {}", told(&error.into())));
             return Ok(ExitCode::FAILURE);
         }
     };
     completed?;
     Ok(match () {
         () if summary.interrupted => ExitCode::from(130),
-        () if summary.failed > 0 => ExitCode::FAILURE,
+        () if summary.failed + summary.unshared > 0 => ExitCode::FAILURE,
         () => ExitCode::SUCCESS,
     })
 }
@@ -548,6 +551,19 @@ fn log(project: &Project, job: &str) -> Result<ExitCode> {
         if has_run { "printed nothing, or ran elsewhere: logs are not shared" } else { "has not run here" };
     complain(&format!("{} {why}", project.name(id)));
     Ok(ExitCode::SUCCESS)
+}
+
+/// An error and what led to it, each once: some tell their cause themselves.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        match text.is_empty() {
+            true => text = cause,
+            false if !text.contains(&cause) => text = format!("{text}: {cause}"),
+            false => {}
+        }
+    }
+    text
 }
 
 /// Tells people. When nobody reads it, there is no reason to end in the middle.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::HumanBytes;
 
-use crate::lockfile::{self, LockError};
+use crate::lockfile::{self, Line, LockError, RevisionError};
 use crate::project::{ProjectError, State};
 use crate::store::{Collected, Limits, Presence, Roots, Store, StoreError, Workspace};
 
@@ -27,6 +27,17 @@ pub enum GcError {
         /// What is wrong with it.
         why: LockError,
     },
+    /// git does not tell what other branches need.
+    #[error(
+        "nothing was removed, for it is not known what other branches of {path} need: {why} (with --no-branches they \
+         are not asked)"
+    )]
+    Branches {
+        /// The workspace.
+        path: String,
+        /// Why.
+        why: RevisionError,
+    },
     /// A workspace that is gone cannot be forgotten.
     #[error("cannot remove {path}: {why}")]
     Note {
@@ -45,23 +56,24 @@ pub struct Report {
     workspaces: Vec<Workspace>,
 }
 
-/// Collects in the store of the project at `root`.
+/// Collects in the store of the project at `root`. With `branches`, what the locks on branches and tags of workspaces name
+/// stays too.
 ///
 /// # Errors
 /// When it is not known what a workspace needs, or something cannot be removed.
-pub fn gc(root: &Path, limits: Limits) -> Result<Report, GcError> {
+pub fn gc(root: &Path, limits: Limits, branches: bool) -> Result<Report, GcError> {
     let store = Store::open(&State::open(root)?.store())?;
     store.note_workspace(root)?;
     let mut workspaces = Vec::new();
     let collected = store.collect(
         || {
             workspaces = store.workspaces()?;
-            roots(&workspaces, &limits)
+            roots(&workspaces, &limits, branches)
         },
         &limits,
     )?;
     if !limits.dry_run {
-        for workspace in workspaces.iter().filter(|it| is_forgotten(it, &limits)) {
+        for workspace in workspaces.iter().filter(|it| is_forgotten(it, &workspaces, &limits)) {
             let path = workspace.note.display().to_string();
             workspace.forget().map_err(|why| GcError::Note { path, why })?;
         }
@@ -70,25 +82,40 @@ pub fn gc(root: &Path, limits: Limits) -> Result<Report, GcError> {
 }
 
 /// What workspaces need.
-fn roots(workspaces: &[Workspace], limits: &Limits) -> Result<Roots, GcError> {
+fn roots(workspaces: &[Workspace], limits: &Limits, branches: bool) -> Result<Roots, GcError> {
     let mut roots = Roots::default();
-    for workspace in workspaces.iter().filter(|it| !is_forgotten(it, limits)) {
+    let mut add = |line: Line| {
+        roots.keys.insert(line.key);
+        roots.artifacts.extend(line.outputs.into_values());
+    };
+    for workspace in workspaces {
         let [own, copy] = workspace.locks();
-        let seen = (workspace.presence == Presence::Here).then_some(own);
-        for lock in seen.into_iter().chain([copy]) {
-            let path = || workspace.path.display().to_string();
-            for line in lockfile::all(&lock).map_err(|why| GcError::Lock { path: path(), why })? {
-                roots.keys.insert(line.key);
-                roots.artifacts.extend(line.outputs.into_values());
-            }
+        let path = || workspace.path.display().to_string();
+        let is_here = matches!(workspace.presence, Presence::Here | Presence::Renamed);
+        if branches && is_here {
+            let texts = lockfile::on_branches(&own).map_err(|why| GcError::Branches { path: path(), why })?;
+            texts.iter().flat_map(|text| lockfile::lines_in(text)).for_each(&mut add);
+        }
+        let seen = is_here.then_some(own);
+        let copied = (!is_past(workspace, limits)).then_some(copy);
+        for lock in seen.into_iter().chain(copied) {
+            let lines = lockfile::all(&lock).map_err(|why| GcError::Lock { path: path(), why })?;
+            lines.into_iter().for_each(&mut add);
         }
     }
     Ok(roots)
 }
 
-/// Whether a workspace is gone, and its last run as long ago as anything else is kept: a disk may only be unmounted.
-fn is_forgotten(workspace: &Workspace, limits: &Limits) -> bool {
-    workspace.presence == Presence::Gone && workspace.age() >= limits.keep
+/// Whether the copy of a workspace's lock does not count any more: the workspace is gone, or has its lock to say what it
+/// needs, and its last run was as long ago as anything else is kept. A disk may only be unmounted.
+fn is_past(workspace: &Workspace, limits: &Limits) -> bool {
+    matches!(workspace.presence, Presence::Gone | Presence::Renamed) && workspace.age() >= limits.keep
+}
+
+/// Whether a note is of no more use: its workspace is gone, or has another by the name that this machine has now.
+fn is_forgotten(workspace: &Workspace, others: &[Workspace], limits: &Limits) -> bool {
+    let is_noted = || others.iter().any(|other| other.is_of_this_machine() && other.path == workspace.path);
+    is_past(workspace, limits) && (workspace.presence == Presence::Gone || is_noted())
 }
 
 impl Report {
@@ -106,6 +133,7 @@ impl fmt::Display for Report {
             let Workspace { path, machine, note, presence } = workspace;
             let (path, note) = (path.display(), note.display());
             match presence {
+                Presence::Renamed => {}
                 Presence::Here if workspace.is_of_this_machine() => {}
                 // The store may be on a disk of both, and the workspaces not.
                 Presence::Here => writeln!(
@@ -113,7 +141,7 @@ impl fmt::Display for Report {
                     "the workspace {path} was noted on {machine} as well, where it may be another; what it needed at its \
                      last run there stays (if it was this one, or is no more, remove {note})"
                 )?,
-                Presence::Gone if is_forgotten(workspace, limits) => {
+                Presence::Gone if is_past(workspace, limits) => {
                     writeln!(f, "the workspace {path} is no more; what only it needed may go")?;
                 }
                 Presence::Gone => writeln!(

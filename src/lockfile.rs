@@ -19,7 +19,7 @@ use crate::hash::{Hash, Key};
 use crate::pipeline::Kind;
 use crate::store::Artifact;
 
-pub use git::{RevisionError, at_revision};
+pub use git::{RevisionError, at_revision, on_branches};
 pub use merge::{Merged, NotALock, merge};
 
 const HEADER: &str = "# pipeline.lock 1: every job's key and what it made. Written by ribbon; commit it.\n";
@@ -96,6 +96,11 @@ pub fn all(path: &Path) -> Result<Vec<Line>, LockError> {
         Err(why) => Some(Err(LockError::Line { path: path.to_owned(), line: number + 1, why })),
     };
     lines_of(&text).enumerate().filter_map(line).collect()
+}
+
+/// The lines of all profiles in the text of a lock, as far as they are lines.
+pub fn lines_in(text: &str) -> impl Iterator<Item = Line> {
+    lines_of(text).filter_map(|text| Some(of_any_profile(text).ok()??.2))
 }
 
 /// A line of a lock that is none.
@@ -340,8 +345,9 @@ impl Lock {
     }
 }
 
-/// Through the disk before it takes the old one's place: a power loss leaves one of the two.
+/// Through the disk before it takes the old one's place: a power loss leaves one of the two. A link stays one.
 fn write(path: &Path, text: &str) -> io::Result<()> {
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file =
         tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(folder)?;

@@ -28,8 +28,10 @@ const PART: usize = 8 << 20;
 /// Uploads above this size go one at a time where they must be held in memory.
 const HEAVY: u64 = 64 << 20;
 
-/// How often a request is tried again that failed for a passing reason.
-const RETRIES: usize = 2;
+/// How often a request is tried again that failed for a passing reason, after so much time at first and at most: in all, for
+/// some six seconds, or as long as it may take.
+const RETRIES: usize = 6;
+const PAUSE: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3)];
 
 /// A server.
 pub struct Server {
@@ -37,6 +39,8 @@ pub struct Server {
     timeout: Duration,
     /// Whether a write can be seen before it is whole, so that it goes through another name.
     is_torn: bool,
+    /// Whether it is asked without a name: then a bucket says "forbidden" of what is not there, unless all may list it.
+    is_anonymous: bool,
     /// Held by an upload that is all in memory.
     heavy: Mutex<()>,
     /// Folders that were made, where a write does not make them.
@@ -60,6 +64,7 @@ impl Server {
             // OpenDAL would look for all folders above a file before each write.
             options.push(("disable_create_dir".to_owned(), "true".to_owned()));
         }
+        let is_anonymous = options.iter().any(|(name, _)| name == "skip_signature");
         let timeout = Duration::from_secs(timeout);
         install_http(timeout)?;
         let opened = match service {
@@ -70,11 +75,13 @@ impl Server {
             "sftp" => Operator::from_iter::<services::Sftp>(options),
             other => return Err(format!("no service is called {other}")),
         };
-        let retries = RetryLayer::new().with_max_times(RETRIES).with_min_delay(Duration::from_millis(100));
+        let retries =
+            RetryLayer::new().with_max_times(RETRIES).with_min_delay(PAUSE[0]).with_max_delay(PAUSE[1]);
         Ok(Server {
             operator: opened.map_err(|error| said(&error))?.layer(retries.with_jitter()),
             timeout,
             is_torn: service == "sftp",
+            is_anonymous,
             heavy: Mutex::new(()),
             folders: is_dav.then(Mutex::default),
         })
@@ -82,7 +89,7 @@ impl Server {
 
     /// Whether a file is there.
     pub async fn has(&self, path: &str) -> Result<bool, Failure> {
-        present(self.within(0, self.operator.stat(path)).await?.map(drop))
+        self.present(self.within(0, self.operator.stat(path)).await?.map(drop))
     }
 
     /// The names of the files in a folder (with a slash at its end); none when there is no such folder.
@@ -102,7 +109,7 @@ impl Server {
         };
         match self.within(limit as u64 * 100, list).await? {
             Ok(names) => names.ok_or(Failure::Large),
-            Err(error) => present(Err(error)).map(|_| Vec::new()),
+            Err(error) => self.present(Err(error)).map(|_| Vec::new()),
         }
     }
 
@@ -115,7 +122,7 @@ impl Server {
         };
         let (mut stream, mut next) = match self.within(0, open).await? {
             Ok(opened) => opened,
-            Err(error) => return present(Err(error)),
+            Err(error) => return self.present(Err(error)),
         };
         let mut file = File::create_new(to).await.map_err(local(to))?;
         let (mut read, mut waited) = (0, Duration::ZERO);
@@ -207,6 +214,16 @@ impl Server {
         }
     }
 
+    /// Whether something is there, by what came of asking for it.
+    fn present(&self, result: opendal::Result<()>) -> Result<bool, Failure> {
+        match result {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && self.is_anonymous => Ok(false),
+            Err(error) => Err(remote(&error)),
+        }
+    }
+
     /// Waits for an answer, as long as is right for `size` bytes.
     async fn within<T>(&self, size: u64, answer: impl Future<Output = T>) -> Result<T, Failure> {
         let time = self.time_for(size);
@@ -228,14 +245,6 @@ fn install_http(timeout: Duration) -> Result<(), String> {
     let client = client.map_err(|error| error.to_string())?;
     HttpTransporter::install_default(ReqwestTransport::new(client));
     Ok(())
-}
-
-fn present(result: opendal::Result<()>) -> Result<bool, Failure> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(remote(&error)),
-    }
 }
 
 fn remote(error: &opendal::Error) -> Failure {

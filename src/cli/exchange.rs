@@ -10,7 +10,7 @@ use super::{KeyAction, complain, jobs, lock_workspace, open, print, root};
 use crate::explain;
 use crate::graph::JobId;
 use crate::project::{Project, Selection};
-use crate::share::{self, Exchange, OwnKey, ShareError};
+use crate::share::{self, Again, Exchange, OwnKey, ShareError};
 use crate::target;
 
 /// Publishes jobs: those of the targets, or all.
@@ -18,17 +18,21 @@ pub fn push(project: &Project, targets: &[String], again: bool) -> Result<ExitCo
     let exchange = Exchange::open(project)?.ok_or(ShareError::None)?;
     let jobs = if targets.is_empty() { project.graph.ids().collect() } else { jobs(project, targets)? };
     let bar = ProgressBar::new(jobs.len() as u64);
+    let again = if again { Again::All } else { Again::Gone };
     let pushed = share::push(project, &exchange, &jobs, again, || bar.inc(1))?;
     bar.finish_and_clear();
     tell_notes(&exchange);
-    print(&format!("{pushed}\n"))
+    print(&format!("{pushed}\n"))?;
+    // Of everything, some is always left out; of what was asked for by name, nothing should be.
+    let is_all = targets.is_empty() || pushed.absent + pushed.stale == 0;
+    Ok(if is_all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Fetches outputs: those of the targets, or what is published.
 pub fn pull(selection: &Selection, targets: &[String]) -> Result<ExitCode> {
     // What is published changes the workspace.
     let _lock = lock_workspace(&root(selection)?)?;
-    let project = open(selection)?;
+    let mut project = open(selection)?;
     let exchange = Exchange::open(&project)?.ok_or(ShareError::None)?;
     let mut wanted: BTreeMap<JobId, BTreeSet<usize>> = BTreeMap::new();
     for target in targets {
@@ -52,6 +56,10 @@ pub fn pull(selection: &Selection, targets: &[String]) -> Result<ExitCode> {
     bar.finish_and_clear();
     explain::complete(&project)?;
     project.store.sync_new()?;
+    for (job, line) in &pulled.lines {
+        project.lock.set(job, line.clone());
+    }
+    project.lock.save()?;
     // Only speed is lost when this cannot be written.
     let _ = project.memo.save();
     tell_notes(&exchange);

@@ -60,6 +60,9 @@ pub(super) struct ShareOptions {
     pub endpoint: Option<String>,
     /// The region of a bucket.
     pub region: Option<String>,
+    /// Whether everybody may read the bucket: who has no credentials then asks without.
+    #[serde(default)]
+    pub public: bool,
     /// Requests in flight at most: 32 if not told, over SSH 6.
     #[schemars(range(min = 1, max = 256))]
     pub connections: Option<u32>,

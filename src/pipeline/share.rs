@@ -27,6 +27,8 @@ pub struct Share {
     pub endpoint: Option<String>,
     /// The region of a bucket.
     pub region: Option<String>,
+    /// Whether everybody may read it.
+    pub public: bool,
     /// Requests in flight at most.
     pub connections: u32,
     /// How long a request may take; one that moves much data gets more.
@@ -94,7 +96,7 @@ impl Share {
         let address = address(text, root)?;
         let connections = if let Address::Ssh(..) = address { SSH_CONNECTIONS } else { CONNECTIONS };
         let timeout = Duration::from_secs(TIMEOUT);
-        Ok(Share { address, endpoint: None, region: None, connections, timeout })
+        Ok(Share { address, endpoint: None, region: None, public: false, connections, timeout })
     }
 }
 
@@ -145,14 +147,14 @@ pub(super) fn check(given: &document::Share, root: &Path, problems: &mut Problem
         document::Share::Full(options) => (&options.url, place.key("url")),
     };
     let mut share = Share::parse(text, root).map_err(|error| problems.value(&place, error)).ok()?;
-    if let document::Share::Full(document::ShareOptions { endpoint, region, connections, timeout, .. }) =
-        given
-    {
+    if let document::Share::Full(options) = given {
+        let document::ShareOptions { endpoint, region, connections, timeout, public, .. } = options;
         if endpoint.as_ref().is_some_and(|endpoint| endpoint.contains('@')) {
             problems.value(&Place::of(&["share", "endpoint"]), "no user names or passwords here");
         }
         share.endpoint.clone_from(endpoint);
         share.region.clone_from(region);
+        share.public = *public;
         if let Some(connections) = connections {
             share.connections = *connections;
         }

@@ -83,6 +83,8 @@ pub struct Summary {
     pub failed: usize,
     /// Jobs that did not start because of a failure or an interrupt.
     pub skipped: usize,
+    /// Jobs executed to a good end whose work should be on the share and is not.
+    pub unshared: usize,
     /// Wall time.
     pub seconds: f64,
     /// Whether somebody ended it.
@@ -146,7 +148,7 @@ fn and_more_outputs(others: &usize) -> String {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { ran, cached, failed, skipped, seconds, interrupted } = self;
+        let Summary { ran, cached, failed, skipped, seconds, interrupted, unshared: _ } = self;
         if *interrupted {
             write!(f, "interrupted: ")?;
         }
@@ -206,6 +208,11 @@ pub fn run(
     })?;
     plan.recheck();
     for note in exchange.iter().flat_map(Exchange::notes) {
+        report.tell(project, &Happening::Share(&note));
+    }
+    if summary.unshared > 0 {
+        let note =
+            format!("finished jobs that are not there: {}; `ribbon push` publishes them", summary.unshared);
         report.tell(project, &Happening::Share(&note));
     }
     let lines = lock_lines(project, &plan, options, report);

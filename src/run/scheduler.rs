@@ -218,7 +218,10 @@ impl<'env> Run<'_, '_, 'env> {
                 None => self.stopping || self.elsewhere.is_empty(),
             };
             if self.running.is_empty() && !self.is_building && is_over {
-                return;
+                if self.summary.interrupted || !self.publish_again() {
+                    return;
+                }
+                continue;
             }
             let next = match self.stopping || self.elsewhere.is_empty() {
                 true => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -240,7 +243,7 @@ impl<'env> Run<'_, '_, 'env> {
             Told::Ended { id, worker, result, seconds } => self.ended(id, worker, result, seconds),
             Told::Asked { key, made } => self.asked(key, made.as_ref()),
             Told::Fetched(id) => self.fetched(id),
-            Told::Published => self.published(),
+            Told::Published(id, is_there) => self.published(id, is_there),
             Told::Building(line) => self.tell(&Happening::Build(&line)),
             Told::Built(built) => self.built(built),
             Told::Interrupt => {
@@ -275,6 +278,7 @@ impl<'env> Run<'_, '_, 'env> {
         }
         self.summary.cached = current.saturating_sub(self.summary.ran);
         self.summary.skipped = needed - current - self.summary.failed;
+        self.summary.unshared = self.sharing.as_ref().map_or(0, Sharing::unpublished);
         // Ctrl-C in a terminal ends cargo as well.
         let is_asked_for = |error: &RunError| self.summary.interrupted && matches!(error, RunError::Build(_));
         let failure = self.failure.filter(|error| !is_asked_for(error));

@@ -68,8 +68,8 @@ pub enum Told {
     },
     /// Content of a job has come from a share, or is not to be had.
     Fetched(JobId),
-    /// A job's work was brought to a share, or cannot be.
-    Published,
+    /// A job's work was brought to a share, or, without `true`, cannot be.
+    Published(JobId, bool),
     /// A line that the build of a stage's program prints.
     Building(String),
     /// A build has ended: what runs stages, by their places.

@@ -2,17 +2,20 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::bundle::{Bundle, SMALL};
+use super::crew::each;
 use super::pack::{self, unpack};
 use super::remote::Read;
 use super::{Exchange, ShareError, Wanted, path};
 use crate::hash::{Hash, Key};
 use crate::pipeline::Kind;
-use crate::store::{Memo, Store};
+use crate::store::{Memo, Part, Store};
 
 /// Bytes of a folder's listing that are read at most; nothing announces its size.
-const LISTING: u64 = 1 << 30;
+const LISTING: u64 = 256 << 20;
 
 /// Why an object did not come.
 pub enum Missed {
@@ -35,12 +38,12 @@ pub struct Fetching<'a> {
     pub store: &'a Store,
     pub memo: &'a Memo,
     /// The job's record, once it was asked for.
-    pub bundle: Option<Option<Bundle>>,
+    pub bundle: OnceLock<Option<Bundle>>,
 }
 
 impl Fetching<'_> {
     /// Brings an artifact, all of it.
-    pub fn artifact(&mut self, wanted: &Wanted) -> Result<(), Missed> {
+    pub fn artifact(&self, wanted: &Wanted) -> Result<(), Missed> {
         let Wanted { artifact, alone } = *wanted;
         match artifact.kind {
             Kind::File => self.object(artifact.hash, Some(artifact.size), alone),
@@ -50,13 +53,25 @@ impl Fetching<'_> {
                     return Err(self.damaged(path("objects", artifact.hash)));
                 }
                 let parts = self.store.parts(&artifact).ok_or(Missed::Absent)?;
-                parts.iter().skip(1).try_for_each(|part| self.object(part.hash, Some(part.size), alone))
+                let mut came = Ok(());
+                // As many at once as the share takes, though the folder may be one of many.
+                let width = self.exchange.width().min(parts.len().try_into().unwrap_or(u32::MAX));
+                let is_missed = AtomicBool::new(false);
+                let fetch = |part: &Part| match is_missed.load(Ordering::Relaxed) {
+                    true => Err(Missed::Absent),
+                    false => self.object(part.hash, Some(part.size), alone),
+                };
+                each(width, &parts[1..], fetch, |result| {
+                    is_missed.fetch_or(result.is_err(), Ordering::Relaxed);
+                    came = std::mem::replace(&mut came, Ok(())).and(result);
+                });
+                came
             }
         }
     }
 
     /// Brings an object: where it should be by its size first, and then where it may be all the same.
-    fn object(&mut self, hash: Hash, size: Option<u64>, alone: bool) -> Result<(), Missed> {
+    fn object(&self, hash: Hash, size: Option<u64>, alone: bool) -> Result<(), Missed> {
         if self.store.has(hash, self.memo) {
             return Ok(());
         }
@@ -67,14 +82,18 @@ impl Fetching<'_> {
         if is_small && !alone && self.out_of_bundle(hash).is_ok() {
             return Ok(());
         }
-        match self.by_itself(hash, size) {
+        let came = match self.by_itself(hash, size) {
             Err(Missed::Absent) if is_small && alone => self.out_of_bundle(hash),
             other => other,
+        };
+        if matches!(came, Err(Missed::Absent)) {
+            self.exchange.tally().gone.insert(path("objects", hash));
         }
+        came
     }
 
-    fn out_of_bundle(&mut self, hash: Hash) -> Result<(), Missed> {
-        let bundle = self.bundle.get_or_insert_with(|| self.exchange.bundle(self.key));
+    fn out_of_bundle(&self, hash: Hash) -> Result<(), Missed> {
+        let bundle = self.bundle.get_or_init(|| self.exchange.bundle(self.key));
         let bytes = bundle.as_ref().and_then(|bundle| bundle.objects.get(&hash)).ok_or(Missed::Absent)?;
         let bytes = bytes.clone();
         self.adopt_bytes(hash, &bytes)
@@ -117,7 +136,7 @@ impl Fetching<'_> {
     }
 
     fn damaged(&self, name: String) -> Missed {
-        self.exchange.tally().damaged.push(name);
+        self.exchange.tally().damaged.insert(name);
         Missed::Absent
     }
 

@@ -17,10 +17,11 @@ mod pack;
 mod pull;
 mod push;
 mod remote;
+mod send;
 mod signature;
 
-use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -32,27 +33,20 @@ pub use heal::heal;
 pub use pull::{Pulled, pull};
 pub use push::{Pushed, push};
 pub use remote::RemoteError;
+pub use send::{Again, Published};
 pub use signature::{KeyError, OwnKey, PublicKey};
 
-use self::bundle::{Bundle, ROOM, SMALL};
+use self::bundle::Bundle;
 use self::fetch::{Fetching, Missed};
-use self::pack::Packing;
 use self::remote::{Read, Remote};
 use crate::graph::JobId;
 use crate::hash::{Hash, Key};
 use crate::pipeline::{Address, Share, Stage, Trust};
 use crate::project::Project;
 use crate::store::{
-    Access, Artifact, Artifacts, Lease, Memo, Part, Record, RecordedOutput, Scratch, Store, StoreError, Tmp,
+    Access, Artifact, Artifacts, Lease, Memo, Record, RecordedOutput, Scratch, Store, StoreError, Tmp,
     artifacts_of,
 };
-
-/// Bytes of an object that is sent without asking whether it is there: that would take as long, and mostly it is not, as
-/// the record that names it is not there either.
-const UNASKED: u64 = 256 << 10;
-
-/// Names in a folder of a share that are listened to.
-const LISTED: usize = 1 << 16;
 
 /// Why an exchange does no more when it is not the share's fault.
 const STOPPED: &str = "stopped";
@@ -103,7 +97,7 @@ pub struct Exchange {
     /// Why it is not read any more.
     unread: OnceLock<String>,
     /// Why it is not written any more.
-    unwritten: OnceLock<String>,
+    unwritten: Mutex<Option<String>>,
     /// The names of all records that were there, where somebody has looked.
     survey: OnceLock<HashSet<String>>,
     tally: Mutex<Tally>,
@@ -129,7 +123,9 @@ struct Tally {
     /// Records that did not count, by signer; none for those that nobody signed.
     ignored: BTreeMap<Option<PublicKey>, u32>,
     /// Names of files that were not what they should be.
-    damaged: Vec<String>,
+    damaged: BTreeSet<String>,
+    /// Names of objects that records told of and that were not there.
+    gone: HashSet<String>,
     /// Objects that this process has seen there.
     sent: HashSet<Hash>,
 }
@@ -148,20 +144,6 @@ pub struct Wanted {
 pub struct Known {
     bundle: Bundle,
     artifacts: Artifacts,
-}
-
-/// What came of publishing a job's work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Published {
-    /// It is there now.
-    New {
-        /// Bytes that were sent.
-        bytes: u64,
-    },
-    /// It was there.
-    Known,
-    /// Somebody else's work with other bits is there under the same key, and counts; it stays.
-    Other,
 }
 
 /// The share of a project: what `RIBBON_SHARE` says, or pipeline.yaml.
@@ -193,7 +175,7 @@ impl Exchange {
             tmp: project.store.tmp(),
             open: OnceLock::new(),
             unread: OnceLock::new(),
-            unwritten: OnceLock::new(),
+            unwritten: Mutex::default(),
             survey: OnceLock::new(),
             tally: Mutex::default(),
         }))
@@ -229,11 +211,26 @@ impl Exchange {
         }
     }
 
+    /// Why it is not written any more.
+    fn unwritten(&self) -> Option<String> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Writes nothing any more; the first reason is the one that counts.
+    fn give_up(&self, why: &str) {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why.to_owned());
+    }
+
+    /// Writes again, after something went wrong.
+    pub fn try_again(&self) {
+        *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Asks nothing any more; with `all`, ends what is under way too.
     pub fn stop(&self, all: bool) {
         let _ = self.unread.set(STOPPED.to_owned());
         if all {
-            let _ = self.unwritten.set(STOPPED.to_owned());
+            self.give_up(STOPPED);
             if let Some(Ok(open)) = self.open.get() {
                 open.remote.stop();
             }
@@ -247,12 +244,20 @@ impl Exchange {
         self.counts(&bundle).then_some(Known { bundle, artifacts })
     }
 
+    /// The record of a job that pipeline.lock knows and this store does not, if somebody trusted has signed it and it says the
+    /// same as the lock. Nobody is told of others: the lock needs none.
+    pub fn record_of(&self, key: Key, stage: &Stage, made: &Artifacts) -> Option<Known> {
+        let bundle = self.bundle(key)?;
+        let artifacts = artifacts(&bundle.record, stage).filter(|artifacts| artifacts == made)?;
+        self.is_trusted(&bundle).then_some(Known { bundle, artifacts })
+    }
+
     /// Brings artifacts of a job into the store; whether all of them are there now.
     pub fn fetch(&self, key: Key, wanted: &[Wanted], store: &Store, memo: &Memo) -> bool {
         if !self.is_readable() {
             return false;
         }
-        let mut fetching = Fetching { exchange: self, key, store, memo, bundle: None };
+        let fetching = Fetching { exchange: self, key, store, memo, bundle: OnceLock::new() };
         match wanted.iter().try_for_each(|wanted| fetching.artifact(wanted)) {
             Ok(()) => true,
             Err(Missed::Absent) => false,
@@ -263,50 +268,18 @@ impl Exchange {
         }
     }
 
-    /// Puts what a job made where others find it: objects first, then the record. `again` writes what is there already.
-    ///
-    /// # Errors
-    /// When the share or the store fails. The share is not written any more then.
-    pub fn publish(
-        &self,
-        record: &Record,
-        wanted: &[Wanted],
-        store: &Store,
-        again: bool,
-    ) -> Result<Published, ShareError> {
-        if let Some(why) = self.unwritten.get() {
-            return Err(ShareError::GivenUp(why.clone()));
-        }
-        let published = self.send(record, wanted, store, again);
-        if let Err(error) = &published {
-            let _ = self.unwritten.set(error.to_string());
-        }
-        published
-    }
-
-    /// Looks which records are there, a folder at a time, for somebody who is about to publish many: then it need not be
-    /// asked for those that are not. A share that cannot tell, or has too many to tell, is asked.
-    fn look(&self) {
-        let mut names = Some(HashSet::new());
-        let list = |first: u8| {
-            let folder = format!("records/{first:02x}");
-            let listed = self.open_share().ok()?.remote.list(&folder, LISTED).ok()??;
-            Some(listed.into_iter().map(move |name| format!("{folder}/{name}")).collect::<Vec<_>>())
-        };
-        crew::each(self.width(), 0..=u8::MAX, list, |listed| match (listed, &mut names) {
-            (Some(listed), Some(names)) => names.extend(listed),
-            _ => names = None,
-        });
-        if let Some(names) = names {
-            let _ = self.survey.set(names);
-        }
-    }
-
     /// What people should know, once: why the share is of no use, if so.
     pub fn trouble(&self) -> Option<String> {
-        let why = self.unread.get().or_else(|| self.unwritten.get()).filter(|why| *why != STOPPED)?;
+        let why = self.unread.get().cloned().or_else(|| self.unwritten()).filter(|why| *why != STOPPED)?;
         let is_told = std::mem::replace(&mut self.tally().told, true);
-        (!is_told).then(|| format!("{why}; going on without the share"))
+        (!is_told).then(|| format!("{}; going on without the share", bare(&why)))
+    }
+
+    /// Why it could not be asked for all that was wanted, if so. It is not to be told another time.
+    pub fn unread(&self) -> Option<String> {
+        let why = self.unread.get().filter(|why| *why != STOPPED)?;
+        self.tally().told = true;
+        Some(bare(why).to_owned())
     }
 
     /// What people should know as soon as it shows, once: that there is work which does not count, and is done here.
@@ -342,8 +315,11 @@ impl Exchange {
                 who.join(", ")
             ));
         }
-        if let [first, rest @ ..] = &tally.damaged[..] {
-            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+        if let Some(first) = tally.damaged.first() {
+            let more = match tally.damaged.len() - 1 {
+                0 => String::new(),
+                others => format!(" and {others} more"),
+            };
             notes.push(format!(
                 "damaged on the share, and not used: {first}{more}; `ribbon push --again` writes them anew"
             ));
@@ -398,7 +374,7 @@ impl Exchange {
         };
         let bundle = came.and_then(|bytes| bundle::decode(key, &bytes).ok());
         if bundle.is_none() {
-            self.tally().damaged.push(path);
+            self.tally().damaged.insert(path);
         }
         Ok(bundle)
     }
@@ -426,79 +402,6 @@ impl Exchange {
             *self.tally().ignored.entry(bundle.signer).or_default() += 1;
         }
         is_trusted
-    }
-
-    fn send(
-        &self,
-        record: &Record,
-        wanted: &[Wanted],
-        store: &Store,
-        again: bool,
-    ) -> Result<Published, ShareError> {
-        let is_new = self.survey.get().is_some_and(|names| !names.contains(&path("records", record.key.0)));
-        if !again
-            && !is_new
-            && let Some(there) = self.try_bundle(record.key)?
-        {
-            let is_same = there.record.outputs.iter().map(bits).eq(record.outputs.iter().map(bits));
-            match (is_same, self.is_trusted(&there)) {
-                (true, true) => return Ok(Published::Known),
-                // One's own unsigned copy adds nothing to it.
-                (true, false) if self.own.is_none() => return Ok(Published::Known),
-                (false, true) => return Ok(Published::Other),
-                _ => {}
-            }
-        }
-        let mut sent = 0;
-        let mut small = Vec::new();
-        let mut room = ROOM;
-        for Wanted { artifact, alone } in wanted {
-            let parts = store.parts(artifact).unwrap_or_default();
-            for part in parts.into_iter().filter(|part| part.size > 0) {
-                if !alone && part.size <= SMALL.min(room) {
-                    room -= part.size;
-                    small.push(read_object(store, part)?);
-                } else {
-                    sent += self.send_object(store, part, again)?;
-                }
-            }
-        }
-        let job = || PathBuf::from(&record.job);
-        let bytes = bundle::encode(record, self.own.as_ref(), &small)
-            .map_err(|source| ShareError::Io { path: job(), source })?;
-        let open = self.open_share()?;
-        let file = open.passing();
-        fs::write(&file.0, &bytes).map_err(file.error())?;
-        open.remote.write(&path("records", record.key.0), &file.0)?;
-        Ok(Published::New { bytes: sent + bytes.len() as u64 })
-    }
-
-    /// Sends an object unless it is there; the bytes that were sent.
-    fn send_object(&self, store: &Store, part: Part, again: bool) -> Result<u64, ShareError> {
-        if self.tally().sent.contains(&part.hash) {
-            return Ok(0);
-        }
-        let path = path("objects", part.hash);
-        let open = self.open_share()?;
-        let mut sent = 0;
-        let is_damaged = self.tally().damaged.contains(&path);
-        if again || is_damaged || part.size <= UNASKED || !open.remote.has(&path)? {
-            let object = store.object_path(part.hash);
-            let failed = |source| ShareError::Io { path: object.clone(), source };
-            let mut content = Packing::of(File::open(&object).map_err(failed)?).map_err(failed)?;
-            let packed = open.passing();
-            let file = if content.is_packed() {
-                let mut file = File::create_new(&packed.0).map_err(packed.error())?;
-                sent = io::copy(&mut content, &mut file).map_err(packed.error())?;
-                &packed.0
-            } else {
-                sent = part.size;
-                &object
-            };
-            open.remote.write(&path, file)?;
-        }
-        self.tally().sent.insert(part.hash);
-        Ok(sent)
     }
 }
 
@@ -568,13 +471,9 @@ fn artifacts(record: &Record, stage: &Stage) -> Option<Artifacts> {
     artifacts_of(&stage.outputs, made).ok().filter(|_| is_all)
 }
 
-fn bits((name, output): (&String, &RecordedOutput)) -> (String, Hash, bool) {
-    (name.clone(), output.hash, output.folder)
-}
-
-fn read_object(store: &Store, part: Part) -> Result<Vec<u8>, ShareError> {
-    let path = store.object_path(part.hash);
-    fs::read(&path).map_err(|source| ShareError::Io { path, source })
+/// Why a share is of no use, for where it is clear that it is about the share.
+fn bare(why: &str) -> &str {
+    why.strip_prefix("share ").unwrap_or(why)
 }
 
 /// Makes the folder of a share where its parent is there; in a folder of a group it is the group's.

@@ -8,10 +8,11 @@ use super::crew::each;
 use super::{Exchange, ShareError, Wanted, wanted};
 use crate::graph::JobId;
 use crate::hash::Key;
+use crate::lockfile::Line;
 use crate::pipeline::StageId;
 use crate::plan::{Plan, State};
 use crate::project::Project;
-use crate::store::{Lease, StoreError};
+use crate::store::{Artifacts, Lease, StoreError};
 
 /// What a pull has done.
 #[derive(Debug, Default)]
@@ -24,6 +25,10 @@ pub struct Pulled {
     pub missing: Vec<String>,
     /// Jobs whose records are not known, here, in pipeline.lock or on the share.
     pub unknown: Vec<String>,
+    /// Why the share could not be asked for all that was wanted, if so. Then nothing is known of what is missing.
+    pub trouble: Option<String>,
+    /// Lines of pipeline.lock for jobs that others have finished as they are now.
+    pub lines: Vec<(String, Line)>,
     /// Bytes that came.
     pub bytes: u64,
     /// Wall time.
@@ -39,7 +44,7 @@ impl Pulled {
 
 impl fmt::Display for Pulled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Pulled { fetched, known, missing, unknown, bytes, seconds } = self;
+        let Pulled { fetched, known, missing, unknown, trouble, bytes, seconds, .. } = self;
         let bytes = indicatif::HumanBytes(*bytes);
         write!(f, "pulled {fetched} outputs, {bytes}, in {seconds:.1} s; {known} were here")?;
         let some = |names: &[String]| match names {
@@ -47,8 +52,16 @@ impl fmt::Display for Pulled {
             [first, ..] => first.clone(),
             [] => String::new(),
         };
+        if let Some(why) = trouble {
+            let wanted = [missing.as_slice(), unknown.as_slice()].concat();
+            return write!(f, "\nthe share could not be asked for {}: {why}", some(&wanted));
+        }
         if !missing.is_empty() {
-            write!(f, "\nnot on the share: what {} made", some(missing))?;
+            write!(
+                f,
+                "\nnot on the share: what {} made; who has it can `ribbon push` it again",
+                some(missing)
+            )?;
         }
         if !unknown.is_empty() {
             write!(f, "\nnobody has run {} as it is now; `ribbon run` does", some(unknown))?;
@@ -84,7 +97,7 @@ pub fn pull(
     };
     let lease = scratch.as_ref().map(|scratch| project.store.lease(scratch)).transpose()?;
     let plan = learn(project, exchange, lease.as_ref(), &outputs.keys().copied().collect())?;
-    let mut pulled = Pulled::default();
+    let mut pulled = Pulled { lines: new_lines(project, &plan), ..Pulled::default() };
     let mut items = Vec::new();
     for (&id, places) in outputs {
         let State::Current(key, artifacts) = plan.state(id) else {
@@ -118,8 +131,21 @@ pub fn pull(
         }
     });
     pulled.bytes = exchange.fetched().1;
+    pulled.trouble = exchange.unread().filter(|_| !pulled.is_complete());
     pulled.seconds = started.elapsed().as_secs_f64();
     failure.map_or(Ok(pulled), Err)
+}
+
+/// What pipeline.lock does not say yet of jobs that are up to date. It keeps what was pulled from being collected.
+fn new_lines(project: &Project, plan: &Plan) -> Vec<(String, Line)> {
+    let line = |id: JobId| {
+        let State::Current(key, artifacts) = plan.state(id) else { return None };
+        let name = project.name(id);
+        let is_known = project.lock.get(name).is_some_and(|line| line.key == *key);
+        let outputs = project.stage(id).outputs.keys().cloned().zip(artifacts.iter().copied());
+        (!is_known).then(|| (name.to_owned(), Line { key: *key, outputs: outputs.collect() }))
+    };
+    plan.needed().filter_map(line).collect()
 }
 
 /// The plan for jobs, with what the share knows of those that are not up to date: stage by stage, as a job's key is
@@ -141,12 +167,21 @@ fn learn<'a>(
             if *plan.state(id) == State::Waiting && plan.inputs_known(id) {
                 plan.resolve(id);
             }
-            if let State::Stale(key, _) = *plan.state(id) {
-                unknown.push((id, key));
+            match plan.state(id) {
+                State::Stale(key, _) => unknown.push((id, *key, None)),
+                // With a record, it can be pushed to another share, and people are told where it came from.
+                State::Current(key, made) if jobs.contains(&id) && project.store.record(*key).is_none() => {
+                    unknown.push((id, *key, Some(made.clone())));
+                }
+                _ => {}
             }
         }
-        let ask = |(id, key)| {
-            let known = exchange.record(key, &project.pipeline.stages[stage.0]);
+        let ask = |(id, key, locked): (JobId, Key, Option<Artifacts>)| {
+            let stage = &project.pipeline.stages[stage.0];
+            let known = match locked {
+                None => exchange.record(key, stage),
+                Some(made) => exchange.record_of(key, stage, &made),
+            };
             (id, key, known.map(|known| known.keep(&project.store, &project.memo, lease)))
         };
         let mut failure = None;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Instant;
 
 use super::crew::each;
-use super::{Exchange, Published, ShareError};
+use super::{Again, Exchange, Published, ShareError};
 use crate::graph::JobId;
 use crate::plan::{Plan, State};
 use crate::project::Project;
@@ -58,7 +58,7 @@ impl fmt::Display for Pushed {
     }
 }
 
-/// Pushes jobs. `again` writes also what is there. `told` is called after each.
+/// Pushes jobs. `told` is called after each.
 ///
 /// # Errors
 /// When the share does not work; what was pushed until then stays, and another push goes on from there.
@@ -66,12 +66,12 @@ pub fn push(
     project: &Project,
     exchange: &Exchange,
     jobs: &BTreeSet<JobId>,
-    again: bool,
+    again: Again,
     mut told: impl FnMut(),
 ) -> Result<Pushed, ShareError> {
     let started = Instant::now();
     exchange.make_folder()?;
-    if jobs.len() > MANY && !again {
+    if jobs.len() > MANY && again != Again::All {
         exchange.look();
     }
     let plan = Plan::new(project, jobs, &BTreeSet::new());
@@ -107,7 +107,7 @@ fn outcome(
     exchange: &Exchange,
     plan: &Plan,
     id: JobId,
-    again: bool,
+    again: Again,
 ) -> Result<Outcome, ShareError> {
     let State::Current(key, artifacts) = plan.state(id) else { return Ok(Outcome::Stale) };
     let given = super::given(project, id, artifacts);

@@ -312,12 +312,40 @@ fn setup(share: &Share) -> Value {
             ("sftp", vec![("endpoint", Some(format!("ssh://{host}"))), ("root", some(path))])
         }
     };
+    let mut options = options;
+    if share.public && !has_credentials(&share.address) {
+        options.push(("skip_signature", some("true")));
+    }
     let options: Vec<(&str, String)> =
         options.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     json!({
         "service": service, "options": options,
         "connections": share.connections, "timeout": share.timeout.as_secs(),
     })
+}
+
+/// Whether the user has what a service's own tools would ask a bucket with. Roles of virtual machines are not looked for.
+fn has_credentials(address: &Address) -> bool {
+    let Address::Bucket(cloud, ..) = address else { return true };
+    let (variables, file): (&[&str], _) = match cloud {
+        Cloud::S3 => (
+            &[
+                "AWS_ACCESS_KEY_ID",
+                "AWS_PROFILE",
+                "AWS_WEB_IDENTITY_TOKEN_FILE",
+                "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            ],
+            ".aws/credentials",
+        ),
+        Cloud::Google => {
+            (&["GOOGLE_APPLICATION_CREDENTIALS"], ".config/gcloud/application_default_credentials.json")
+        }
+        Cloud::Azure => (&["AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN"], ".azure/credentials"),
+    };
+    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    variables.iter().any(|name| is_set(&name))
+        || std::env::home_dir().is_some_and(|it| it.join(file).exists())
 }
 
 fn list_local(folder: &Path, limit: usize) -> Result<Option<Vec<String>>, String> {

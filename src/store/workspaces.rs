@@ -3,7 +3,8 @@
 //! A file a workspace in `store/workspaces/`: a line with the machine, then the workspace's path. Its name is the hash of
 //! these. Beside it, with `.lock` at the end of the name, a copy of the workspace's lock as of its last run, for those who
 //! cannot see the workspace: on other machines, or without the permission. The copy is sealed, and as old as the lock: where
-//! one of them was damaged, it is known which.
+//! one of them was damaged, it is known which. With `.id` at the end, what the workspace's `.ribbon/id` says: containers and
+//! nodes of a cluster see one workspace under ever new names of machines.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::access::Access;
+use super::locks::random;
 use crate::hash::Hash;
 
 /// Digits that tell notes apart.
@@ -36,6 +38,8 @@ pub struct Workspace {
 pub enum Presence {
     /// It is there.
     Here,
+    /// It is there, and was noted by another name of a machine.
+    Renamed,
     /// It was on this machine, and is no more.
     Gone,
     /// It cannot be seen from here.
@@ -66,6 +70,7 @@ impl Workspace {
     /// When the note cannot be removed.
     pub fn forget(&self) -> io::Result<()> {
         let _ = fs::remove_file(copy_beside(&self.note));
+        let _ = fs::remove_file(id_beside(&self.note));
         fs::remove_file(&self.note)
     }
 }
@@ -81,11 +86,28 @@ pub fn note(folder: &Path, access: Access, root: &Path) -> io::Result<()> {
         access.make_folder(folder)?;
         access.write_whole(&note, &text)?;
     }
+    let id = id(access, root)?;
+    if !id.is_empty() && id != fs::read(id_beside(&note)).unwrap_or_default() {
+        access.write_whole(&id_beside(&note), &id)?;
+    }
     let (lock, copy) = (root.join("pipeline.lock"), copy_beside(&note));
     if lock.exists() && !is_copy_of(&copy, &lock) {
         write_copy(access, &copy, &lock)?;
     }
     Ok(())
+}
+
+/// What tells a workspace from others, whatever its path and machine are called; made with the first note.
+fn id(access: Access, root: &Path) -> io::Result<Vec<u8>> {
+    let folder = root.join(".ribbon");
+    let path = folder.join("id");
+    match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_dir() => {
+            access.write_whole(&path, format!("{:016x}{:016x}\n", random(), random()).as_bytes())?;
+            fs::read(&path)
+        }
+        id => Ok(id.unwrap_or_default()),
+    }
 }
 
 /// What comparing a lock with its copy has shown.
@@ -170,7 +192,12 @@ pub fn all(folder: &Path) -> io::Result<Vec<Workspace>> {
         let is_damaged = note.file_name() != Some(OsStr::new(&name(&text)));
         let presence = match (is_there(".ribbon"), is_there("pipeline.lock")) {
             _ if is_closed || is_damaged => Presence::Hidden,
-            (Ok(true), _) | (_, Ok(true)) => Presence::Here,
+            (Ok(true), _) | (_, Ok(true)) => {
+                let ids = [path.join(".ribbon/id"), id_beside(&note)].map(|path| fs::read(path).ok());
+                let is_same = ids[0].is_some() && ids[0] == ids[1];
+                let is_renamed = is_same && noted != machine().as_bytes();
+                if is_renamed { Presence::Renamed } else { Presence::Here }
+            }
             (Ok(false), Ok(false)) if noted == machine().as_bytes() => Presence::Gone,
             // Without the permission to look, on another machine, or with a damaged path nothing is known.
             _ => Presence::Hidden,
@@ -192,6 +219,10 @@ fn name(text: &[u8]) -> String {
     let mut name = Hash::of(text).to_string();
     name.truncate(NAME);
     name
+}
+
+fn id_beside(note: &Path) -> PathBuf {
+    note.with_extension("id")
 }
 
 fn copy_beside(note: &Path) -> PathBuf {
@@ -229,6 +260,27 @@ mod tests {
         assert_eq!(presence(), [Presence::Hidden]);
         all(&notes).unwrap().remove(0).forget().unwrap();
         assert_eq!(presence(), []);
+    }
+
+    #[test]
+    fn a_workspace_that_other_machines_have_noted_is_known_by_its_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let (notes, root) = (folder.path().join("workspaces"), folder.path().join("paper"));
+        fs::create_dir_all(root.join(".ribbon")).unwrap();
+        note(&notes, Access::default(), &root).unwrap();
+        let noted = all(&notes).unwrap().remove(0);
+        let text = format!("not-{}", fs::read_to_string(&noted.note).unwrap());
+        let other = notes.join(name(text.as_bytes()));
+        fs::write(&other, text).unwrap();
+        let presence = || {
+            let found = all(&notes).unwrap();
+            found.into_iter().find(|workspace| workspace.note == other).unwrap().presence
+        };
+        assert_eq!(presence(), Presence::Here, "it may be another");
+        fs::copy(id_beside(&noted.note), id_beside(&other)).unwrap();
+        assert_eq!(presence(), Presence::Renamed);
+        fs::write(root.join(".ribbon/id"), "another").unwrap();
+        assert_eq!(presence(), Presence::Here);
     }
 
     #[test]

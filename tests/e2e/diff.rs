@@ -8,7 +8,7 @@ use crate::scratch::Scratch;
 use crate::tiny;
 
 /// git in a project, to a good end.
-fn git(project: &Scratch, words: &[&str]) -> String {
+pub fn git(project: &Scratch, words: &[&str]) -> String {
     let mut git = Command::new("git");
     git.args(["-c", "user.name=A", "-c", "user.email=a@example.org"]).args(words);
     git.current_dir(project.path(""))
@@ -33,7 +33,7 @@ fn committed() -> Scratch {
     paper
 }
 
-fn commit(paper: &Scratch) {
+pub fn commit(paper: &Scratch) {
     git(paper, &["add", "."]);
     git(paper, &["commit", "-q", "-m", "a state"]);
 }

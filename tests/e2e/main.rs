@@ -16,6 +16,7 @@ mod kill;
 mod lab;
 mod light;
 mod lock;
+mod lost;
 mod misbehave;
 mod mounts;
 mod power;

@@ -11,7 +11,7 @@ use crate::hash::Key;
 use crate::plan::{Reason, State};
 use crate::project::Project;
 use crate::run::report::Happening;
-use crate::share::{Crew, Exchange, given, wanted};
+use crate::share::{Again, Crew, Exchange, given, wanted};
 use crate::store::{Artifacts, Lease};
 
 /// What a run is waiting for from a share.
@@ -36,6 +36,10 @@ pub(super) struct Sharing<'scope, 'env> {
     held: BTreeMap<JobId, usize>,
     /// Finished jobs that are being published.
     publishing: usize,
+    /// Finished jobs that could not be.
+    unpublished: BTreeSet<JobId>,
+    /// Whether these were tried once more.
+    is_second: bool,
 }
 
 impl<'scope, 'env> Sharing<'scope, 'env> {
@@ -59,6 +63,8 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
             tried: BTreeSet::new(),
             held: BTreeMap::new(),
             publishing: 0,
+            unpublished: BTreeSet::new(),
+            is_second: false,
         }
     }
 
@@ -138,12 +144,18 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
         let (project, exchange, tell) = (self.project, self.exchange, self.tell.clone());
         self.publishing += 1;
         self.crew.send(move || {
-            if let Some(record) = project.store.record(key) {
-                // The exchange keeps what went wrong, and tells it once.
-                let _ = exchange.publish(&record, &given, &project.store, false);
-            }
-            let _ = tell.send(Told::Published);
+            // The exchange keeps what went wrong, and tells it once.
+            let published = project
+                .store
+                .record(key)
+                .is_none_or(|record| exchange.publish(&record, &given, &project.store, Again::Lost).is_ok());
+            let _ = tell.send(Told::Published(id, published));
         });
+    }
+
+    /// How many finished jobs are not on the share.
+    pub(super) fn unpublished(&self) -> usize {
+        self.unpublished.len()
     }
 }
 
@@ -256,11 +268,29 @@ impl Run<'_, '_, '_> {
     }
 
     /// A job's work is where others find it, or cannot get there.
-    pub(super) fn published(&mut self) {
+    pub(super) fn published(&mut self, id: JobId, is_there: bool) {
         self.tell_of_share();
         if let Some(sharing) = &mut self.sharing {
             sharing.publishing -= 1;
+            if !is_there {
+                sharing.unpublished.insert(id);
+            }
         }
+    }
+
+    /// At the end of a run, what could not be published is tried once more: a server may only have been away for a while.
+    /// Whether there is any.
+    pub(super) fn publish_again(&mut self) -> bool {
+        let Some(sharing) = self.sharing.as_mut().filter(|sharing| !sharing.is_second) else { return false };
+        sharing.is_second = true;
+        sharing.exchange.try_again();
+        let again = std::mem::take(&mut sharing.unpublished);
+        for &id in &again {
+            if let State::Current(key, made) = self.plan.state(id) {
+                sharing.publish(id, *key, made);
+            }
+        }
+        !again.is_empty()
     }
 
     fn tell_of_share(&mut self) {
