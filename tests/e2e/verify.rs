@@ -127,7 +127,10 @@ fn lines_of_the_lock_that_are_none_stop_a_run_until_verify_takes_them_out() {
 
     // The copy that a collection goes by when it cannot see the workspace.
     let notes = fs::read_dir(paper.path(".ribbon/store/workspaces")).unwrap();
-    let copy = notes.map(|note| note.unwrap().path()).find(|note| note.extension().is_some()).unwrap();
+    let copy = notes
+        .map(|note| note.unwrap().path())
+        .find(|note| note.extension().is_some_and(|it| it == "lock"))
+        .unwrap();
     flip(&copy);
     let found = paper.ribbon("verify");
     assert_eq!(found.code, Some(1), "{found:?}");
