@@ -32,7 +32,7 @@ cards() {
     if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then
         # Of parts of cards, CUDA shows one.
         tr , '\n' <<<"$CUDA_VISIBLE_DEVICES" |
-            awk '/^ *(-|$)/ || NR > 1 && /MIG-/ { exit } { print NR - 1 }'
+            awk '!/^ *([0-9]+ *$|GPU-|MIG-)/ || NR > 1 && /MIG-/ { exit } { print NR - 1 }'
     elif [ -e /dev/dxg ] && [ -e /usr/lib/wsl/lib/libcuda.so.1 ]; then
         echo 0
     else

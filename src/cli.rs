@@ -15,6 +15,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::explain::{self, Format};
 use crate::gc;
 use crate::graph::JobId;
+use crate::pipeline::Listed;
 use crate::plan::{Plan, State};
 use crate::project::{self, Project, Selection};
 use crate::ro_crate;
@@ -493,10 +494,10 @@ fn forced(project: &Project, targets: &[String], light: bool) -> Result<BTreeSet
 
 /// The profiles, a line each, with what they are about.
 fn profiles(pipeline: &Path) -> Result<String> {
-    let (default, profiles) = crate::pipeline::profiles(pipeline)?;
-    let width = profiles.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    let line = |(name, about): &(String, String)| {
-        let mark = if Some(name) == default.as_ref() { '*' } else { ' ' };
+    let profiles = crate::pipeline::profiles(pipeline)?;
+    let width = profiles.iter().map(|listed| listed.name.chars().count()).max().unwrap_or(0);
+    let line = |Listed { name, about, is_default }: &Listed| {
+        let mark = if *is_default { '*' } else { ' ' };
         format!("{mark} {name:width$}  {about}").trim_end().to_owned() + "\n"
     };
     Ok(profiles.iter().map(line).collect())

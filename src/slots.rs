@@ -1,5 +1,6 @@
 //! Slots: threads, memory and cards that running jobs share.
 
+use std::fs::File;
 use std::path::Path;
 
 use crate::cgroups;
@@ -51,8 +52,7 @@ impl Slots {
 
     /// Slots of this machine: so many CPU threads, or all it has.
     pub fn here(threads: Option<u32>) -> Slots {
-        let available = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-        Slots::new(threads.unwrap_or_else(available).max(1), memory_here(), cards_here())
+        Slots::new(threads.unwrap_or_else(threads_here).max(1), memory_here(), cards_here())
     }
 
     /// CPU threads in all.
@@ -124,6 +124,16 @@ impl Held {
     }
 }
 
+/// CPU threads that jobs may use: those that this process may run on, and no more than a Slurm job was given, which some
+/// clusters do not enforce.
+fn threads_here() -> u32 {
+    let own = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+    let given = ["SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok()?.parse::<u32>().ok());
+    own.min(given.unwrap_or(u32::MAX))
+}
+
 /// Bytes of memory that jobs may use: what is free now, on the machine and in the control groups of this process, or all that
 /// cannot be told.
 fn memory_here() -> u64 {
@@ -139,9 +149,14 @@ fn cards_here() -> Vec<String> {
     let number = match std::env::var("CUDA_VISIBLE_DEVICES") {
         Ok(list) => visible(&list),
         Err(_) => {
-            let names =
-                std::fs::read_dir("/dev").into_iter().flatten().flatten().map(|file| file.file_name());
-            let number = names.filter(|name| is_card(&name.to_string_lossy())).count();
+            let files = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+            let cards = files.filter(|file| is_card(&file.file_name().to_string_lossy()));
+            // A Slurm job that was given no card may see their files all the same. Outside, opening one would only wake it.
+            let is_given = |path: &Path| {
+                std::env::var_os("SLURM_JOB_ID").is_none()
+                    || File::options().read(true).write(true).open(path).is_ok()
+            };
+            let number = cards.filter(|file| is_given(&file.path())).count();
             // Windows' subsystem for Linux has no file a card; CUDA is there where Windows has it.
             number.max(usize::from(WINDOWS.iter().all(|path| Path::new(path).exists())))
         }
@@ -155,7 +170,11 @@ const WINDOWS: [&str; 2] = ["/dev/dxg", "/usr/lib/wsl/lib/libcuda.so.1"];
 /// How many cards a value of `CUDA_VISIBLE_DEVICES` lets a program see, by numbers or by names: CUDA stops at the first that
 /// is none, and numbers those before it from 0. Of parts of cards (MIG) a program sees one.
 fn visible(list: &str) -> usize {
-    let ids = list.split(',').map(str::trim).take_while(|id| !id.is_empty() && !id.starts_with('-'));
+    let is_one = |id: &&str| {
+        let is_number = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+        is_number || id.starts_with("GPU-") || id.starts_with("MIG-")
+    };
+    let ids = list.split(',').map(str::trim).take_while(is_one);
     let (parts, cards): (Vec<&str>, Vec<&str>) = ids.partition(|id| id.starts_with("MIG-"));
     if parts.is_empty() { cards.len() } else { 1 }
 }
@@ -202,8 +221,11 @@ mod tests {
 
     #[test]
     fn cards_are_those_that_cuda_is_told_to_show_or_that_have_device_files() {
-        assert_eq!(["", "-1"].map(visible), [0, 0]);
-        assert_eq!(["0", "2, 3", "1,-1,0", "GPU-8932f937,GPU-46b1ae3a"].map(visible), [1, 2, 1, 2]);
+        assert_eq!(["", "-1", "NoDevFiles", "none", "void"].map(visible), [0; 5]);
+        assert_eq!(
+            ["0", "2, 3", "1,-1,0", "1,none", "GPU-8932f937,GPU-46b1ae3a"].map(visible),
+            [1, 2, 1, 1, 2]
+        );
         assert_eq!(["MIG-1a", "MIG-1a,MIG-2b"].map(visible), [1, 1]);
         let names = ["nvidia0", "nvidia13", "nvidiactl", "nvidia-uvm", "nvidia", "null"];
         assert_eq!(names.map(is_card), [true, true, false, false, false, false]);

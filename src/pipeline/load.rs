@@ -32,15 +32,30 @@ impl Pipeline {
     }
 }
 
-/// A pipeline.yaml's default profile, if it has one, and the names of all, in its order, each with its line for people.
+/// A profile as a list tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Its line for people.
+    pub about: String,
+    /// Whether it runs when --profile is not given.
+    pub is_default: bool,
+}
+
+/// The profiles of a pipeline.yaml, in its order.
 ///
 /// # Errors
 /// If the file cannot be read, or is not a pipeline.yaml at all; its references are not checked.
-pub fn profiles(path: &Path) -> Result<(Option<String>, Vec<(String, String)>), PipelineError> {
+pub fn profiles(path: &Path) -> Result<Vec<Listed>, PipelineError> {
     let document =
         parse(&read(path)?).map_err(|problems| PipelineError::Invalid { file: path.to_owned(), problems })?;
-    let profiles = document.profiles.into_iter().map(|(name, profile)| (name, profile.about)).collect();
-    Ok((document.profile, profiles))
+    let listed = |(name, profile): (String, document::Profile)| Listed {
+        is_default: Some(&name) == document.profile.as_ref(),
+        name,
+        about: profile.about,
+    };
+    Ok(document.profiles.into_iter().map(listed).collect())
 }
 
 fn read(path: &Path) -> Result<String, PipelineError> {

@@ -32,7 +32,7 @@ pub use costs::{Cost, Costs};
 pub use document::schema;
 pub(crate) use error::nearest;
 pub use error::{PipelineError, Problem};
-pub use load::profiles;
+pub use load::{Listed, profiles};
 pub use positions::Position;
 pub use reference::bytes;
 pub(crate) use reference::{Piece, PlaceholderKind, pieces};

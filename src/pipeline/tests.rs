@@ -105,7 +105,7 @@ fn the_shipped_pipeline_is_right() {
     for name in ["prepare", "train", "predict", "distance", "analyse", "embed", "figure-embedding"] {
         assert!(matches!(stage(&pipeline, name).program, Program::Crate(_)), "{name}");
     }
-    assert_eq!(profiles(&path).unwrap().0.as_deref(), Some("quick"));
+    assert!(profiles(&path).unwrap().iter().all(|listed| listed.is_default == (listed.name == "quick")));
 }
 
 #[test]
@@ -213,9 +213,12 @@ fn what_a_stage_needs_has_defaults_and_sizes() {
 #[test]
 fn profiles_are_listed_with_what_they_are_about() {
     let (_folder, path) = project(&RIGHT.replace("  small:\n", "  large: {about: all of it}\n  small:\n"));
-    let (default, listed) = profiles(&path).unwrap();
-    assert_eq!(default.as_deref(), Some("small"));
-    assert_eq!(listed, [("large".into(), "all of it".into()), ("small".to_owned(), String::new())]);
+    let listed = |name: &str, about: &str, is_default| Listed {
+        name: name.to_owned(),
+        about: about.to_owned(),
+        is_default,
+    };
+    assert_eq!(profiles(&path).unwrap(), [listed("large", "all of it", false), listed("small", "", true)]);
 }
 
 #[test]

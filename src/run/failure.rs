@@ -118,7 +118,11 @@ impl Failure {
         let is_of_signal = |status: &ExitStatus| {
             status.signal().is_some() || status.code().is_some_and(|code| (129..160).contains(&code))
         };
-        matches!(self, Failure::Died { status, out_of_memory } if *out_of_memory || is_of_signal(status))
+        match self {
+            Failure::Died { status, out_of_memory } => *out_of_memory || is_of_signal(status),
+            Failure::Launcher(_) => true,
+            _ => false,
+        }
     }
 
     /// Whether it is, or may come from, something that the sandbox refused.

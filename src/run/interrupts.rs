@@ -3,6 +3,7 @@
 use std::mem::MaybeUninit;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::signal::{self, SigHandler, Signal};
@@ -18,7 +19,12 @@ struct Reach {
     run: Option<Sender<Told>>,
     /// Somebody was too early.
     pending: bool,
+    /// Whether there was any.
+    is_asked: bool,
 }
+
+/// For so long, what ended a job may still reach the run: signals to many processes come one after the other.
+const TOGETHER: Duration = Duration::from_millis(200);
 
 impl Interrupts {
     /// Catches SIGINT, SIGTERM and SIGHUP from now on, but for those that whoever started this process has it ignore, as
@@ -45,8 +51,23 @@ impl Interrupts {
     /// Ends the run, or the next one if there is none yet.
     pub fn interrupt(&self) {
         let mut reach = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reach.is_asked = true;
         // When nobody listens any more, the run is over anyway.
         reach.pending = reach.run.as_ref().is_none_or(|run| run.send(Told::Interrupt).is_err());
+    }
+
+    /// Whether somebody has ended the run, or does within a moment.
+    pub(super) fn comes(&self) -> bool {
+        let until = Instant::now() + TOGETHER;
+        loop {
+            if self.0.lock().unwrap_or_else(PoisonError::into_inner).is_asked {
+                return true;
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(TOGETHER / 20);
+        }
     }
 
     /// A run that listens.

@@ -14,6 +14,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -69,6 +70,11 @@ impl Launcher {
         let (children, told) = UnixStream::pair()?;
         children.set_nonblocking(true)?;
         signal_hook::low_level::pipe::register(Signal::SIGCHLD as i32, told)?;
+        // Who ends a run may signal all of its processes. This one ends with the run: it has to tell how jobs ended. Caught,
+        // not ignored, which jobs would inherit.
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            signal_hook::flag::register(signal as i32, Arc::default())?;
+        }
         Ok(Launcher { socket, children, running: None, patience: None, swept: BTreeSet::new() })
     }
 

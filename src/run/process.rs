@@ -444,8 +444,12 @@ mod tests {
 
     #[test]
     fn only_fixed_and_declared_variables_pass() {
-        let mut process = shell("echo $DECLARED $OMP_NUM_THREADS ${CARGO_MANIFEST_DIR:-cleaned} $RIBBON_JOB");
-        assert_eq!(process.next_line(None).unwrap(), Line::Out("yes 3 cleaned /job".into()));
+        let mut process = shell(
+            "echo $DECLARED ${CARGO_MANIFEST_DIR:-cleaned} $RIBBON_JOB $LANG $TZ; \
+             echo $OMP_NUM_THREADS $MKL_NUM_THREADS $OPENBLAS_NUM_THREADS $RAYON_NUM_THREADS",
+        );
+        assert_eq!(process.next_line(None).unwrap(), Line::Out("yes cleaned /job C.UTF-8 UTC".into()));
+        assert_eq!(process.next_line(None).unwrap(), Line::Out("3 3 3 3".into()));
     }
 
     #[test]

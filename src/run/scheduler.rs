@@ -98,6 +98,7 @@ pub fn execute<'run, 'scope, 'env>(
         is_building: false,
         scope,
         events: tell,
+        interrupts: interrupts.clone(),
         intermediates,
         stopping: false,
         failure: None,
@@ -145,6 +146,7 @@ struct Run<'run, 'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     /// By which they report.
     events: Sender<Told>,
+    interrupts: Interrupts,
     intermediates: Intermediates,
     /// No new jobs start.
     stopping: bool,
@@ -445,8 +447,9 @@ impl<'env> Run<'_, '_, 'env> {
                     self.settle(id);
                 }
             }
-            // Its process was asked to end.
+            // Its process was asked to end, by the run or by who asks the run too.
             Err(_) if self.summary.interrupted => {}
+            Err((failure, _)) if failure.came_from_outside() && self.interrupts.comes() => {}
             Err((failure, tail)) => self.fail(id, &failure.to_string(), &tail),
         }
         let (left, programs) = (&self.left, &self.programs);

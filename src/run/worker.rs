@@ -394,8 +394,12 @@ impl Worker<'_> {
     }
 
     fn started<T>(&self, launch: &Launch, started: io::Result<T>) -> Result<T, Failure> {
-        let program = || launch.command[0].to_string_lossy().into_owned();
-        started.map_err(|source| Failure::Start { program: program(), source })
+        started.map_err(|source| match source.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => {
+                Failure::Launcher(source)
+            }
+            _ => Failure::Start { program: launch.command[0].to_string_lossy().into_owned(), source },
+        })
     }
 
     /// Ends a job that took too long.

@@ -343,9 +343,8 @@ fn has_credentials(address: &Address) -> bool {
         }
         Cloud::Azure => (&["AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN"], ".azure/credentials"),
     };
-    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    variables.iter().any(|name| is_set(&name))
-        || std::env::home_dir().is_some_and(|it| it.join(file).exists())
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    variables.iter().any(|name| is_set(name)) || std::env::home_dir().is_some_and(|it| it.join(file).exists())
 }
 
 fn list_local(folder: &Path, limit: usize) -> Result<Option<Vec<String>>, String> {

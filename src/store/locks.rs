@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -10,7 +11,7 @@ use nix::libc;
 
 use super::access::Access;
 use crate::folder;
-use crate::hash::Key;
+use crate::hash::{Hash, Key};
 
 /// The bytes of the file that stand for no key: keys have those below 2^62.
 const TURN: u64 = 1 << 62;
@@ -121,6 +122,9 @@ fn range(byte: u64, kind: libc::c_short) -> libc::flock {
     range
 }
 
+/// Another machine's scratch folder in which no job has begun for so long is abandoned, if nobody has its lock.
+const QUIET: Duration = Duration::from_secs(2 * 24 * 3600);
+
 /// A folder that belongs to this process and is removed with it; what a killed process left, the next one removes.
 #[derive(Debug)]
 pub struct Scratch {
@@ -138,12 +142,13 @@ impl Scratch {
         // Held while folders come and go, so that none is taken for abandoned before its own lock is held.
         let gate = access.open(&parent.join("gate"), OpenOptions::new().write(true))?;
         gate.lock()?;
+        let machine = machine();
         for folder in folders_in(parent)? {
-            if !is_alive(&folder) {
+            if !is_alive(&folder, &machine) {
                 let _ = folder::remove(&folder);
             }
         }
-        let path = parent.join(format!("{}-{:08x}", std::process::id(), random() as u32));
+        let path = parent.join(format!("{machine}-{}-{:08x}", std::process::id(), random() as u32));
         access.make_folder(&path)?;
         let lock = access.open(&path.join("lock"), OpenOptions::new().write(true))?;
         lock.lock()?;
@@ -160,10 +165,17 @@ impl Scratch {
     /// # Errors
     /// When the folder they are in cannot be read.
     pub fn alive(parent: &Path) -> io::Result<Vec<PathBuf>> {
-        let mut folders = if parent.exists() { folders_in(parent)? } else { Vec::new() };
-        folders.retain(|folder| is_alive(folder));
+        let (mut folders, machine) =
+            (if parent.exists() { folders_in(parent)? } else { Vec::new() }, machine());
+        folders.retain(|folder| is_alive(folder, &machine));
         Ok(folders)
     }
+}
+
+/// What scratch folders of this machine begin with: its name is as good as its number.
+fn machine() -> String {
+    let name = fs::read("/proc/sys/kernel/hostname").unwrap_or_default();
+    Hash::of(name.trim_ascii()).to_string()[..8].to_owned()
 }
 
 /// The gate is no folder.
@@ -181,10 +193,20 @@ fn folders_in(parent: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// Whether a process has this scratch folder's lock. One without a lock was abandoned before it had one.
-fn is_alive(folder: &Path) -> bool {
+/// Whether a process has this scratch folder's lock. One without a lock was abandoned before it had one. A folder of another
+/// machine has to look abandoned as well: there are file systems that keep each machine's locks to itself.
+fn is_alive(folder: &Path, machine: &str) -> bool {
     match File::open(folder.join("lock")) {
-        Ok(lock) => !matches!(lock.try_lock_shared(), Ok(())),
+        Ok(lock) => {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            let is_own = name.strip_prefix(machine).is_some_and(|rest| rest.starts_with('-'));
+            // The lease grows with each job that begins.
+            let times =
+                [folder.join("lock"), folder.join("lease")].map(|path| fs::metadata(path)?.modified());
+            let latest = times.into_iter().flatten().max();
+            let is_quiet = latest.is_none_or(|time| time.elapsed().unwrap_or_default() > QUIET);
+            !matches!(lock.try_lock_shared(), Ok(())) || !is_own && !is_quiet
+        }
         // Where nothing can be known, nobody is taken for dead.
         Err(error) => error.kind() != io::ErrorKind::NotFound,
     }
@@ -204,10 +226,9 @@ pub(super) fn random() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::SystemTime;
 
     use super::*;
-    use crate::hash::Hash;
 
     #[test]
     fn a_key_is_locked_by_one_at_a_time() {
@@ -246,13 +267,21 @@ mod tests {
     #[test]
     fn scratch_of_the_living_stays_and_of_the_dead_goes() {
         let parent = tempfile::tempdir().unwrap();
-        let dead = parent.path().join("1-dead");
-        fs::create_dir(&dead).unwrap();
-        fs::write(dead.join("lock"), "").unwrap();
+        let [dead, elsewhere, quiet] =
+            [format!("{}-1-dead", machine()), "0123abcd-1-old".to_owned(), "0123abcd-2-old".to_owned()]
+                .map(|name| parent.path().join(name));
+        for folder in [&dead, &elsewhere, &quiet] {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join("lock"), "").unwrap();
+        }
+        let long_ago = SystemTime::now() - 2 * QUIET;
+        File::options().write(true).open(quiet.join("lock")).unwrap().set_modified(long_ago).unwrap();
         let unborn = parent.path().join("2-unborn");
         fs::create_dir(&unborn).unwrap();
         let living = Scratch::new(parent.path(), Access::default()).unwrap();
-        assert!(!dead.exists() && !unborn.exists());
+        assert!(!dead.exists() && !unborn.exists() && !quiet.exists());
+        assert!(elsewhere.exists(), "its machine may keep its locks to itself");
+        fs::remove_dir_all(&elsewhere).unwrap();
         let second = Scratch::new(parent.path(), Access::default()).unwrap();
         assert!(living.path().exists() && second.path().exists());
         assert_eq!(Scratch::alive(parent.path()).unwrap().len(), 2);

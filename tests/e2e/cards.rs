@@ -105,3 +105,55 @@ fn a_process_works_on_one_card_only() {
     let processes: BTreeSet<&str> = told.iter().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!((pairs.len(), processes.len()), (2, 2), "two processes, each on its card: {told:?}");
 }
+
+#[test]
+fn of_two_idle_processes_the_one_on_the_card_takes_the_job() {
+    let mut squares = tiny::squares();
+    squares.set("CUDA_VISIBLE_DEVICES", "0,1");
+    squares.edit("pipeline.yaml", "n: [1, 2, 3]", "n: [1, 2]");
+    // After these, both processes wait for what is made of them, and begin again on the first card that is free.
+    let needs = "    outputs: {square: square.txt}\n    needs: {gpu: require}\n";
+    squares.edit("pipeline.yaml", "    outputs: {square: square.txt}\n", needs);
+    let again = "  again:\n    crate: stages/square\n    each: number in numbers\n    params: {n: $number.n, again: true}\n    \
+                 inputs: {all: total.total}\n    outputs: {square: square.txt}\n    needs: {gpu: require}\n";
+    squares.write("pipeline.yaml", &(squares.read("pipeline.yaml") + again));
+    squares.edit(
+        "stages/square/src/main.rs",
+        "        tell(number);\n",
+        "        let device = if job.contains(\"cuda:1\") { 1 } else { 0 };\n        tell(device);\n        \
+         std::thread::sleep(std::time::Duration::from_millis(50));\n",
+    );
+    let run = squares.run("-j 2");
+    assert_eq!(
+        (run.code, run.made().as_str()),
+        (Some(0), "square 2, total 1, again 2"),
+        "{}{}",
+        run.err,
+        run.out
+    );
+    let told = squares.told();
+    let pairs: BTreeSet<&String> = told.iter().collect();
+    let processes: BTreeSet<&str> = told.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!((told.len(), pairs.len(), processes.len()), (4, 2, 2), "each on its card: {told:?}");
+}
+
+#[test]
+fn jobs_see_the_cards_and_libraries_that_ribbon_was_given() {
+    let mut paper = tiny::paper();
+    let names = [
+        "CUDA_VISIBLE_DEVICES",
+        "CUDA_DEVICE_ORDER",
+        "CUDA_MPS_PIPE_DIRECTORY",
+        "LD_LIBRARY_PATH",
+        "CUDA_HOME",
+        "https_proxy",
+    ];
+    let values = ["4,7", "PCI_BUS_ID", "/nowhere/pipe", "/nowhere/lib", "/nowhere/cuda", "http://proxy"];
+    for (name, value) in names.iter().zip(values) {
+        paper.set(name, value);
+    }
+    let words = names.map(|name| format!("${name}")).join(" ");
+    paper.edit("pipeline.yaml", "echo 3 images", &format!("echo {words}"));
+    assert_eq!(paper.run("prepare").code, Some(0));
+    assert_eq!(paper.ribbon("log prepare").out.trim(), values.join(" "));
+}

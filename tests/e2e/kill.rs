@@ -99,3 +99,44 @@ fn a_run_that_was_started_to_outlive_its_terminal_does() {
     let run = run.end();
     assert_eq!((run.code, run.count("ran")), (Some(0), 13), "{}", run.err);
 }
+
+#[test]
+fn a_signal_to_all_processes_of_a_run_interrupts_it() {
+    let slow = tiny::slow();
+    for held in 1..=12 {
+        fs::write(slow.home(&format!("hold-{held}")), "").unwrap();
+    }
+    let run = slow.start("run --json -j 2");
+    wait_until("two jobs run", || slow.told_so_far().len() == 2);
+    // As batch systems do it: what a run has started first.
+    let children = |parent: i32| {
+        let text = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        let others = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+        let all = others.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
+        all.chain([text])
+            .collect::<Vec<_>>()
+            .join(" ")
+            .split_whitespace()
+            .map(|n| n.parse().unwrap())
+            .collect()
+    };
+    let mut tree: Vec<i32> = vec![run.id()];
+    for place in 0.. {
+        let Some(&parent) = tree.get(place) else { break };
+        let below: Vec<i32> = children(parent);
+        tree.extend(below);
+    }
+    tree.dedup();
+    assert!(tree.len() >= 5, "a run, two launchers, two jobs: {tree:?}");
+    for process in tree.iter().rev() {
+        let _ =
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(*process), nix::sys::signal::Signal::SIGTERM);
+    }
+    let run = run.end();
+    let summary = run.events().pop().unwrap();
+    assert_eq!(
+        (run.code, summary["interrupted"].as_bool(), run.count("failed")),
+        (Some(130), Some(true), 0),
+        "{run:?}"
+    );
+}

@@ -387,3 +387,16 @@ fn a_source_that_changes_under_a_job_fails_it() {
     let what = why_it_failed(&project.run("--no-sandbox"));
     assert!(what.ends_with("from.txt changed while the job ran; run again"), "{what}");
 }
+
+#[test]
+fn a_run_takes_the_cores_it_may_run_on_and_no_more_than_slurm_gives() {
+    let mut slow = tiny::slow();
+    let about = "profiles: {quick: {about: twelve slow jobs}}";
+    slow.edit("pipeline.yaml", about, "profiles: {quick: {costs: {slow: [{seconds: 1}]}}}");
+    let ribbon = env!("CARGO_BIN_EXE_ribbon");
+    let one = slow.start_by(&["taskset", "-c", "0", ribbon], "", "run -n").end();
+    assert!(one.code == Some(0) && one.out.contains(" with 1 thread"), "{one:?}");
+    slow.set("SLURM_CPUS_ON_NODE", "1");
+    let one = slow.ribbon("run -n");
+    assert!(one.code == Some(0) && one.out.contains(" with 1 thread"), "{one:?}");
+}

@@ -178,9 +178,14 @@ impl Running {
         read(&self.err)
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> i32 {
+        self.child.id() as i32
+    }
+
     /// Sends it, and not its jobs, a signal.
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+        kill(Pid::from_raw(self.id()), signal).unwrap();
     }
 
     /// Waits for its end.
