@@ -1,6 +1,7 @@
 //! The scheduler: which job starts next, and what its end means for others. One thread; constant work per event and edge.
 
 mod assign;
+mod order;
 mod programs;
 mod publish;
 mod sharing;
@@ -21,11 +22,11 @@ use super::worker::Told;
 use super::{Interrupts, Options, RunError, Summary, allow_many_files};
 use crate::graph::JobId;
 use crate::hash::Key;
-use crate::pipeline::{Gpu, StageId};
+use crate::pipeline::StageId;
 use crate::plan::{Plan, Reason, State};
 use crate::project::Project;
 use crate::share::{Crew, Exchange};
-use crate::slots::{Full, Held, Slots};
+use crate::slots::{Held, Slots};
 use crate::store::{Artifacts, Hold, Scratch, StoreError};
 
 /// How often to look whether another run has finished a job that this one needs too.
@@ -83,6 +84,7 @@ pub fn execute<'run, 'scope, 'env>(
         options,
         report,
         waiting: vec![0; project.graph.jobs.len()],
+        first: order::first_jobs(project, exchange.is_some()),
         ready: vec![BTreeSet::new(); stages],
         running: HashMap::new(),
         twins: HashMap::new(),
@@ -119,6 +121,8 @@ struct Run<'run, 'scope, 'env> {
     plan: Plan<'env>,
     /// Of each waiting job: producers that are not current, or are settling.
     waiting: Vec<usize>,
+    /// By stage: jobs from this on start first.
+    first: Vec<JobId>,
     /// By stage: stale jobs whose producers are all current.
     ready: Vec<BTreeSet<JobId>>,
     running: HashMap<JobId, (Key, Held)>,
@@ -285,45 +289,6 @@ impl<'env> Run<'_, '_, 'env> {
         let is_asked_for = |error: &RunError| self.summary.interrupted && matches!(error, RunError::Build(_));
         let failure = self.failure.filter(|error| !is_asked_for(error));
         Outcome { plan: self.plan, summary: self.summary, failure, scratch }
-    }
-
-    /// Starts ready jobs while there are slots, deepest stage first: then few intermediate artifacts wait at once.
-    fn dispatch(&mut self) -> Result<(), RunError> {
-        let mut above = self.ready.len();
-        while above > 0 && !self.stopping {
-            let stage = above - 1;
-            let Some(&id) = self.ready[stage].first() else {
-                above = stage;
-                continue;
-            };
-            let needs = &self.project.pipeline.stages[stage].needs;
-            if needs.gpu == Gpu::Require && self.slots.cards() == 0 {
-                self.ready[stage].remove(&id);
-                self.refuse(id, "it needs a GPU and this machine has none");
-                continue;
-            }
-            // Built now where the share could have spared it, or content it had made was found gone.
-            if !self.is_built(stage)? {
-                above = stage;
-                continue;
-            }
-            let held = match self.slots.take(needs) {
-                Ok(held) => held,
-                // What is freed goes to this job first, however many threads it needs.
-                Err(Full::Machine) => return Ok(()),
-                Err(Full::Cards) => {
-                    above = stage;
-                    continue;
-                }
-            };
-            self.ready[stage].remove(&id);
-            if !self.try_start(id, &held)? {
-                self.slots.give(&held);
-                // What it waits for now, or what waited for it, may be ready, of whatever stage.
-                above = self.ready.len();
-            }
-        }
-        Ok(())
     }
 
     /// Starts a ready job, unless content it needs must be made again first, or another run is at it or has done it.

@@ -219,7 +219,7 @@ impl Drop for Scratch {
 }
 
 /// Tells processes of one number apart, across reboots, machines and containers.
-pub(super) fn random() -> u64 {
+pub fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish()
 }

@@ -44,6 +44,7 @@ pub use foreign::Part;
 pub use gc::{Collected, Limits, Roots};
 pub use index::{Artifact, Artifacts};
 pub use lease::{Lease, Leases};
+pub(crate) use locks::random;
 pub use locks::{Hold, Scratch};
 pub use memo::Memo;
 pub(crate) use memo::hash_file;

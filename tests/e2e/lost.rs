@@ -54,14 +54,12 @@ fn what_a_run_could_not_publish_is_tried_once_more_at_its_end() {
     let mut slow = tiny::slow();
     append(&slow, "share: ../lab\n");
     become_user(&mut slow, "ada");
-    for held in ["hold-11", "hold-12"] {
-        fs::write(slow.home(held), "").unwrap();
-    }
+    // Beside it the others go on, in whatever order.
+    fs::write(slow.home("hold-12"), "").unwrap();
     let run = slow.start("run --push -j 2");
     let (lab, away) = (slow.path("../lab"), slow.path("../away"));
-    wait_until("the others' records are there", || files(&lab, "records").len() == 10);
+    wait_until("some records are there", || files(&lab, "records").len() > 3);
     fs::rename(&lab, &away).unwrap();
-    fs::remove_file(slow.home("hold-11")).unwrap();
     wait_until("a job has no share", || run.err().contains("going on without the share"));
     fs::rename(&away, &lab).unwrap();
     fs::remove_file(slow.home("hold-12")).unwrap();

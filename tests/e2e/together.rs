@@ -115,3 +115,28 @@ fn jobs_of_one_key_in_one_run_wait_for_the_first_of_them() {
     let run = project.run("-j 3 --keep-going");
     assert_eq!((run.code, run.count("failed"), project.told().len()), (Some(1), 6, 6), "{}", run.err);
 }
+
+#[test]
+fn a_run_takes_what_another_one_has_pushed_since_it_asked() {
+    let ada = tiny::slow();
+    ada.write("pipeline.yaml", &(ada.read("pipeline.yaml") + "share: ../lab\ntrust: any\n"));
+    let mut bob = ada.clone_as("bob");
+    fs::create_dir(ada.path("../lab")).unwrap();
+    let bobs = |name: &str| ada.home("bobs").join(name);
+    fs::create_dir(bobs("")).unwrap();
+    bob.set("HOME", bobs("").to_str().unwrap());
+    for held in 1..=12 {
+        fs::write(bobs(&format!("hold-{held}")), "").unwrap();
+    }
+    let run = bob.start("run --json -j 1");
+    wait_until("bob's first job runs", || bobs("ran").exists());
+    assert_eq!(ada.run("--push").count("ran"), 13);
+    // Longer than an answer is as good as new.
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    for held in 1..=12 {
+        fs::remove_file(bobs(&format!("hold-{held}"))).unwrap();
+    }
+    let run = run.end();
+    assert_eq!((run.code, run.count("ran")), (Some(0), 1), "{run:?}");
+    assert_eq!(bob.read("outputs/quick/all.txt"), ada.read("outputs/quick/all.txt"));
+}

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
 
 use super::{Run, Told};
 use crate::graph::JobId;
@@ -13,6 +14,9 @@ use crate::project::Project;
 use crate::run::report::Happening;
 use crate::share::{Again, Crew, Exchange, given, wanted};
 use crate::store::{Artifacts, Lease};
+
+/// For so long, what a share has said of a key is as good as new: others may be at the same work.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// What a run is waiting for from a share.
 pub(super) struct Sharing<'scope, 'env> {
@@ -26,8 +30,8 @@ pub(super) struct Sharing<'scope, 'env> {
     asking: BTreeMap<JobId, Key>,
     /// The same by key: jobs of one key wait for one answer.
     questions: BTreeMap<Key, BTreeSet<JobId>>,
-    /// Keys that were asked for.
-    asked: BTreeSet<Key>,
+    /// Keys that were asked for, and when the answers came.
+    asked: BTreeMap<Key, Instant>,
     /// Jobs whose content is fetched, each with the jobs that need it; itself, when it is to be published.
     fetching: BTreeMap<JobId, BTreeSet<JobId>>,
     /// Outputs that were fetched, or not to be had.
@@ -58,7 +62,7 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
             tell,
             asking: BTreeMap::new(),
             questions: BTreeMap::new(),
-            asked: BTreeSet::new(),
+            asked: BTreeMap::new(),
             fetching: BTreeMap::new(),
             tried: BTreeSet::new(),
             held: BTreeMap::new(),
@@ -92,10 +96,11 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
         self.exchange.stop(all);
     }
 
-    /// Asks for a stale job's key, once. Whether there is an answer to wait for.
+    /// Asks for a stale job's key, unless the answer is of a moment ago. Whether there is an answer to wait for.
     fn ask(&mut self, id: JobId, key: Key) -> bool {
         let is_under_way = self.questions.contains_key(&key);
-        if !is_under_way && (!self.exchange.is_readable() || !self.asked.insert(key)) {
+        let is_known = self.asked.get(&key).is_some_and(|answered| answered.elapsed() < FRESH);
+        if !is_under_way && (!self.exchange.is_readable() || is_known) {
             return false;
         }
         self.asking.insert(id, key);
@@ -172,6 +177,7 @@ impl Run<'_, '_, '_> {
         let Some(sharing) = &mut self.sharing else { return };
         // Without those that wait for their inputs again.
         let jobs = sharing.questions.remove(&key).unwrap_or_default();
+        sharing.asked.insert(key, Instant::now());
         for id in &jobs {
             sharing.asking.remove(id);
         }
