@@ -340,10 +340,9 @@ impl Cli {
             Command::Status { check } => {
                 let project = open(&selection)?;
                 let plan = Plan::new(&project, &target::everything(&project), &BTreeSet::new());
-                let status = explain::status(&project, &plan);
+                let status = explain::status(&project, plan);
                 print(&format!("{status}\n"))?;
-                let fine = status.is_current() && status.unpublished.is_empty();
-                Ok(if check && !fine { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+                Ok(if check && !status.is_done() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
             }
             Command::Why { target } => {
                 let project = open(&selection)?;

@@ -110,6 +110,34 @@ fn status_counts_jobs_and_check_sets_the_exit_code() {
 }
 
 #[test]
+fn status_tells_what_would_run_again_for_its_content_is_nowhere() {
+    let paper = tiny::paper();
+    paper.edit("pipeline.yaml", "    publish: {svg: figures/figure.svg}\n", "");
+    paper.run("");
+    assert_eq!(paper.ribbon("status --check").code, Some(0));
+    std::fs::remove_file(paper.object("figure")).unwrap();
+    let status = paper.ribbon("status --check");
+    let expected = "1 job would run again to make what is needed and not in this store\n\
+                    by pipeline.lock, all is up to date\n";
+    assert!(status.out.ends_with(expected) && !status.out.contains("published"), "{}", status.out);
+    assert_eq!(status.code, Some(1));
+    assert_eq!(paper.run("").made(), "figure 1");
+}
+
+#[test]
+fn status_names_the_first_of_many_paths() {
+    let many = tiny::many(12, "echo $1 > $2\n");
+    many.edit("pipeline.yaml", "    outputs: {made: made.txt}\n", PUBLISHED);
+    many.run("");
+    many.remove("outputs");
+    let status = many.ribbon("status").out;
+    assert!(status.contains("not as published: 1.txt, 2.txt, "), "{status}");
+    assert!(status.contains(" and 5 more (ribbon run places them)\n"), "{status}");
+}
+
+const PUBLISHED: &str = "    outputs: {made: made.txt}\n    publish: {made: \"{n}.txt\"}\n";
+
+#[test]
 fn show_goes_back_from_a_figure_to_the_hash_of_the_data() {
     let paper = tiny::paper();
     paper.run("");
