@@ -502,7 +502,8 @@ fn profiles(pipeline: &Path) -> Result<String> {
 fn dry_run(project: &Project, mut plan: Plan, slots: Option<Slots>) -> String {
     plan.demand();
     let mut text = String::new();
-    for group in explain::why(project, &plan) {
+    let groups = explain::why(project, &plan);
+    for group in &groups {
         text.push_str(&format!("{group}\n"));
     }
     if let Some(slots) = slots {
@@ -511,16 +512,16 @@ fn dry_run(project: &Project, mut plan: Plan, slots: Option<Slots>) -> String {
         let estimate = space::estimate(&plan, slots);
         text.extend(estimate.map(|estimate| format!("{estimate}\n")));
     }
-    let stale = plan.needed().filter(|id| matches!(plan.state(*id), State::Stale(..))).count();
-    let more = plan.needed().filter(|id| plan.may_run(*id)).count() - stale;
+    let certain: usize = groups.iter().filter(|group| !group.perhaps).map(|group| group.jobs.len()).sum();
+    let more = plan.needed().filter(|id| plan.may_run(*id)).count() - certain;
     let current = plan.needed().filter(|id| plan.current_key(*id).is_some() && !plan.may_run(*id)).count();
     let perhaps = if more > 0 { format!(", and up to {more} more if outputs change") } else { String::new() };
     for left in run::left(project, &plan) {
         text.push_str(&format!("{left}\n"));
     }
-    let shared = stale > 0 && share::configured(project).is_ok_and(|share| share.is_some());
+    let shared = certain > 0 && share::configured(project).is_ok_and(|share| share.is_some());
     let unasked = if shared { "; the share was not asked, and may have some of it" } else { "" };
-    text + &format!("would run {stale}{perhaps}; {current} up to date{unasked}\n")
+    text + &format!("would run {certain}{perhaps}; {current} up to date{unasked}\n")
 }
 
 /// Prints a job's log: of its key as it is now, or of its line in the lock.

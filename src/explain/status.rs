@@ -57,6 +57,7 @@ pub fn status(project: &Project, mut plan: Plan) -> Status {
                 }
             }
             State::Stale(..) => row.stale += 1,
+            State::Waiting if plan.is_certain(id) => row.stale += 1,
             State::Waiting => row.waiting += 1,
             // Only light runs keep jobs, and this is not about one.
             State::Kept(_) | State::Unneeded => {}

@@ -32,19 +32,14 @@ pub struct Groups {
 pub fn why(project: &Project, plan: &Plan) -> Vec<Group> {
     let mut groups = Groups::default();
     for id in plan.needed() {
-        let (reasons, perhaps) = match plan.state(id) {
+        let perhaps = !plan.is_certain(id);
+        let reasons = match plan.state(id) {
             State::Unneeded | State::Current(..) | State::Kept(_) => continue,
-            State::Waiting => match differences(project, plan, id) {
-                Ok(found) if found.is_empty() => {
-                    (vec![format!("if outputs of {} change", plan.stages_waited_for(id))], true)
-                }
-                Ok(found) => (told(&found), false),
-                Err(why) => (vec![why], false),
-            },
-            State::Stale(_, reason) => (stale(project, plan, id, *reason), false),
+            State::Waiting if perhaps => vec![format!("if outputs of {} change", plan.stages_waited_for(id))],
+            State::Waiting => stale(project, plan, id, Reason::NewKey),
+            State::Stale(_, reason) => stale(project, plan, id, *reason),
         };
-        let group = groups.add(project, id, reasons);
-        group.perhaps = perhaps;
+        groups.add(project, id, reasons).perhaps = perhaps;
     }
     groups.groups
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::scratch::Scratch;
 use crate::tiny;
 
 #[test]
@@ -97,7 +98,7 @@ fn status_counts_jobs_and_check_sets_the_exit_code() {
         (before.code, row(&before.out, "prepare")),
         (Some(0), ["prepare", "1", "0", "1", "0"].map(String::from).to_vec())
     );
-    assert_eq!(row(&before.out, "train"), ["train", "4", "0", "0", "4"]);
+    assert_eq!(row(&before.out, "train"), ["train", "4", "0", "4", "0"], "it is certain to run");
     assert_eq!(paper.ribbon("status --check").code, Some(1));
     paper.run("");
     let after = paper.ribbon("status --check");
@@ -107,6 +108,23 @@ fn status_counts_jobs_and_check_sets_the_exit_code() {
     );
     paper.remove("outputs/quick/figures");
     assert_eq!(paper.ribbon("status --check").code, Some(1));
+}
+
+#[test]
+fn what_never_ran_or_has_another_setting_runs_whatever_its_inputs_come_out_as() {
+    let paper = tiny::paper();
+    let last = |project: &Scratch, words: &str| {
+        project.ribbon(&format!("run -n {words}")).out.lines().last().unwrap().to_owned()
+    };
+    assert_eq!(last(&paper, ""), "would run 14; 0 up to date");
+    paper.run("");
+    let expected = "would run 5, and up to 9 more if outputs change; 0 up to date";
+    paper.write("images.txt", "horse\n");
+    assert_eq!(last(&paper, "--set rate=0.2"), expected);
+    // Without records, by the lock.
+    let clone = paper.clone_as("clone");
+    assert_eq!(last(&clone, "--set rate=0.2"), expected);
+    assert_eq!(last(&clone, ""), "would run 1, and up to 13 more if outputs change; 0 up to date");
 }
 
 #[test]
