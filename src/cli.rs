@@ -327,12 +327,13 @@ impl Cli {
             Command::Run { targets, force, light, jobs, .. } => {
                 let project = open(&selection)?;
                 let (wanted, forced) = (wanted(&project, &targets)?, forced(&project, &force, light)?);
-                let plan = match light {
+                let mut plan = match light {
                     true => Plan::light(&project, &wanted, &forced),
                     false => Plan::new(&project, &wanted, &forced),
                 };
-                run::check(&project, &plan)?;
-                print(&dry_run(&project, plan, Some(Slots::here(jobs))))
+                plan.demand();
+                run::check(&project, &plan, share::configured(&project)?.is_some())?;
+                print(&dry_run(&project, &plan, Some(Slots::here(jobs))))
             }
             Command::Push { targets, again } => exchange::push(&open(&selection)?, &targets, again),
             Command::Pull { targets } => exchange::pull(&selection, &targets),
@@ -347,9 +348,10 @@ impl Cli {
             Command::Why { target } => {
                 let project = open(&selection)?;
                 let targets = jobs(&project, &[target])?;
-                let plan = Plan::new(&project, &targets, &BTreeSet::new());
+                let mut plan = Plan::new(&project, &targets, &BTreeSet::new());
                 let is_current = targets.iter().all(|id| plan.current_key(*id).is_some());
-                print(&dry_run(&project, plan, None))?;
+                plan.demand();
+                print(&dry_run(&project, &plan, None))?;
                 if is_current {
                     print("what differs from the last commit's pipeline.lock: ribbon diff\n")?;
                 }
@@ -499,24 +501,23 @@ fn profiles(pipeline: &Path) -> Result<String> {
 }
 
 /// What would run and why, and, told in what slots, how long and on how much disk.
-fn dry_run(project: &Project, mut plan: Plan, slots: Option<Slots>) -> String {
-    plan.demand();
+fn dry_run(project: &Project, plan: &Plan, slots: Option<Slots>) -> String {
     let mut text = String::new();
-    let groups = explain::why(project, &plan);
+    let groups = explain::why(project, plan);
     for group in &groups {
         text.push_str(&format!("{group}\n"));
     }
     if let Some(slots) = slots {
-        let forecast = explain::forecast(&plan, slots.clone());
+        let forecast = explain::forecast(plan, slots.clone());
         text.extend(forecast.map(|forecast| format!("{forecast}\n")));
-        let estimate = space::estimate(&plan, slots);
+        let estimate = space::estimate(plan, slots);
         text.extend(estimate.map(|estimate| format!("{estimate}\n")));
     }
     let certain: usize = groups.iter().filter(|group| !group.perhaps).map(|group| group.jobs.len()).sum();
     let more = plan.needed().filter(|id| plan.may_run(*id)).count() - certain;
     let current = plan.needed().filter(|id| plan.current_key(*id).is_some() && !plan.may_run(*id)).count();
     let perhaps = if more > 0 { format!(", and up to {more} more if outputs change") } else { String::new() };
-    for left in run::left(project, &plan) {
+    for left in run::left(project, plan) {
         text.push_str(&format!("{left}\n"));
     }
     let shared = certain > 0 && share::configured(project).is_ok_and(|share| share.is_some());

@@ -123,6 +123,16 @@ pub enum RunError {
         /// How many more there are.
         others: usize,
     },
+    /// A light run lacks content.
+    #[error("{by} needs what {job}{} made, which is not in the store; --light does not run it: run it first", and_more(.others))]
+    Gone {
+        /// The first heavy job whose content is gone.
+        job: String,
+        /// How many more there are.
+        others: usize,
+        /// A job that needs it.
+        by: String,
+    },
     /// The run would fill the disk.
     #[error(
         "the run would not fit ({estimate}, where {store} is); make room (`ribbon gc`), move the store \
@@ -183,11 +193,11 @@ pub fn run(
         true => Plan::light(project, wanted, forced),
         false => Plan::new(project, wanted, forced),
     };
-    light::check(project, &plan)?;
     if exchange.is_none() {
         // With a share, what is gone may be there: that shows while the run goes.
         plan.demand();
     }
+    light::check(project, &plan, exchange.is_some())?;
     if !options.ignore_space
         && let Some(estimate) = space::estimate(&plan, Slots::here(options.threads))
         && estimate.is_too_much()
