@@ -508,6 +508,9 @@ fn dry_run(project: &Project, plan: &Plan, slots: Option<Slots>) -> String {
         text.push_str(&format!("{group}\n"));
     }
     if let Some(slots) = slots {
+        for cardless in run::cardless(plan, &slots) {
+            text.push_str(&format!("{cardless}\n"));
+        }
         let forecast = explain::forecast(plan, slots.clone());
         text.extend(forecast.map(|forecast| format!("{forecast}\n")));
         let estimate = space::estimate(plan, slots);

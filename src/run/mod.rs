@@ -2,6 +2,7 @@
 
 mod assignment;
 mod bars;
+mod cards;
 mod collect;
 mod environment;
 mod failure;
@@ -45,6 +46,7 @@ use crate::store::StoreError;
 use self::scheduler::{Outcome, Planned};
 
 pub use bars::Bars;
+pub use cards::{Cardless, cardless};
 pub use interrupts::Interrupts;
 pub use launcher::serve as launch;
 pub use light::{Left, check, left};
@@ -133,6 +135,9 @@ pub enum RunError {
         /// A job that needs it.
         by: String,
     },
+    /// There is no GPU for jobs that need one.
+    #[error("{0}; --keep-going makes what does not depend on them")]
+    NoCard(Cardless),
     /// The run would fill the disk.
     #[error(
         "the run would not fit ({estimate}, where {store} is); make room (`ribbon gc`), move the store \
@@ -198,8 +203,15 @@ pub fn run(
         plan.demand();
     }
     light::check(project, &plan, exchange.is_some())?;
+    let slots = Slots::here(options.threads);
+    for cardless in cardless(&plan, &slots) {
+        if !options.keep_going && exchange.is_none() {
+            return Err(RunError::NoCard(cardless));
+        }
+        report.tell(project, &Happening::Note(&cardless.to_string()));
+    }
     if !options.ignore_space
-        && let Some(estimate) = space::estimate(&plan, Slots::here(options.threads))
+        && let Some(estimate) = space::estimate(&plan, slots)
         && estimate.is_too_much()
     {
         return Err(RunError::Space { estimate, store: project.store.root().to_owned() });
