@@ -419,7 +419,7 @@ fn run(
     completed?;
     Ok(match () {
         () if summary.interrupted => ExitCode::from(130),
-        () if summary.failed > 0 => ExitCode::FAILURE,
+        () if !summary.failed.is_empty() => ExitCode::FAILURE,
         () => ExitCode::SUCCESS,
     })
 }

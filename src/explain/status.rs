@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::failed::{BadEnd, bad_end};
 use crate::plan::{Plan, Reason, State};
 use crate::project::Project;
 use crate::share;
@@ -19,6 +20,8 @@ pub struct Status {
     absent: Vec<String>,
     /// Jobs that are up to date and would run again: content of theirs is needed and not in the store.
     again: usize,
+    /// Jobs to run that failed when they last ran.
+    failed: Vec<String>,
     /// Whether a share may have what the store has not.
     is_shared: bool,
 }
@@ -40,7 +43,7 @@ pub fn status(project: &Project, mut plan: Plan) -> Status {
         .iter()
         .map(|stage| Row { stage: stage.name.clone(), jobs: 0, current: 0, stale: 0, waiting: 0 })
         .collect();
-    let (mut unplaced, mut absent) = (Vec::new(), Vec::new());
+    let (mut unplaced, mut absent, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for id in plan.needed() {
         let row = &mut rows[project.graph.job(id).stage.0];
         row.jobs += 1;
@@ -56,7 +59,12 @@ pub fn status(project: &Project, mut plan: Plan) -> Status {
                     }
                 }
             }
-            State::Stale(..) => row.stale += 1,
+            State::Stale(key, _) => {
+                row.stale += 1;
+                if bad_end(&project.store, *key) == Some(BadEnd::Failed) {
+                    failed.push(project.name(id).to_owned());
+                }
+            }
             State::Waiting if plan.is_certain(id) => row.stale += 1,
             State::Waiting => row.waiting += 1,
             // Only light runs keep jobs, and this is not about one.
@@ -68,7 +76,7 @@ pub fn status(project: &Project, mut plan: Plan) -> Status {
     let is_again = |id: &_| matches!(plan.state(*id), State::Stale(_, Reason::Gone(_)));
     let again = plan.needed().filter(is_again).count();
     let is_shared = share::configured(project).is_ok_and(|share| share.is_some());
-    Status { rows, unplaced, absent, again, is_shared }
+    Status { rows, unplaced, absent, again, failed, is_shared }
 }
 
 impl Status {
@@ -107,6 +115,9 @@ impl fmt::Display for Status {
                 false => "",
             };
             writeln!(f, "{jobs} would run again to make what is needed and not in this store{shared}")?;
+        }
+        if let Some(first) = self.failed.first() {
+            writeln!(f, "failed when last run: {} (ribbon log '{first}')", named(&self.failed))?;
         }
         f.write_str(match (self.is_current(), self.again) {
             (true, 0) => "up to date",

@@ -82,7 +82,7 @@ pub struct Summary {
     /// Jobs needed that did not have to run.
     pub cached: usize,
     /// Jobs that failed.
-    pub failed: usize,
+    pub failed: Vec<JobId>,
     /// Jobs that did not start because of a failure or an interrupt.
     pub skipped: usize,
     /// Wall time.
@@ -165,7 +165,7 @@ impl fmt::Display for Summary {
         if *interrupted {
             write!(f, "interrupted: ")?;
         }
-        write!(f, "ran {ran}, cached {cached}, failed {failed}")?;
+        write!(f, "ran {ran}, cached {cached}, failed {}", failed.len())?;
         if *skipped > 0 {
             write!(f, ", skipped {skipped}")?;
         }

@@ -1,8 +1,9 @@
 //! Explaining: why, dry runs, status, where a figure came from, and what other programs read.
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, wait_until};
 use crate::tiny;
 
 #[test]
@@ -87,6 +88,47 @@ fn why_tells_what_never_ran_what_is_forced_and_what_is_gone() {
 }
 
 #[test]
+fn a_job_that_failed_is_not_called_one_that_never_ran() {
+    let paper = tiny::paper();
+    let train = paper.read("train.sh");
+    paper.write("train.sh", &format!("{train}[ $1 = vit ] || exit 3\n"));
+    let failed = "2 train jobs: it failed when it last ran (ribbon log 'train[arch=fc,seed=1]')\n";
+    assert_eq!(paper.run("--keep-going").count("failed"), 2);
+    for words in ["why train", "run -n"] {
+        let told = paper.ribbon(words).out;
+        assert!(told.starts_with(failed), "{told}");
+        assert!(told.contains("\nembed: it never ran\n") || words == "why train", "{told}");
+    }
+    let status = paper.ribbon("status").out;
+    let failed = "failed when last run: train[arch=fc,seed=1], train[arch=fc,seed=2] (ribbon log 'train[arch=fc,seed=1]')\n";
+    assert!(status.contains(failed), "{status}");
+    // After another change it is a job that has not run yet, as it is now.
+    paper.write("train.sh", &train);
+    assert!(paper.ribbon("why train[arch=fc]").out.starts_with("2 train jobs: it never ran\n"));
+    assert_eq!(paper.run("").code, Some(0));
+    // One that ran well before.
+    paper.write("train.sh", "exit 3\n");
+    paper.run("");
+    let why = paper.ribbon("why train[arch=fc,seed=1]").out;
+    let failed =
+        "train[arch=fc,seed=1]\n    code: train.sh changed\n    it failed when it last ran (ribbon log ";
+    assert!(why.starts_with(failed), "{why}");
+}
+
+#[test]
+fn a_job_whose_run_was_interrupted_is_not_called_one_that_failed() {
+    let slow = tiny::slow();
+    std::fs::write(slow.home("hold-1"), "").unwrap();
+    let running = slow.start("run slow[n=1]");
+    wait_until("it has begun", || slow.told_so_far().len() == 1);
+    running.signal(Signal::SIGINT);
+    assert_eq!(running.end().code, Some(130));
+    let why = slow.ribbon("why slow[n=1]").out;
+    assert!(why.starts_with("slow[n=1]: it was ended when it last ran (ribbon log "), "{why}");
+    assert!(!slow.ribbon("status").out.contains("failed"));
+}
+
+#[test]
 fn status_counts_jobs_and_check_sets_the_exit_code() {
     let paper = tiny::paper();
     let row = |text: &str, stage: &str| -> Vec<String> {
@@ -108,6 +150,15 @@ fn status_counts_jobs_and_check_sets_the_exit_code() {
     );
     paper.remove("outputs/quick/figures");
     assert_eq!(paper.ribbon("status --check").code, Some(1));
+}
+
+#[test]
+fn jobs_without_records_are_told_together() {
+    let paper = tiny::paper();
+    paper.run("");
+    let why = paper.clone_as("clone").ribbon("why train --set rate=0.2").out;
+    let expected = "4 train jobs: its key differs from pipeline.lock's, whose record is not in this store\n";
+    assert!(why.contains(expected), "{why}");
 }
 
 #[test]
