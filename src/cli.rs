@@ -352,7 +352,7 @@ impl Cli {
                 let is_current = targets.iter().all(|id| plan.current_key(*id).is_some());
                 plan.demand();
                 print(&dry_run(&project, &plan, None))?;
-                if is_current {
+                if is_current && lock::is_in_git(&project.root) {
                     print("what differs from the last commit's pipeline.lock: ribbon diff\n")?;
                 }
                 Ok(ExitCode::SUCCESS)
