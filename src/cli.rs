@@ -111,7 +111,13 @@ enum Command {
         action: KeyAction,
     },
     /// Say what is up to date.
+    #[command(after_help = TARGETS)]
     Status {
+        /// Of what, with all that it is made from; of everything when not given.
+        targets: Vec<String>,
+        /// Tell it as JSON.
+        #[arg(long)]
+        json: bool,
         /// End with exit code 1 if anything has to run or is not published as it should be.
         #[arg(long)]
         check: bool,
@@ -263,6 +269,7 @@ impl Command {
             Command::Run { targets, .. }
             | Command::Push { targets, .. }
             | Command::Pull { targets }
+            | Command::Status { targets, .. }
             | Command::Accept { targets, .. }
             | Command::Verify { rerun: targets, .. }
             | Command::Export { targets, .. } => targets,
@@ -338,11 +345,14 @@ impl Cli {
             Command::Push { targets, again } => exchange::push(&open(&selection)?, &targets, again),
             Command::Pull { targets } => exchange::pull(&selection, &targets),
             Command::Key { action } => exchange::key(&action),
-            Command::Status { check } => {
+            Command::Status { targets, json, check } => {
                 let project = open(&selection)?;
-                let plan = Plan::new(&project, &target::everything(&project), &BTreeSet::new());
+                let plan = Plan::new(&project, &wanted(&project, &targets)?, &BTreeSet::new());
                 let status = explain::status(&project, plan);
-                print(&format!("{status}\n"))?;
+                match json {
+                    true => print(&format!("{:#}\n", status.to_json()))?,
+                    false => print(&format!("{status}\n"))?,
+                };
                 Ok(if check && !status.is_done() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
             }
             Command::Why { target } => {

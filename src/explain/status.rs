@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::{Value, json};
+
 use super::failed::{BadEnd, bad_end};
 use crate::plan::{Plan, Reason, State};
 use crate::project::Project;
@@ -88,6 +90,21 @@ impl Status {
     /// Whether a run has nothing to do.
     pub fn is_done(&self) -> bool {
         self.is_current() && self.again == 0 && self.unplaced.is_empty() && self.absent.is_empty()
+    }
+
+    /// The same for programs.
+    pub fn to_json(&self) -> Value {
+        let row = |row: &Row| {
+            json!({
+                "stage": row.stage, "jobs": row.jobs, "current": row.current, "stale": row.stale,
+                "waiting": row.waiting,
+            })
+        };
+        json!({
+            "current": self.is_current(), "done": self.is_done(), "again": self.again, "failed": self.failed,
+            "unplaced": self.unplaced, "absent": self.absent,
+            "stages": self.rows.iter().map(row).collect::<Vec<_>>(),
+        })
     }
 }
 

@@ -191,6 +191,28 @@ fn status_tells_what_would_run_again_for_its_content_is_nowhere() {
 }
 
 #[test]
+fn status_is_told_to_programs_and_of_targets() {
+    let paper = tiny::paper();
+    paper.run("");
+    let json = |words: &str| -> Value { serde_json::from_str(&paper.ribbon(words).out).unwrap() };
+    let status = json("status --json --set title=New");
+    assert_eq!(
+        (&status["current"], &status["done"], &status["again"]),
+        (&false.into(), &false.into(), &0.into())
+    );
+    let figure = serde_json::json!({"stage": "figure", "jobs": 1, "current": 0, "stale": 1, "waiting": 0});
+    assert_eq!((&status["stages"][5], status["stages"].as_array().unwrap().len()), (&figure, 6));
+    let status = json("status --json --set title=New outputs/quick/tables");
+    assert_eq!((&status["done"], status["stages"].as_array().unwrap().len()), (&true.into(), 5));
+    paper.remove("outputs/quick/tables");
+    assert_eq!(json("status --json")["unplaced"], serde_json::json!(["tables/points.txt"]));
+    paper.remove(".ribbon");
+    let status = json("status --json");
+    assert_eq!(status["absent"], serde_json::json!(["tables/points.txt"]));
+    assert_eq!((&status["current"], &status["again"]), (&true.into(), &13.into()));
+}
+
+#[test]
 fn status_names_the_first_of_many_paths() {
     let many = tiny::many(12, "echo $1 > $2\n");
     many.edit("pipeline.yaml", "    outputs: {made: made.txt}\n", PUBLISHED);
