@@ -112,7 +112,13 @@ enum Command {
         action: KeyAction,
     },
     /// Say what is up to date.
+    #[command(after_help = TARGETS)]
     Status {
+        /// Of what, with all that it is made from; of everything when not given.
+        targets: Vec<String>,
+        /// Tell it as JSON.
+        #[arg(long)]
+        json: bool,
         /// End with exit code 1 if anything has to run or is not published as it should be.
         #[arg(long)]
         check: bool,
@@ -267,6 +273,7 @@ impl Command {
             Command::Run { targets, .. }
             | Command::Push { targets, .. }
             | Command::Pull { targets }
+            | Command::Status { targets, .. }
             | Command::Accept { targets, .. }
             | Command::Verify { rerun: targets, .. }
             | Command::Export { targets, .. } => targets,
@@ -331,31 +338,35 @@ impl Cli {
             Command::Run { targets, force, light, jobs, .. } => {
                 let project = open(&selection)?;
                 let (wanted, forced) = (wanted(&project, &targets)?, forced(&project, &force, light)?);
-                let plan = match light {
+                let mut plan = match light {
                     true => Plan::light(&project, &wanted, &forced),
                     false => Plan::new(&project, &wanted, &forced),
                 };
-                run::check(&project, &plan)?;
-                print(&dry_run(&project, plan, Some(Slots::here(jobs))))
+                plan.demand();
+                run::check(&project, &plan, share::configured(&project)?.is_some())?;
+                print(&dry_run(&project, &plan, Some(Slots::here(jobs))))
             }
             Command::Push { targets, again } => exchange::push(&open(&selection)?, &targets, again),
             Command::Pull { targets } => exchange::pull(&selection, &targets),
             Command::Key { action } => exchange::key(&action),
-            Command::Status { check } => {
+            Command::Status { targets, json, check } => {
                 let project = open(&selection)?;
-                let plan = Plan::new(&project, &target::everything(&project), &BTreeSet::new());
-                let status = explain::status(&project, &plan);
-                print(&format!("{status}\n"))?;
-                let fine = status.is_current() && status.unpublished.is_empty();
-                Ok(if check && !fine { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+                let plan = Plan::new(&project, &wanted(&project, &targets)?, &BTreeSet::new());
+                let status = explain::status(&project, plan);
+                match json {
+                    true => print(&format!("{:#}\n", status.to_json()))?,
+                    false => print(&format!("{status}\n"))?,
+                };
+                Ok(if check && !status.is_done() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
             }
             Command::Why { target } => {
                 let project = open(&selection)?;
                 let targets = jobs(&project, &[target])?;
-                let plan = Plan::new(&project, &targets, &BTreeSet::new());
+                let mut plan = Plan::new(&project, &targets, &BTreeSet::new());
                 let is_current = targets.iter().all(|id| plan.current_key(*id).is_some());
-                print(&dry_run(&project, plan, None))?;
-                if is_current {
+                plan.demand();
+                print(&dry_run(&project, &plan, None))?;
+                if is_current && lock::is_in_git(&project.root) {
                     print("what differs from the last commit's pipeline.lock: ribbon diff\n")?;
                 }
                 Ok(ExitCode::SUCCESS)
@@ -422,7 +433,7 @@ fn run(
     completed?;
     Ok(match () {
         () if summary.interrupted => ExitCode::from(130),
-        () if summary.failed + summary.unshared > 0 => ExitCode::FAILURE,
+        () if !summary.failed.is_empty() || summary.unshared > 0 => ExitCode::FAILURE,
         () => ExitCode::SUCCESS,
     })
 }
@@ -504,28 +515,31 @@ fn profiles(pipeline: &Path) -> Result<String> {
 }
 
 /// What would run and why, and, told in what slots, how long and on how much disk.
-fn dry_run(project: &Project, mut plan: Plan, slots: Option<Slots>) -> String {
-    plan.demand();
+fn dry_run(project: &Project, plan: &Plan, slots: Option<Slots>) -> String {
     let mut text = String::new();
-    for group in explain::why(project, &plan) {
+    let groups = explain::why(project, plan);
+    for group in &groups {
         text.push_str(&format!("{group}\n"));
     }
     if let Some(slots) = slots {
-        let forecast = explain::forecast(&plan, slots.clone());
+        for cardless in run::cardless(plan, &slots) {
+            text.push_str(&format!("{cardless}\n"));
+        }
+        let forecast = explain::forecast(plan, slots.clone());
         text.extend(forecast.map(|forecast| format!("{forecast}\n")));
-        let estimate = space::estimate(&plan, slots);
+        let estimate = space::estimate(plan, slots);
         text.extend(estimate.map(|estimate| format!("{estimate}\n")));
     }
-    let stale = plan.needed().filter(|id| matches!(plan.state(*id), State::Stale(..))).count();
-    let more = plan.needed().filter(|id| plan.may_run(*id)).count() - stale;
+    let certain: usize = groups.iter().filter(|group| !group.perhaps).map(|group| group.jobs.len()).sum();
+    let more = plan.needed().filter(|id| plan.may_run(*id)).count() - certain;
     let current = plan.needed().filter(|id| plan.current_key(*id).is_some() && !plan.may_run(*id)).count();
     let perhaps = if more > 0 { format!(", and up to {more} more if outputs change") } else { String::new() };
-    for left in run::left(project, &plan) {
+    for left in run::left(project, plan) {
         text.push_str(&format!("{left}\n"));
     }
-    let shared = stale > 0 && share::configured(project).is_ok_and(|share| share.is_some());
+    let shared = certain > 0 && share::configured(project).is_ok_and(|share| share.is_some());
     let unasked = if shared { "; the share was not asked, and may have some of it" } else { "" };
-    text + &format!("would run {stale}{perhaps}; {current} up to date{unasked}\n")
+    text + &format!("would run {certain}{perhaps}; {current} up to date{unasked}\n")
 }
 
 /// Prints a job's log: of its key as it is now, or of its line in the lock.

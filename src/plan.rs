@@ -241,7 +241,7 @@ impl<'a> Plan<'a> {
     /// In a light plan, a heavy job that is not current keeps what its line in the lock says it made, if that is all its
     /// outputs.
     fn keep(&mut self, id: JobId) {
-        if let Some(line) = self.project.lock.get(self.project.name(id)).filter(|_| self.leaves(id))
+        if let Some(line) = self.line(id).filter(|_| self.leaves(id))
             && let Some(artifacts) = self.locked(id, line)
         {
             self.states[id.index()] = State::Kept(artifacts);
@@ -354,6 +354,36 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Whether a job runs whatever its inputs come out as: it is stale, or it waits and never ran, or something of its key
+    /// beside the content of its inputs is not as it was.
+    pub fn is_certain(&self, id: JobId) -> bool {
+        match self.state(id) {
+            State::Stale(..) => true,
+            State::Waiting => self.line(id).is_none_or(|line| match self.project.store.record(line.key) {
+                Some(old) => settings(&old.ingredients) != settings(&self.ingredients(id)),
+                None => self.key_by_lock(id) != line.key,
+            }),
+            State::Current(..) | State::Kept(_) | State::Unneeded => false,
+        }
+    }
+
+    /// The key of a job if inputs that are not known come out as pipeline.lock says.
+    fn key_by_lock(&self, id: JobId) -> Key {
+        let Project { pipeline, graph, .. } = self.project;
+        let locked = |origin| match origin {
+            Origin::Output(job, place) => self.locked(job, self.line(job)?)?.get(place as usize).copied(),
+            Origin::File(_) => None,
+        };
+        let content = |origin| self.artifact(origin).copied().or_else(|| locked(origin));
+        let hash = |origin| content(origin).map_or(Hash([0; 32]), |artifact| artifact.hash);
+        key::key(pipeline, graph, self.project.facts(id), id, hash)
+    }
+
+    /// A job's line in the lock.
+    fn line(&self, id: JobId) -> Option<&'a Line> {
+        self.project.lock.get(self.project.name(id))
+    }
+
     fn content(&self, origin: Origin) -> Hash {
         self.artifact(origin).expect("a key is asked for only when the inputs are known").hash
     }
@@ -361,7 +391,7 @@ impl<'a> Plan<'a> {
     /// The artifacts of a key: by this store's record, or by the lock's line.
     fn known(&self, id: JobId, key: Key) -> Option<Artifacts> {
         self.project.store.artifacts(key).or_else(|| {
-            let line = self.project.lock.get(self.project.name(id)).filter(|line| line.key == key)?;
+            let line = self.line(id).filter(|line| line.key == key)?;
             self.locked(id, line)
         })
     }
@@ -371,4 +401,13 @@ impl<'a> Plan<'a> {
         let outputs = &self.project.stage(id).outputs;
         artifacts_of(outputs, |name| line.outputs.get(name).copied()).ok()
     }
+}
+
+/// Ingredients in order, those of inputs without their content.
+fn settings(ingredients: &[(String, String)]) -> Vec<(&str, &str)> {
+    let value = |name: &str, value| if name.starts_with("inputs.") { "" } else { value };
+    let mut settings: Vec<_> =
+        ingredients.iter().map(|(name, text)| (name.as_str(), value(name, text))).collect();
+    settings.sort_unstable();
+    settings
 }

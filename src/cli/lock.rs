@@ -39,6 +39,13 @@ pub fn diff(
     profiles: &[String],
     json: bool,
 ) -> Result<ExitCode> {
+    if profiles.is_empty() && !is_in_git(&project.root) {
+        bail!(
+            "{} is in no work tree of git, and without one there is no other version of pipeline.lock to compare with; \
+             --profiles A B compares two profiles",
+            project.root.display()
+        );
+    }
     let (before, after) = match profiles {
         [a, b] => (profile(project, a)?, profile(project, b)?),
         _ => (version(project, Some(before))?, version(project, after)?),
@@ -51,6 +58,11 @@ pub fn diff(
         () if changes.is_empty() => print("no job differs\n"),
         () => print(&lines.collect::<String>()),
     }
+}
+
+/// Whether git may know other versions of what lies in a folder.
+pub fn is_in_git(folder: &Path) -> bool {
+    std::env::var_os("GIT_DIR").is_some() || folder.ancestors().any(|above| above.join(".git").exists())
 }
 
 /// The lock of the project's profile in a revision, or as it is.

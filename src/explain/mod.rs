@@ -4,6 +4,7 @@ mod compare;
 mod diff;
 mod draw;
 mod duration;
+mod failed;
 mod forecast;
 mod html;
 mod provenance;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::compare::{self, Difference, Parts, compare, compare_code};
+use super::failed::{BadEnd, bad_end};
 use crate::graph::JobId;
 use crate::pipeline::Program;
 use crate::plan::{Plan, Reason, State};
@@ -19,6 +20,19 @@ pub struct Group {
     pub perhaps: bool,
     /// Why.
     pub reasons: Vec<String>,
+    /// Whether they ran last with no good end, as the last reason says, so that their logs tell more.
+    pub failed: bool,
+}
+
+/// Why it cannot be told what differs from when a job last ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unknown {
+    /// It has no line in the lock.
+    #[error("it never ran")]
+    NeverRan,
+    /// The lock has its line, but the store no record of that key.
+    #[error("its key differs from pipeline.lock's, whose record is not in this store")]
+    NoRecord,
 }
 
 /// Jobs by stage and reasons.
@@ -32,19 +46,24 @@ pub struct Groups {
 pub fn why(project: &Project, plan: &Plan) -> Vec<Group> {
     let mut groups = Groups::default();
     for id in plan.needed() {
-        let (reasons, perhaps) = match plan.state(id) {
+        let (perhaps, mut failed) = (!plan.is_certain(id), None);
+        let reasons = match plan.state(id) {
             State::Unneeded | State::Current(..) | State::Kept(_) => continue,
-            State::Waiting => match differences(project, plan, id) {
-                Ok(found) if found.is_empty() => {
-                    (vec![format!("if outputs of {} change", plan.stages_waited_for(id))], true)
-                }
-                Ok(found) => (told(&found), false),
-                Err(why) => (vec![why], false),
-            },
-            State::Stale(_, reason) => (stale(project, plan, id, *reason), false),
+            State::Waiting if perhaps => vec![format!("if outputs of {} change", plan.stages_waited_for(id))],
+            State::Waiting => new_key(project, plan, id, None),
+            State::Stale(_, Reason::Forced) => vec!["--force".to_owned()],
+            State::Stale(_, Reason::Gone(place)) => {
+                let name = project.stage(id).outputs.keys().nth(usize::from(*place));
+                let name = name.map_or("", String::as_str);
+                vec![format!("its output `{name}` is needed and not in the store")]
+            }
+            State::Stale(key, Reason::NewKey) => {
+                failed = bad_end(&project.store, *key);
+                new_key(project, plan, id, failed)
+            }
         };
         let group = groups.add(project, id, reasons);
-        group.perhaps = perhaps;
+        (group.perhaps, group.failed) = (perhaps, failed.is_some());
     }
     groups.groups
 }
@@ -57,7 +76,7 @@ impl Groups {
         let place = *self.places.entry((stage, reasons.clone())).or_insert(next);
         if place == next {
             let stage = project.stage(id).name.clone();
-            self.groups.push(Group { stage, jobs: Vec::new(), perhaps: false, reasons });
+            self.groups.push(Group { stage, jobs: Vec::new(), perhaps: false, reasons, failed: false });
         }
         self.groups[place].jobs.push(project.name(id).to_owned());
         &mut self.groups[place]
@@ -84,35 +103,32 @@ impl std::fmt::Display for Group {
             [] => Ok(()),
             [reason] => write!(f, ": {reason}"),
             reasons => reasons.iter().try_for_each(|reason| write!(f, "\n    {reason}")),
+        }?;
+        match self.jobs.first().filter(|_| self.failed) {
+            Some(job) => write!(f, " (ribbon log '{job}')"),
+            None => Ok(()),
         }
     }
 }
 
-fn stale(project: &Project, plan: &Plan, id: JobId, reason: Reason) -> Vec<String> {
-    match reason {
-        Reason::Forced => return vec!["--force".to_owned()],
-        Reason::Gone(place) => {
-            let name = project.stage(id).outputs.keys().nth(place as usize).map_or("", String::as_str);
-            return vec![format!("its output `{name}` is needed and not in the store")];
+/// Why a job's key is not the one it last ran with, and how it ended if it ran with it all the same.
+fn new_key(project: &Project, plan: &Plan, id: JobId, failed: Option<BadEnd>) -> Vec<String> {
+    let mut reasons = match differences(project, plan, id) {
+        Err(Unknown::NeverRan) if failed.is_some() => Vec::new(),
+        Ok(found) if found.is_empty() && failed.is_none() => {
+            vec!["what it made is not in the store".to_owned()]
         }
-        Reason::NewKey => {}
-    }
-    match differences(project, plan, id) {
-        Ok(found) if found.is_empty() => vec!["what it made is not in the store".to_owned()],
-        Ok(found) => told(&found),
-        Err(why) => vec![why],
-    }
+        Ok(found) => found.iter().map(ToString::to_string).collect(),
+        Err(why) => vec![why.to_string()],
+    };
+    reasons.extend(failed.map(|end| end.to_string()));
+    reasons
 }
 
 /// What of a job's key, as far as it is known, differs from when it last ran; or why that cannot be told.
-pub(crate) fn differences(project: &Project, plan: &Plan, id: JobId) -> Result<Vec<Difference>, String> {
-    let line = project.lock.get(project.name(id)).ok_or("it never ran")?;
-    let old = project.store.record(line.key).ok_or_else(|| {
-        format!(
-            "its key differs from pipeline.lock's, whose record {} is not in this store",
-            line.key.short()
-        )
-    })?;
+pub(crate) fn differences(project: &Project, plan: &Plan, id: JobId) -> Result<Vec<Difference>, Unknown> {
+    let line = project.lock.get(project.name(id)).ok_or(Unknown::NeverRan)?;
+    let old = project.store.record(line.key).ok_or(Unknown::NoRecord)?;
     let code = |before: Option<&str>, after: Option<&str>| {
         let parts = before.and_then(|hash| project.store.code::<Parts>(hash.parse().ok()?));
         let Some(parts) = parts else {
@@ -125,8 +141,4 @@ pub(crate) fn differences(project: &Project, plan: &Plan, id: JobId) -> Result<V
         compare_code(&parts, &project.code[project.graph.job(id).stage.0].parts)
     };
     Ok(compare(&old.ingredients, &plan.ingredients(id), plan.inputs_known(id), code))
-}
-
-fn told(differences: &[Difference]) -> Vec<String> {
-    differences.iter().map(ToString::to_string).collect()
 }

@@ -23,16 +23,23 @@ pub struct Left {
     pub results: Vec<String>,
 }
 
-/// Checks that a plan knows something of each job that it does not run.
+/// Checks that a light plan has all that it does not run: what jobs of heavy stages made, and, unless a share may have it,
+/// the content of that which other jobs need.
 ///
 /// # Errors
-/// With the jobs of heavy stages, in a light plan, that made nothing yet.
-pub fn check(project: &Project, plan: &Plan) -> Result<(), RunError> {
-    match plan.lost().as_slice() {
-        [] => Ok(()),
-        [first, others @ ..] => {
-            Err(RunError::NeverMade { job: project.name(*first).to_owned(), others: others.len() })
-        }
+/// With the jobs of heavy stages that made nothing yet, or whose content is not in the store.
+pub fn check(project: &Project, plan: &Plan, is_shared: bool) -> Result<(), RunError> {
+    let named = |id: JobId| project.name(id).to_owned();
+    if let [first, others @ ..] = plan.lost().as_slice() {
+        return Err(RunError::NeverMade { job: named(*first), others: others.len() });
+    }
+    let runs = plan.needed().filter(|id| !is_shared && plan.may_run(*id));
+    let needed =
+        runs.flat_map(|id| plan.gone_inputs(id).into_iter().map(move |(producer, _)| (producer, id)));
+    let gone: BTreeMap<JobId, JobId> = needed.filter(|(producer, _)| plan.leaves(*producer)).collect();
+    match gone.first_key_value() {
+        None => Ok(()),
+        Some((job, by)) => Err(RunError::Gone { job: named(*job), others: gone.len() - 1, by: named(*by) }),
     }
 }
 

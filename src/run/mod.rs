@@ -2,6 +2,7 @@
 
 mod assignment;
 mod bars;
+mod cards;
 mod collect;
 mod environment;
 mod failure;
@@ -45,6 +46,7 @@ use crate::store::StoreError;
 use self::scheduler::{Outcome, Planned};
 
 pub use bars::Bars;
+pub use cards::{Cardless, cardless};
 pub use interrupts::Interrupts;
 pub use launcher::serve as launch;
 pub use light::{Left, check, left};
@@ -80,7 +82,7 @@ pub struct Summary {
     /// Jobs needed that did not have to run.
     pub cached: usize,
     /// Jobs that failed.
-    pub failed: usize,
+    pub failed: Vec<JobId>,
     /// Jobs that did not start because of a failure or an interrupt.
     pub skipped: usize,
     /// Jobs executed to a good end whose work should be on the share and is not.
@@ -125,6 +127,19 @@ pub enum RunError {
         /// How many more there are.
         others: usize,
     },
+    /// A light run lacks content.
+    #[error("{by} needs what {job}{} made, which is not in the store; --light does not run it: run it first", and_more(.others))]
+    Gone {
+        /// The first heavy job whose content is gone.
+        job: String,
+        /// How many more there are.
+        others: usize,
+        /// A job that needs it.
+        by: String,
+    },
+    /// There is no GPU for jobs that need one.
+    #[error("{0}; --keep-going makes what does not depend on them")]
+    NoCard(Cardless),
     /// The run would fill the disk.
     #[error(
         "the run would not fit ({estimate}, where {store} is); make room (`ribbon gc`), move the store \
@@ -152,7 +167,7 @@ impl fmt::Display for Summary {
         if *interrupted {
             write!(f, "interrupted: ")?;
         }
-        write!(f, "ran {ran}, cached {cached}, failed {failed}")?;
+        write!(f, "ran {ran}, cached {cached}, failed {}", failed.len())?;
         if *skipped > 0 {
             write!(f, ", skipped {skipped}")?;
         }
@@ -185,13 +200,20 @@ pub fn run(
         true => Plan::light(project, wanted, forced),
         false => Plan::new(project, wanted, forced),
     };
-    light::check(project, &plan)?;
     if exchange.is_none() {
         // With a share, what is gone may be there: that shows while the run goes.
         plan.demand();
     }
+    light::check(project, &plan, exchange.is_some())?;
+    let slots = Slots::here(options.threads);
+    for cardless in cardless(&plan, &slots) {
+        if !options.keep_going && exchange.is_none() {
+            return Err(RunError::NoCard(cardless));
+        }
+        report.tell(project, &Happening::Note(&cardless.to_string()));
+    }
     if !options.ignore_space
-        && let Some(estimate) = space::estimate(&plan, Slots::here(options.threads))
+        && let Some(estimate) = space::estimate(&plan, slots)
         && estimate.is_too_much()
     {
         return Err(RunError::Space { estimate, store: project.store.root().to_owned() });

@@ -9,6 +9,9 @@ use crate::graph::JobId;
 use crate::pipeline::StageId;
 use crate::project::Project;
 
+/// Failed jobs that are named at the end; of more, the number is told.
+const NAMED: usize = 10;
+
 /// Something that happens in a run.
 #[derive(Debug)]
 pub enum Happening<'a> {
@@ -112,8 +115,19 @@ pub fn plain(project: &Project, happening: &Happening) -> Option<String> {
         }
         Happening::Left(left) => format!("note    {left}"),
         Happening::Share(text) => format!("share   {text}"),
-        Happening::Summary(summary) => summary.to_string(),
+        Happening::Summary(summary) => failed_jobs(project, &summary.failed) + &summary.to_string(),
     })
+}
+
+/// The names of failed jobs, a line each, where there are several.
+fn failed_jobs(project: &Project, failed: &[JobId]) -> String {
+    if failed.len() < 2 {
+        return String::new();
+    }
+    let named = failed.iter().take(NAMED).map(|id| format!("  {}\n", project.name(*id)));
+    let more = failed.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!("  and {more} more\n") } else { String::new() };
+    format!("failed:\n{}{more}", named.collect::<String>())
 }
 
 impl Report for Json {
@@ -143,7 +157,7 @@ impl Report for Json {
             }
             Happening::Share(text) => json!({"event": "share", "text": text}),
             Happening::Summary(summary) => json!({
-                "event": "summary", "ran": summary.ran, "cached": summary.cached, "failed": summary.failed,
+                "event": "summary", "ran": summary.ran, "cached": summary.cached, "failed": summary.failed.len(),
                 "skipped": summary.skipped, "seconds": summary.seconds, "interrupted": summary.interrupted,
             }),
         };

@@ -283,7 +283,7 @@ impl<'env> Run<'_, '_, 'env> {
             current += usize::from(matches!(self.plan.state(id), State::Current(..)));
         }
         self.summary.cached = current.saturating_sub(self.summary.ran);
-        self.summary.skipped = needed - current - self.summary.failed;
+        self.summary.skipped = needed - current - self.summary.failed.len();
         self.summary.unshared = self.sharing.as_ref().map_or(0, Sharing::unpublished);
         // Ctrl-C in a terminal ends cargo as well.
         let is_asked_for = |error: &RunError| self.summary.interrupted && matches!(error, RunError::Build(_));
@@ -438,7 +438,7 @@ impl<'env> Run<'_, '_, 'env> {
     }
 
     fn count_failed(&mut self, id: JobId, happening: &Happening) {
-        self.summary.failed += 1;
+        self.summary.failed.push(id);
         let stage = self.stage(id).0;
         self.left[stage] -= 1;
         self.tell(happening);

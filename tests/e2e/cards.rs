@@ -86,6 +86,28 @@ fn where_cuda_is_told_to_show_no_card_jobs_run_on_the_processor_unless_they_requ
 }
 
 #[test]
+fn a_machine_without_the_gpu_that_jobs_need_is_told_before_anything_runs() {
+    let mut paper = tiny::paper();
+    paper.set("CUDA_VISIBLE_DEVICES", "-1");
+    paper.edit("pipeline.yaml", "  predict:\n", "  predict:\n    needs: {gpu: require}\n");
+    let told = "4 predict jobs need a GPU, and this machine has none";
+    let run = paper.ribbon("run");
+    assert_eq!(run.code, Some(1));
+    assert_eq!(run.err, format!("ribbon: {told}; --keep-going makes what does not depend on them\n"));
+    assert_eq!(paper.told(), [""; 0]);
+    assert!(paper.ribbon("run -n").out.contains(&format!("\n{told}\n")));
+    let run = paper.run("--keep-going");
+    assert_eq!((run.code, run.made().as_str()), (Some(1), "prepare 1, train 4"));
+    assert_eq!(run.events_of("note")[0]["text"], told);
+    // What has been made elsewhere needs no card, nor does what may come out as it was.
+    paper.set("CUDA_VISIBLE_DEVICES", "0");
+    paper.run("");
+    paper.set("CUDA_VISIBLE_DEVICES", "-1");
+    paper.edit("pipeline.yaml", "echo 3 images", "echo three images");
+    assert_eq!((paper.run("").made().as_str(), paper.run("").code), ("prepare 1", Some(0)));
+}
+
+#[test]
 fn a_process_works_on_one_card_only() {
     let mut squares = tiny::squares();
     squares.set("CUDA_VISIBLE_DEVICES", "0,1");

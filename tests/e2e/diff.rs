@@ -39,6 +39,21 @@ pub fn commit(paper: &Scratch) {
 }
 
 #[test]
+fn revisions_are_spoken_of_only_where_git_keeps_them() {
+    let paper = tiny::paper();
+    paper.run("");
+    assert_eq!(paper.ribbon("why figure").out, "would run 0; 14 up to date\n");
+    let refused = paper.ribbon("diff");
+    let expected = "is in no work tree of git, and without one there is no other version of pipeline.lock";
+    assert!(refused.err.contains(expected) && refused.code == Some(2), "{refused:?}");
+    assert_eq!(paper.ribbon("diff --profiles quick quick").out, "no job differs\n");
+    let why = committed().ribbon("why figure").out;
+    let expected =
+        "would run 0; 14 up to date\nwhat differs from the last commit's pipeline.lock: ribbon diff\n";
+    assert_eq!(why, expected);
+}
+
+#[test]
 fn a_revision_differs_in_parameters_jobs_and_outputs() {
     let paper = committed();
     assert_eq!(paper.ribbon("diff").out, "no job differs\n");

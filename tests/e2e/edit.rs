@@ -246,7 +246,7 @@ fn a_failed_command_is_told_of_a_file_that_its_code_does_not_name() {
         ),
         ("code/main.sh", "echo 1 > $1\n"),
     ]);
-    let run = project.run("");
+    let run = project.ribbon("run");
     assert_eq!(run.code, Some(1));
     assert!(
         run.out.contains("hint: code/main.sh is a file of the project; name it in the stage's `code`"),

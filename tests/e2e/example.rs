@@ -1,4 +1,4 @@
-//! The example with stages in Rust and in Python, as somebody who copies it runs it.
+//! The example with stages in Rust and in Python, and the first one of the docs, as somebody who copies them runs them.
 
 use std::path::Path;
 use std::process::Command;
@@ -24,6 +24,15 @@ fn copy(root: &Path, folder: &Path, to: &Scratch) {
             _ => to.write(name, &std::fs::read_to_string(&path).unwrap()),
         }
     }
+}
+
+#[test]
+fn the_smallest_pipeline_of_the_docs_runs() {
+    let docs = include_str!("../../docs/PIPELINE.md");
+    let pipeline = docs.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let smallest = Scratch::new(&[("pipeline.yaml", pipeline), ("animals.txt", "cat\ndog\ncat\n")]);
+    assert_eq!(smallest.run("").made(), "count 1");
+    assert_eq!(smallest.read("outputs/main/cats.txt"), "2\n");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Explaining: why, dry runs, status, where a figure came from, and what other programs read.
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::scratch::{Scratch, wait_until};
 use crate::tiny;
 
 #[test]
@@ -33,10 +35,7 @@ fn why_tells_of_one_job_by_its_name() {
         why("figure --set title=New").lines().next(),
         Some("figure: params.title \"Networks\" -> \"New\"")
     );
-    assert_eq!(
-        why("figure"),
-        "would run 0; 14 up to date\nwhat differs from the last commit's pipeline.lock: ribbon diff\n"
-    );
+    assert_eq!(why("figure"), "would run 0; 14 up to date\n");
     assert_eq!(
         why("train[arch=fc,seed=1] --set rate=0.2").lines().next(),
         Some("train[arch=fc,seed=1]: params.rate 0.1 -> 0.2")
@@ -86,6 +85,47 @@ fn why_tells_what_never_ran_what_is_forced_and_what_is_gone() {
 }
 
 #[test]
+fn a_job_that_failed_is_not_called_one_that_never_ran() {
+    let paper = tiny::paper();
+    let train = paper.read("train.sh");
+    paper.write("train.sh", &format!("{train}[ $1 = vit ] || exit 3\n"));
+    let failed = "2 train jobs: it failed when it last ran (ribbon log 'train[arch=fc,seed=1]')\n";
+    assert_eq!(paper.run("--keep-going").count("failed"), 2);
+    for words in ["why train", "run -n"] {
+        let told = paper.ribbon(words).out;
+        assert!(told.starts_with(failed), "{told}");
+        assert!(told.contains("\nembed: it never ran\n") || words == "why train", "{told}");
+    }
+    let status = paper.ribbon("status").out;
+    let failed = "failed when last run: train[arch=fc,seed=1], train[arch=fc,seed=2] (ribbon log 'train[arch=fc,seed=1]')\n";
+    assert!(status.contains(failed), "{status}");
+    // After another change it is a job that has not run yet, as it is now.
+    paper.write("train.sh", &train);
+    assert!(paper.ribbon("why train[arch=fc]").out.starts_with("2 train jobs: it never ran\n"));
+    assert_eq!(paper.run("").code, Some(0));
+    // One that ran well before.
+    paper.write("train.sh", "exit 3\n");
+    paper.run("");
+    let why = paper.ribbon("why train[arch=fc,seed=1]").out;
+    let failed =
+        "train[arch=fc,seed=1]\n    code: train.sh changed\n    it failed when it last ran (ribbon log ";
+    assert!(why.starts_with(failed), "{why}");
+}
+
+#[test]
+fn a_job_whose_run_was_interrupted_is_not_called_one_that_failed() {
+    let slow = tiny::slow();
+    std::fs::write(slow.home("hold-1"), "").unwrap();
+    let running = slow.start("run slow[n=1]");
+    wait_until("it has begun", || slow.told_so_far().len() == 1);
+    running.signal(Signal::SIGINT);
+    assert_eq!(running.end().code, Some(130));
+    let why = slow.ribbon("why slow[n=1]").out;
+    assert!(why.starts_with("slow[n=1]: it was ended when it last ran (ribbon log "), "{why}");
+    assert!(!slow.ribbon("status").out.contains("failed"));
+}
+
+#[test]
 fn status_counts_jobs_and_check_sets_the_exit_code() {
     let paper = tiny::paper();
     let row = |text: &str, stage: &str| -> Vec<String> {
@@ -97,7 +137,7 @@ fn status_counts_jobs_and_check_sets_the_exit_code() {
         (before.code, row(&before.out, "prepare")),
         (Some(0), ["prepare", "1", "0", "1", "0"].map(String::from).to_vec())
     );
-    assert_eq!(row(&before.out, "train"), ["train", "4", "0", "0", "4"]);
+    assert_eq!(row(&before.out, "train"), ["train", "4", "0", "4", "0"], "it is certain to run");
     assert_eq!(paper.ribbon("status --check").code, Some(1));
     paper.run("");
     let after = paper.ribbon("status --check");
@@ -108,6 +148,82 @@ fn status_counts_jobs_and_check_sets_the_exit_code() {
     paper.remove("outputs/quick/figures");
     assert_eq!(paper.ribbon("status --check").code, Some(1));
 }
+
+#[test]
+fn jobs_without_records_are_told_together() {
+    let paper = tiny::paper();
+    paper.run("");
+    let why = paper.clone_as("clone").ribbon("why train --set rate=0.2").out;
+    let expected = "4 train jobs: its key differs from pipeline.lock's, whose record is not in this store\n";
+    assert!(why.contains(expected), "{why}");
+}
+
+#[test]
+fn what_never_ran_or_has_another_setting_runs_whatever_its_inputs_come_out_as() {
+    let paper = tiny::paper();
+    let last = |project: &Scratch, words: &str| {
+        project.ribbon(&format!("run -n {words}")).out.lines().last().unwrap().to_owned()
+    };
+    assert_eq!(last(&paper, ""), "would run 14; 0 up to date");
+    paper.run("");
+    let expected = "would run 5, and up to 9 more if outputs change; 0 up to date";
+    paper.write("images.txt", "horse\n");
+    assert_eq!(last(&paper, "--set rate=0.2"), expected);
+    // Without records, by the lock.
+    let clone = paper.clone_as("clone");
+    assert_eq!(last(&clone, "--set rate=0.2"), expected);
+    assert_eq!(last(&clone, ""), "would run 1, and up to 13 more if outputs change; 0 up to date");
+}
+
+#[test]
+fn status_tells_what_would_run_again_for_its_content_is_nowhere() {
+    let paper = tiny::paper();
+    paper.edit("pipeline.yaml", "    publish: {svg: figures/figure.svg}\n", "");
+    paper.run("");
+    assert_eq!(paper.ribbon("status --check").code, Some(0));
+    std::fs::remove_file(paper.object("figure")).unwrap();
+    let status = paper.ribbon("status --check");
+    let expected = "1 job would run again to make what is needed and not in this store\n\
+                    by pipeline.lock, all is up to date\n";
+    assert!(status.out.ends_with(expected) && !status.out.contains("published"), "{}", status.out);
+    assert_eq!(status.code, Some(1));
+    assert_eq!(paper.run("").made(), "figure 1");
+}
+
+#[test]
+fn status_is_told_to_programs_and_of_targets() {
+    let paper = tiny::paper();
+    paper.run("");
+    let json = |words: &str| -> Value { serde_json::from_str(&paper.ribbon(words).out).unwrap() };
+    let status = json("status --json --set title=New");
+    assert_eq!(
+        (&status["current"], &status["done"], &status["again"]),
+        (&false.into(), &false.into(), &0.into())
+    );
+    let figure = serde_json::json!({"stage": "figure", "jobs": 1, "current": 0, "stale": 1, "waiting": 0});
+    assert_eq!((&status["stages"][5], status["stages"].as_array().unwrap().len()), (&figure, 6));
+    let status = json("status --json --set title=New outputs/quick/tables");
+    assert_eq!((&status["done"], status["stages"].as_array().unwrap().len()), (&true.into(), 5));
+    paper.remove("outputs/quick/tables");
+    assert_eq!(json("status --json")["unplaced"], serde_json::json!(["tables/points.txt"]));
+    paper.remove(".ribbon");
+    let status = json("status --json");
+    assert_eq!(status["absent"], serde_json::json!(["tables/points.txt"]));
+    assert_eq!((&status["current"], &status["again"]), (&true.into(), &13.into()));
+}
+
+#[test]
+fn status_names_the_first_of_many_paths() {
+    let many = tiny::many(12, "echo $1 > $2\n");
+    many.edit("pipeline.yaml", "    outputs: {made: made.txt}\n", PUBLISHED);
+    many.run("");
+    many.remove("outputs");
+    let status = many.ribbon("status").out;
+    assert!(status.contains("not as published: 1.txt, 2.txt, "), "{status}");
+    assert!(status.contains(" and 5 more (ribbon run places them)\n"), "{status}");
+}
+
+const PUBLISHED: &str = "    outputs: {made: made.txt}\n    publish: {made: \"{n}.txt\"}\n";
 
 #[test]
 fn show_goes_back_from_a_figure_to_the_hash_of_the_data() {

@@ -113,7 +113,7 @@ fn what_is_gone_and_would_be_needed_by_jobs_that_wait_counts() {
     project.remove(".ribbon");
     project.write("pipeline.yaml", &sweep.replace("seed: [1, 2]", "seed: [1, 2, 3]"));
     let told = project.ribbon("run --dry-run").out;
-    assert!(told.ends_with("would run 2, and up to 11 more if outputs change; 0 up to date\n"), "{told}");
+    assert!(told.ends_with("would run 5, and up to 8 more if outputs change; 0 up to date\n"), "{told}");
     let (table, _) = forecast(&project, "");
     let jobs: Vec<&str> = table.iter().map(|row| row[1].as_str()).collect();
     assert_eq!(jobs, ["jobs", "6", "6", "1", "13"]);

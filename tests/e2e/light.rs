@@ -120,8 +120,31 @@ fn a_heavy_job_that_made_nothing_or_whose_outputs_are_gone_is_named() {
     let paper = paper();
     std::fs::remove_file(paper.object("train[arch=fc,seed=1]")).unwrap();
     paper.edit("pipeline.yaml", "s/trained/predicts/", "s/trained/guesses/");
-    let run = paper.run("--light predict[arch=fc,seed=1]");
-    assert_eq!((run.code, run.made().as_str()), (Some(1), "nothing"));
+    for words in ["run --light predict[arch=fc,seed=1]", "run --light -n predict[arch=fc,seed=1]"] {
+        let run = paper.ribbon(words);
+        assert_ne!(run.code, Some(0));
+        let expected = "predict[arch=fc,seed=1] needs what train[arch=fc,seed=1] made, which is not in the store; \
+                        --light does not run it: run it first";
+        assert!(run.err.contains(expected), "{}", run.err);
+    }
+}
+
+#[test]
+fn a_clone_without_the_content_of_heavy_jobs_is_told_before_anything_runs() {
+    let paper = paper();
+    let mut clone = paper.clone_as("clone");
+    clone.edit("pipeline.yaml", "title: Networks", "title: Nets");
+    let expected = "predict[arch=fc,seed=1] needs what train[arch=fc,seed=1], as 3 more jobs of heavy stages, made, \
+                    which is not in the store; --light does not run it: run it first";
+    for (words, code) in [("run --light", 1), ("run --light -n", 2)] {
+        let run = clone.ribbon(words);
+        assert!(run.err.contains(expected) && run.code == Some(code), "{run:?}");
+    }
+    assert_eq!(clone.told(), [""; 0]);
+    // A share may have it; that shows while the run goes.
+    clone.set("RIBBON_SHARE", clone.path("nothing").to_str().unwrap());
+    assert_eq!(clone.ribbon("run --light -n").code, Some(0));
+    let run = clone.run("--light");
     let expected =
         "it needs what train[arch=fc,seed=1] made, which is not in the store; --light does not run it";
     assert_eq!(run.events_of("failed")[0]["what"], expected);

@@ -215,6 +215,16 @@ fn a_failure_shows_what_the_job_said_and_where_the_log_is() {
 }
 
 #[test]
+fn several_failed_jobs_are_named_at_the_end() {
+    let many = tiny::many(12, "[ $1 = 2 ] && echo $1 > $2\n");
+    let out = many.ribbon("run -j 1 --keep-going").out;
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[..3], ["failed:", "  slow[n=1]", "  slow[n=3]"], "{out}");
+    assert_eq!(lines[10..12], ["  slow[n=11]", "  and 1 more"], "{out}");
+    assert!(lines[12].starts_with("ran 1, cached 0, failed 11, skipped 1 in "), "{out}");
+}
+
+#[test]
 fn only_the_end_of_a_long_log_is_shown_with_a_failure() {
     let paper = tiny::paper();
     paper.write("train.sh", "seq 1 3000; exit 1\n");

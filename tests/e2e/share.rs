@@ -78,7 +78,9 @@ fn a_clone_with_a_lock_and_an_empty_store_pulls_a_figure_and_nothing_else() {
     let paper = paper();
     assert_eq!(paper.run("--push").made(), WHOLE_PAPER);
     let clone = paper.clone_as("clone");
-    assert!(clone.ribbon("status").out.ends_with("up to date\n"));
+    let status = clone.ribbon("status").out;
+    assert!(status.contains("store; the share was not asked, and may have it: `ribbon pull`\n"), "{status}");
+    assert!(status.ends_with("by pipeline.lock, all is up to date\n"), "{status}");
     let pull = clone.ribbon(&format!("pull {FIGURE}"));
     assert_eq!(pull.code, Some(0), "{}", pull.err);
     assert!(pull.out.starts_with("pulled 1 outputs, 143 B, "), "{}", pull.out);
