@@ -2,6 +2,7 @@
 //!
 //! Everything here is for one profile. Positions in the file live only in errors: what leaves this module is right.
 
+mod command;
 mod costs;
 mod document;
 mod error;

@@ -72,9 +72,6 @@ pub enum Failure {
     /// It had changed before the job began, but after the run made its keys.
     #[error("{0} changed since the run began; run again")]
     Outdated(PathBuf),
-    /// A placeholder of a command names nothing.
-    #[error("the command's `{0}` names no input, output or parameter, or a list inside a longer word")]
-    Placeholder(String),
     /// What would have run it broke.
     #[error(
         "ribbon itself broke, as it has told on standard error: that is a mistake in ribbon; please report it"

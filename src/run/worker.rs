@@ -357,7 +357,7 @@ impl Worker<'_> {
         deadline: Option<Instant>,
         log: &mut Log,
     ) -> Result<(), Failure> {
-        let command = self.fill_in(job, &launch.command)?;
+        let command = self.fill_in(job, &launch.command);
         self.empty_scratch()?;
         self.started(launch, processes.start_command(&command, file))?;
         let mut said = Ok(());
