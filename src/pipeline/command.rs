@@ -4,7 +4,7 @@ use super::document;
 use super::error::{Problems, hint};
 use super::fanout;
 use super::positions::Place;
-use super::reference::{Piece, PlaceholderKind, is_name, pieces};
+use super::reference::{Piece, PlaceholderKind, is_name, is_plain, pieces};
 use super::{Each, Program, Stage, Sweep};
 
 /// What other programs write before braces that are theirs: `${A}`, `%{http_code}`, `#{a}`, `@{u}`, `{{a}}`.
@@ -39,7 +39,11 @@ pub(super) fn check(
         let is_plain = !word.contains(IN_PROGRAMS) || is_of_a_shell(command, i);
         for piece in pieces(word) {
             let wrong = match piece {
-                Piece::Placeholder(kind, name) => unknown(given, kind, name).into_iter().collect(),
+                Piece::Placeholder(kind, name) => {
+                    let apart = || is_of_a_shell(command, i).then(|| taken_apart(given, word, name))?;
+                    let is_output = kind == PlaceholderKind::Outputs;
+                    unknown(given, kind, name).or_else(|| is_output.then(apart)?).into_iter().collect()
+                }
                 Piece::Text(_) if formats => Vec::new(),
                 Piece::Text(text) => {
                     let instead = |inside: &&str| {
@@ -106,6 +110,19 @@ fn unknown(given: &document::Stage, kind: PlaceholderKind, name: &str) -> Option
     };
     (!names.contains(&name))
         .then(|| format!("`{{{kind}.{name}}}`: the stage has no such entry{}", hint(name, names)))
+}
+
+/// That a shell would take the file of an output for several words, in a program of its own without quotes.
+fn taken_apart(given: &document::Stage, program: &str, output: &str) -> Option<String> {
+    let file = given.outputs.get(output)?;
+    let is_quoted = |(place, _)| {
+        let before: &str = &program[..place];
+        ['"', '\''].iter().any(|quote| before.matches(*quote).count() % 2 == 1)
+    };
+    let placeholder = format!("{{outputs.{output}}}");
+    (!file.chars().all(is_plain) && !program.match_indices(&placeholder).all(is_quoted)).then(|| {
+        format!("a shell would take `{file}` apart; write \"{placeholder}\", in quotes, or give the file another name: `publish` may have spaces")
+    })
 }
 
 /// Whether a word of a command is a program for the shell that the command starts.

@@ -36,7 +36,7 @@ pub use error::{PipelineError, Problem};
 pub use load::profiles;
 pub use positions::Position;
 pub use reference::bytes;
-pub(crate) use reference::{Piece, PlaceholderKind, pieces};
+pub(crate) use reference::{Piece, PlaceholderKind, is_plain, pieces};
 pub use share::{Address, Cloud, Share, Trust};
 pub use sweep::Condition;
 

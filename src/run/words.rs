@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::assignment::{AssignedInput, Assignment};
 use super::worker::Worker;
-use crate::pipeline::{Piece, PlaceholderKind, pieces};
+use crate::pipeline::{Piece, PlaceholderKind, is_plain, pieces};
 
 impl Worker<'_> {
     /// A command's words with `{inputs.NAME}`, `{outputs.NAME}` and `{params.NAME}` replaced. A word that is nothing
@@ -56,10 +56,9 @@ impl Worker<'_> {
 
     /// A path in the folder as a command gets it: whole, or from where it works if a shell would take the whole apart.
     fn as_word(&self, path: PathBuf) -> PathBuf {
-        let is_one_word = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
-        let is_safe = |folder: &str| folder.bytes().all(|byte| is_one_word(byte) || !byte.is_ascii());
+        let is_one_word = |folder: &str| folder.chars().all(is_plain);
         match path.strip_prefix(&self.folder) {
-            Ok(inside) if !self.folder.to_str().is_some_and(is_safe) => Path::new("..").join(inside),
+            Ok(inside) if !self.folder.to_str().is_some_and(is_one_word) => Path::new("..").join(inside),
             _ => path,
         }
     }

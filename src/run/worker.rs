@@ -24,6 +24,7 @@ use super::process::{Group, Launch, Line, Processes};
 use crate::folder;
 use crate::graph::JobId;
 use crate::hash::Key;
+use crate::pipeline::is_plain;
 use crate::project::Project;
 use crate::space;
 use crate::store::{Artifacts, Machine, Memo, Slot, Store, StoreError, link_source, unlink_source};
@@ -488,7 +489,9 @@ impl Worker<'_> {
     }
 
     pub(super) fn input_path(&self, name: &str, i: usize, placed: &Placed) -> PathBuf {
+        // For people only: a shell takes it for one word.
+        let file = placed.file.replace(|c| !is_plain(c), "_");
         // No two jobs of a worker have an input by the same path: who keeps one finds nothing there, not another's.
-        self.inputs().join(format!("{}.{name}.{i}.{}", self.begun, placed.file))
+        self.inputs().join(format!("{}.{name}.{i}.{file}", self.begun))
     }
 }

@@ -363,6 +363,24 @@ fn a_command_has_braces_of_its_own_and_a_list_is_a_word_of_its_own() {
 }
 
 #[test]
+fn a_shell_takes_the_name_of_an_input_for_one_word() {
+    let project = stage("made.txt", "");
+    let name = "my data; rm -rf $HOME 'é' (2).v1.txt";
+    let run = "run: [sh, -c, 'cat {inputs.from} > {outputs.made}; echo {inputs.from} >> {outputs.made}']";
+    project.edit("pipeline.yaml", "run: [sh, make.sh, '{outputs.made}']", run);
+    let input = format!("  make:\n    inputs: {{from: \"./{name}\"}}\n");
+    project.edit("pipeline.yaml", "  make:\n", &input);
+    project.write(name, "data\n");
+    let run = project.run("");
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let made = project.read("outputs/quick/made.txt");
+    assert!(
+        made.starts_with("data\n") && made.ends_with(".from.0.my_data__rm_-rf__HOME__é___2_.v1.txt\n"),
+        "{made}"
+    );
+}
+
+#[test]
 fn a_job_sees_only_the_variables_that_are_declared_and_these_are_part_of_its_key() {
     let mut project = stage("made.txt", "echo $SEEN $HIDDEN > $1");
     project.edit("pipeline.yaml", "  make:\n", "  make:\n    env: [SEEN]\n");

@@ -153,3 +153,19 @@ fn a_list_inside_a_longer_word_is_refused_before_anything_runs() {
     load(&fit(r#"[sh, -c, 'cat "$@" > {outputs.o}', x, '{inputs.l}']"#, MORE));
     load(&fit("[a, '--x={inputs.x}']", MORE));
 }
+
+#[test]
+fn an_output_that_a_shell_would_take_apart_is_refused() {
+    let of = |word: &str| {
+        let run = format!("[sh, -c, {}]", serde_json::json!(word));
+        fit(&run, &MORE.replace("o.txt", "'my plot.svg'"))
+    };
+    assert_eq!(
+        said(&of("a > {outputs.o}"), None),
+        "pipeline.yaml:9:19: a shell would take `my plot.svg` apart; write \"{outputs.o}\", in quotes, or give the file \
+         another name: `publish` may have spaces"
+    );
+    load(&of("a > \"{outputs.o}\""));
+    load(&of("a '--out={outputs.o}'"));
+    load(&fit("[a, '{outputs.o}']", &MORE.replace("o.txt", "'my plot.svg'")));
+}
