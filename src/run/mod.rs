@@ -5,6 +5,7 @@ mod bars;
 mod collect;
 mod environment;
 mod failure;
+mod hints;
 mod intermediates;
 mod interrupts;
 mod launcher;

@@ -17,7 +17,8 @@ use serde_json::{Map, Value, json};
 
 use super::RunError;
 use super::assignment::{AssignedInput, Assignment, Placed, Program};
-use super::failure::{self, Failure, REFUSED};
+use super::failure::Failure;
+use super::hints;
 use super::log::Log;
 use super::memory::OutOfMemory;
 use super::process::{Group, Launch, Line, Processes};
@@ -143,23 +144,13 @@ impl Worker<'_> {
             let result = result.map_err(|failure| {
                 let mut tail = log.take_tail();
                 log.line(&format!("failed: {failure}"));
-                if assignment.program.launch().reach.is_some() && failure.is_of_the_sandbox(&tail) {
-                    tail.push(REFUSED.to_owned());
-                }
-                tail.extend(self.undeclared_file(&assignment.program).map(failure::undeclared));
+                tail.extend(self.hints(&assignment, &failure, &tail));
                 (failure, tail)
             });
             let (id, worker, seconds) = (assignment.id, self.number, started.elapsed().as_secs_f64());
             // The run has ended when nobody listens.
             let _ = self.told.send(Told::Ended { id, worker, result, seconds });
         }
-    }
-
-    /// A word of a command that is a file of the project and was left as it is, as `code` does not name it.
-    fn undeclared_file<'p>(&self, program: &'p Program) -> Option<&'p Path> {
-        let Program::Command(launch) = program else { return None };
-        let words = launch.command.iter().map(Path::new);
-        words.into_iter().find(|word| word.is_relative() && self.project.root.join(word).is_file())
     }
 
     /// Does a job, again if it was killed and may be tried again.
@@ -379,7 +370,7 @@ impl Worker<'_> {
 
     /// What the last job left for itself there would be an input of the next.
     fn empty_scratch(&self) -> Result<(), Failure> {
-        let path = self.folder.join("tmp");
+        let path = self.scratch();
         match folder::empty(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Failure::Folder { path, source }),
             _ => Ok(()),
@@ -395,8 +386,10 @@ impl Worker<'_> {
     }
 
     fn started<T>(&self, launch: &Launch, started: io::Result<T>) -> Result<T, Failure> {
-        let program = || launch.command[0].to_string_lossy().into_owned();
-        started.map_err(|source| Failure::Start { program: program(), source })
+        started.map_err(|source| Failure::Start {
+            program: launch.command[0].to_string_lossy().into_owned(),
+            source: hints::why_not_started(&self.scratch().join(&launch.command[0]), source),
+        })
     }
 
     /// Ends a job that took too long.
@@ -482,6 +475,11 @@ impl Worker<'_> {
 
     fn inputs(&self) -> PathBuf {
         self.folder.join("in")
+    }
+
+    /// Where a command works.
+    pub(super) fn scratch(&self) -> PathBuf {
+        self.folder.join("tmp")
     }
 
     pub(super) fn outputs(&self) -> PathBuf {
