@@ -44,7 +44,13 @@ pub fn profiles(path: &Path) -> Result<(Option<String>, Vec<(String, String)>), 
 }
 
 fn read(path: &Path) -> Result<String, PipelineError> {
-    fs::read_to_string(path).map_err(|source| PipelineError::Read { path: path.to_owned(), source })
+    let text = fs::read_to_string(path);
+    let mut text = text.map_err(|source| PipelineError::Read { path: path.to_owned(), source })?;
+    // What some editors begin a file with, to say that it is UTF-8.
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
+    Ok(text)
 }
 
 /// Reads YAML of the schema's shape.

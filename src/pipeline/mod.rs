@@ -33,6 +33,7 @@ pub use costs::{Cost, Costs};
 pub use document::schema;
 pub(crate) use error::nearest;
 pub use error::{PipelineError, Problem};
+pub(crate) use literal::value_of_label;
 pub use load::profiles;
 pub use positions::Position;
 pub use reference::bytes;

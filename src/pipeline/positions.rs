@@ -51,6 +51,11 @@ impl Place {
         self.key(&index.to_string())
     }
 
+    /// Whether it is what a stage has under this key.
+    pub fn is_of_a_stage(&self, key: &str) -> bool {
+        matches!(&self.0[..], [stages, _, last] if stages == "stages" && last == key)
+    }
+
     fn parent(&self) -> Option<Place> {
         let (_, above) = self.0.split_last()?;
         Some(Place(above.to_vec()))
@@ -86,6 +91,7 @@ impl Positions {
     pub fn read(text: &str) -> Result<Positions, Problem> {
         let mut positions = Positions::default();
         let mut open: Vec<Open> = Vec::new();
+        let mut documents = 0;
         for event in Parser::new_from_str(text) {
             let (event, span) = event.map_err(|error| Problem {
                 position: Some((*error.marker()).into()),
@@ -93,6 +99,14 @@ impl Positions {
             })?;
             let position = Position::from(span.start);
             match event {
+                Event::DocumentStart(_) => {
+                    documents += 1;
+                    if documents > 1 {
+                        let text =
+                            "a second document begins here; a pipeline.yaml is one, without `---` in it";
+                        return Err(Problem { position: Some(position), text: text.to_owned() });
+                    }
+                }
                 Event::Scalar(key, ..) if matches!(open.last(), Some(Open::Mapping(_, None))) => {
                     if let Some(Open::Mapping(mapping, next)) = open.last_mut() {
                         let place = mapping.key(&key);

@@ -88,7 +88,9 @@ pub(super) fn file(
 ) -> Option<PathBuf> {
     let path = project_path(text).map_err(|error| problems.value(place, error)).ok()?;
     if !root.join(&path).exists() {
-        problems.value(place, format!("{what} {} does not exist", path.display()));
+        let patterns =
+            if text.contains(['*', '?', '[']) { "; patterns are not read: name the folder" } else { "" };
+        problems.value(place, format!("{what} {} does not exist{patterns}", path.display()));
         return None;
     }
     Some(path)
@@ -259,9 +261,11 @@ fn outputs(
             None => (text.as_str(), Kind::File),
         };
         if file.is_empty() || file == "." || file == ".." || file.contains(['/', '\\', '\0']) {
+            let folders =
+                if file.contains('/') { "; `publish` may have folders: it says where it goes" } else { "" };
             problems.value(
                 &place,
-                format!("`{text}` must be the name of a file, or of a folder with `/` at the end"),
+                format!("`{text}` must be the name of a file, or of a folder with `/` at the end{folders}"),
             );
         }
         let is_label = |inside: &&str| {

@@ -1,6 +1,7 @@
-//! What a right pipeline becomes; [`wrong`] and [`words`] have what is said of wrong ones, [`elsewhere`] what others made.
+//! What a right pipeline becomes; [`wrong`], [`words`] and [`meant`] have what is said of wrong ones, [`elsewhere`] what others made.
 
 mod elsewhere;
+mod meant;
 mod words;
 mod wrong;
 

@@ -52,7 +52,19 @@ fn the_pipeline_is_found_from_a_folder_below_and_by_its_path() {
     assert!(!paper.path("notes/.ribbon").exists());
     let elsewhere = Scratch::new(&[("notes.txt", "")]).ribbon("run");
     assert_eq!(elsewhere.code, Some(2));
-    assert!(elsewhere.err.contains("no pipeline.yaml in"), "{}", elsewhere.err);
+    assert!(elsewhere.err.contains("above it; go to the project, or name one"), "{}", elsewhere.err);
+    let called =
+        Scratch::new(&[("pipeline.yml", ""), ("notes/today.txt", "")]).start_in("notes", "run").end();
+    assert!(called.err.contains("/pipeline.yml is there: call it pipeline.yaml"), "{}", called.err);
+}
+
+#[test]
+fn a_label_of_a_target_is_a_number_however_it_is_written() {
+    let paper = tiny::paper();
+    paper.edit("pipeline.yaml", "seed: [1, 2]", "seed: [1, 0.00001]");
+    assert_eq!(paper.run("train[seed=1.0]").made(), "prepare 1, train 2");
+    assert_eq!(paper.run("train[arch=fc,seed=1e-5]").made(), "train 1");
+    assert_eq!(paper.run("train[arch=vit,seed=0.00001]").made(), "train 1");
 }
 
 #[test]
@@ -67,6 +79,11 @@ fn a_wrong_target_is_told_with_what_is_near() {
     says("train[arch=cnn]", "no job of stage train has arch=cnn; arch is one of fc, vit");
     says("train[width=3]", "its labels are arch, seed");
     says("train[arch", "`train[arch`: labels are written NAME=VALUE");
+    says(
+        "train[seed=1,seed=2]",
+        "`train[seed=1,seed=2]`: the label seed is here twice; a job has one value of it",
+    );
+    says("train[seed=1.5]", "no job of stage train has seed=1.5; seed is one of 1, 2");
     says("outputs/quick/figures/figur.svg", "did you mean `outputs/quick/figures/figure.svg`?");
 }
 
