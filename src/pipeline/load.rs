@@ -32,11 +32,14 @@ impl Pipeline {
     }
 }
 
+/// A default profile, if there is one, and all profiles, each with its line for people.
+type Listed = (Option<String>, Vec<(String, String)>);
+
 /// A pipeline.yaml's default profile, if it has one, and the names of all, in its order, each with its line for people.
 ///
 /// # Errors
 /// If the file cannot be read, or is not a pipeline.yaml at all; its references are not checked.
-pub fn profiles(path: &Path) -> Result<(Option<String>, Vec<(String, String)>), PipelineError> {
+pub fn profiles(path: &Path) -> Result<Listed, PipelineError> {
     let document =
         parse(&read(path)?).map_err(|problems| PipelineError::Invalid { file: path.to_owned(), problems })?;
     let profiles = document.profiles.into_iter().map(|(name, profile)| (name, profile.about)).collect();
