@@ -7,8 +7,9 @@ use super::positions::Place;
 use super::reference::{Piece, PlaceholderKind, is_name, is_plain, pieces};
 use super::{Each, Program, Stage, Sweep};
 
-/// What other programs write before braces that are theirs: `${A}`, `%{http_code}`, `#{a}`, `@{u}`, `{{a}}`.
-const BEFORE: [char; 6] = ['$', '%', '#', '@', '\\', '{'];
+/// What other programs write before braces that are theirs: `${A}`, `%{http_code}`, `#{a}`, `@{u}`, `!{a}`, `{{a}}`, `x^{n}`,
+/// `\frac{n}{m}`.
+const BEFORE: [char; 9] = ['$', '%', '#', '@', '!', '\\', '{', '^', '}'];
 
 /// What shows that a command fills in names in braces itself: formatted text of Python and R, objects of jq.
 const FORMATS: [&str; 9] =
@@ -92,9 +93,10 @@ pub(super) fn braced(text: &str) -> Vec<&str> {
         let (before, Some((inside, after))) = (&text[..open], text[open + 1..].split_once('}')) else {
             break;
         };
-        // As in `\textbf{seed}`.
+        // As in `\textbf{seed}` and `$x_{n}$`.
         let is_a_commands = before.trim_end_matches(|c: char| c.is_ascii_alphabetic()).ends_with('\\');
-        let belongs = before.ends_with(BEFORE) || after.starts_with('}') || is_a_commands;
+        let is_an_index = before.ends_with('_') && before.contains('$');
+        let belongs = before.ends_with(BEFORE) || after.starts_with('}') || is_a_commands || is_an_index;
         if !belongs && inside.splitn(2, '.').all(is_name) {
             found.push(inside);
         }
@@ -160,7 +162,7 @@ mod tests {
     #[test]
     fn names_in_braces_are_found_but_not_those_of_other_programs() {
         assert_eq!(braced("out/{seed}-{r.seed}.txt"), ["seed", "r.seed"]);
-        let theirs = "{print $1} ${A} %{code} {} {a,b} {{seed}} \\textbf{seed} #{seed} x@{u} { seed } {1} {";
+        let theirs = "{print $1} ${A} %{code} {} {a,b} {{seed}} \\textbf{seed}{n} #{seed} x@{u} $x_{n}^{m}$ { seed } {1} {";
         assert_eq!(braced(theirs), [""; 0]);
     }
 }

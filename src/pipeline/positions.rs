@@ -93,9 +93,13 @@ impl Positions {
         let mut open: Vec<Open> = Vec::new();
         let mut documents = 0;
         for event in Parser::new_from_str(text) {
-            let (event, span) = event.map_err(|error| Problem {
-                position: Some((*error.marker()).into()),
-                text: format!("not YAML: {}", error.info()),
+            let (event, span) = event.map_err(|error| {
+                let position = Position::from(*error.marker());
+                let line = text.lines().nth(position.line.saturating_sub(1)).unwrap_or_default();
+                // `--x={inputs.x}` in a list.
+                let is_brace = line.chars().nth(position.column.saturating_sub(1)) == Some('{');
+                let quotes = if is_brace { "; text with braces needs quotes here" } else { "" };
+                Problem { position: Some(position), text: format!("not YAML: {}{quotes}", error.info()) }
             })?;
             let position = Position::from(span.start);
             match event {

@@ -30,6 +30,11 @@ fn a_placeholder_without_quotes_is_told_from_a_mapping() {
         "{inputs.table}",
         "23:29: expected text, found a mapping; write \"{inputs.table}\", in quotes",
     );
+    refused(
+        r#""{inputs.table}""#,
+        "--table={inputs.table}",
+        "23:37: not YAML: while parsing a flow sequence, expected ',' or ']'; text with braces needs quotes here",
+    );
     refused("{data: data.safetensors}", "{data: {a: b}}", "32:21: expected text, found a mapping");
 }
 
