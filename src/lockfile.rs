@@ -24,6 +24,9 @@ pub use merge::{Merged, NotALock, merge};
 
 const HEADER: &str = "# pipeline.lock 1: every job's key and what it made. Written by ribbon; commit it.\n";
 
+/// What the first line begins with in every format.
+const BEGINNING: &str = "# pipeline.lock ";
+
 const NOT_UTF8: &str = "it is not UTF-8";
 const CONFLICT: &str = "git left a conflict here";
 const TWICE: &str = "its job stands more than once";
@@ -51,7 +54,7 @@ pub enum LockError {
         /// What is wrong.
         why: String,
     },
-    /// No line of it is one, nor is its first.
+    /// Its first line says so, or no line of it is one, nor is its first.
     #[error(
         "{0} is not a pipeline.lock of format 1; if no newer ribbon wrote it, take it from git, or remove it, and `ribbon run` \
          writes it anew"
@@ -91,6 +94,7 @@ pub struct Lock {
 /// When it cannot be read, or a line is none.
 pub fn all(path: &Path) -> Result<Vec<Line>, LockError> {
     let text = read(path)?;
+    check_format(path, text.as_bytes())?;
     let line = |(number, text)| match of_any_profile(text) {
         Ok(line) => line.map(|(.., line)| Ok(line)),
         Err(why) => Some(Err(LockError::Line { path: path.to_owned(), line: number + 1, why })),
@@ -154,6 +158,7 @@ pub fn mend(path: &Path) -> Result<Vec<Damaged>, LockError> {
 /// The text of the lock at `path` without the lines that are none, and these.
 fn sift(path: &Path) -> Result<(String, Vec<Damaged>), LockError> {
     let bytes = read_bytes(path)?;
+    check_format(path, &bytes)?;
     let mut damaged = Vec::new();
     let mut sound: Vec<(usize, &str)> = Vec::new();
     // By profile and job.
@@ -214,6 +219,16 @@ fn of_any_profile(text: &str) -> Result<Option<(&str, String, Line)>, String> {
     parse(rest).map(|(job, line)| Some((profile, job, line)))
 }
 
+/// Refuses a text whose first line tells of another format: what a newer ribbon writes, this one would lose.
+fn check_format(path: &Path, text: &[u8]) -> Result<(), LockError> {
+    let version = text.strip_prefix(BEGINNING.as_bytes()).unwrap_or_default();
+    let digits: Vec<u8> = version.iter().copied().take_while(u8::is_ascii_digit).collect();
+    match digits.is_empty() || digits == b"1" {
+        true => Ok(()),
+        false => Err(LockError::Format(path.to_owned())),
+    }
+}
+
 /// Whether git has written this line between two versions that it could not merge.
 fn is_of_a_conflict(line: &str) -> bool {
     ["<<<<<<<", "|||||||", "=======", ">>>>>>>"].iter().any(|marker| line.starts_with(marker))
@@ -236,8 +251,9 @@ impl Lock {
     /// Reads a lock's text as that of the file at `path`, which may be a committed version of it.
     ///
     /// # Errors
-    /// When a line of this profile is none.
+    /// When it is of another format, or a line of this profile is none.
     pub fn parse(path: &Path, profile: &str, text: String) -> Result<Lock, LockError> {
+        check_format(path, text.as_bytes())?;
         let (mut lines, mut others) = (BTreeMap::new(), Vec::new());
         for (number, line) in lines_of(&text).enumerate().filter(|(_, line)| !line.starts_with('#')) {
             let bad = |why| LockError::Line { path: path.to_owned(), line: number + 1, why };
@@ -552,6 +568,19 @@ mod tests {
         let text = "# pipeline.lock 2\njob=train key=cafe\n";
         fs::write(&path, text).unwrap();
         assert!(matches!(mend(&path), Err(LockError::Format(_))));
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        // Nor is one opened whose lines could be read, and written again with less in them.
+        let text = format!("# pipeline.lock 2: more in it.\nquick {}\n", render("prepare", &line(1)));
+        fs::write(&path, &text).unwrap();
+        for refused in [Lock::open(&path, "quick").map(drop), all(&path).map(drop), mend(&path).map(drop)] {
+            assert!(matches!(refused, Err(LockError::Format(_))), "{refused:?}");
+        }
+        // One that was open while a newer ribbon wrote it stays as that left it.
+        fs::remove_file(&path).unwrap();
+        let mut open = Lock::open(&path, "quick").unwrap();
+        open.set("prepare", line(2));
+        fs::write(&path, &text).unwrap();
+        assert!(matches!(open.save(), Err(LockError::Format(_))));
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
         fs::write(&path, format!("{HEADER}quick train cafe\n")).unwrap();
         assert_eq!(mend(&path).unwrap().len(), 1);

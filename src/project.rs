@@ -18,8 +18,15 @@ use crate::store::{Artifact, Memo, ObjectError, Store, StoreError, measure};
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
     /// There is no pipeline.yaml here or above.
-    #[error("no pipeline.yaml in {0} or a folder above it; go to the project, or name one with --pipeline")]
-    NoPipeline(PathBuf),
+    #[error(
+        "no pipeline.yaml in {} or a folder above it; {}", folder.display(), way_out(like.as_deref())
+    )]
+    NoPipeline {
+        /// The folder.
+        folder: PathBuf,
+        /// One that may be meant, and is called otherwise.
+        like: Option<PathBuf>,
+    },
     /// A pipeline of another name.
     #[error(
         "{0}: a pipeline is a file called pipeline.yaml: its lock, its outputs and what it has made lie beside it, and \
@@ -92,6 +99,9 @@ pub struct Selection {
 /// What every pipeline is called.
 const PIPELINE: &str = "pipeline.yaml";
 
+/// What others call such files.
+const LIKE: &str = "pipeline.yml";
+
 /// What stands for a file or folder of the project that this user may not read. Jobs that take it fail, and no others.
 const CLOSED: Artifact = Artifact { kind: Kind::File, hash: Hash([0; 32]), size: 0 };
 
@@ -128,6 +138,14 @@ pub struct Project {
     pub names: Vec<String>,
 }
 
+/// What to do where there is no pipeline.yaml.
+fn way_out(like: Option<&Path>) -> String {
+    match like {
+        Some(path) => format!("{} is there: call it pipeline.yaml", path.display()),
+        None => "go to the project, or name one with --pipeline".to_owned(),
+    }
+}
+
 /// The path of the pipeline.yaml a command is about.
 ///
 /// # Errors
@@ -144,11 +162,12 @@ pub fn find(selection: &Selection) -> Result<PathBuf, ProjectError> {
                 Err(source) => Err(PipelineError::Read { path, source }.into()),
             }
         }
-        None => here
-            .ancestors()
-            .map(|folder| folder.join(PIPELINE))
-            .find(|path| path.is_file())
-            .ok_or(ProjectError::NoPipeline(here.clone())),
+        None => {
+            let above =
+                |name| here.ancestors().map(move |folder| folder.join(name)).find(|path| path.is_file());
+            above(PIPELINE)
+                .ok_or_else(|| ProjectError::NoPipeline { folder: here.clone(), like: above(LIKE) })
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use crate::graph::JobId;
-use crate::pipeline::{Labels, nearest};
+use crate::pipeline::{Labels, nearest, value_of_label};
 use crate::project::Project;
 
 /// Why a target names nothing.
@@ -33,6 +33,14 @@ pub enum TargetError {
     /// The text in brackets is not labels.
     #[error("`{0}`: labels are written NAME=VALUE, separated by commas, in brackets after the stage")]
     Syntax(String),
+    /// A label has two values.
+    #[error("`{target}`: the label {label} is here twice; a job has one value of it")]
+    Twice {
+        /// What was typed.
+        target: String,
+        /// The label.
+        label: String,
+    },
     /// No job of the stage has these labels.
     #[error("no job of stage {stage} has {label}; {hint}")]
     Labels {
@@ -67,7 +75,7 @@ pub fn select(project: &Project, target: &str) -> Result<BTreeSet<JobId>, Target
     let (name, labels) = match target.split_once('[') {
         Some((name, rest)) => {
             let inside = rest.strip_suffix(']').ok_or_else(|| TargetError::Syntax(target.to_owned()))?;
-            (name, parse_labels(inside).ok_or_else(|| TargetError::Syntax(target.to_owned()))?)
+            (name, parse_labels(target, inside)?)
         }
         None => (target, Labels::new()),
     };
@@ -90,6 +98,9 @@ pub fn select(project: &Project, target: &str) -> Result<BTreeSet<JobId>, Target
             .iter()
             .filter_map(|id| project.graph.job(*id).labels.get(label).map(String::as_str))
             .collect();
+        // As it is, or by its number.
+        let by_number = value_of_label(value);
+        let value = if there.contains(value.as_str()) { value } else { &by_number };
         if !there.contains(value.as_str()) {
             let example = jobs.first().map(|id| &project.graph.job(*id).labels);
             let names: Vec<&str> = example.into_iter().flat_map(|l| l.keys().map(String::as_str)).collect();
@@ -102,7 +113,7 @@ pub fn select(project: &Project, target: &str) -> Result<BTreeSet<JobId>, Target
             };
             return Err(TargetError::Labels {
                 stage: name.to_owned(),
-                label: format!("{label}={value}"),
+                label: format!("{label}={}", labels[label]),
                 hint,
             });
         }
@@ -135,14 +146,15 @@ fn did_you_mean(name: &str, names: &[&str]) -> String {
         .map_or(String::new(), |nearest| format!(", did you mean `{nearest}`?"))
 }
 
-fn parse_labels(text: &str) -> Option<Labels> {
-    text.split(',')
-        .filter(|part| !part.trim().is_empty())
-        .map(|part| {
-            let (name, value) = part.split_once('=')?;
-            Some((name.trim().to_owned(), value.trim().to_owned()))
-        })
-        .collect()
+fn parse_labels(target: &str, inside: &str) -> Result<Labels, TargetError> {
+    let mut labels = Labels::new();
+    for part in inside.split(',').filter(|part| !part.trim().is_empty()) {
+        let (name, value) = part.split_once('=').ok_or_else(|| TargetError::Syntax(target.to_owned()))?;
+        if labels.insert(name.trim().to_owned(), value.trim().to_owned()).is_some() {
+            return Err(TargetError::Twice { target: target.to_owned(), label: name.trim().to_owned() });
+        }
+    }
+    Ok(labels)
 }
 
 /// Whether a target takes an output of a job that [`select`] has found: a path only takes what is published there.

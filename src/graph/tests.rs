@@ -10,7 +10,7 @@ use super::*;
 use crate::hash::{Hash, Key};
 use crate::key::{StageFacts, key};
 
-const SPLITS: &str = "splits: {matrix: {split: [train, test]}}";
+const SPLITS: &str = "splits: {matrix: {split: [train, test]}, settings: [{set: {of: 7}}]}";
 
 /// Unrolls a pipeline with a sweep `networks` of this matrix, the sweep `splits`, and these stages.
 fn unroll(networks: &str, stages: &str) -> (Pipeline, Result<Graph, GraphError>) {
@@ -36,6 +36,7 @@ const STAGES: &str = r#"
     run: ["true"]
     each: split in splits
     pairs: rows, cols in networks by arch
+    params: {of: $split.of}
     inputs: {rows: "predict[rows].p", cols: "predict[cols].p"}
     outputs: {t: t}
   points: {run: ["true"], each: split in splits, params: {split: $split.split}, outputs: {t: t}}
@@ -173,7 +174,7 @@ fn another_configuration_changes_the_keys_of_its_groups_alone() {
 #[test]
 fn jobs_that_differ_have_different_keys() {
     let keys = keys(NETWORKS);
-    // Tiles of two splits take the same predictions here and have no parameters.
+    // Tiles of two splits take the same predictions here and have equal parameters.
     let distinct: BTreeSet<&Key> = keys.values().collect();
     assert_eq!(distinct.len(), keys.len() - 3);
 }
@@ -197,7 +198,8 @@ fn more_jobs_than_anybody_can_want_are_refused_before_they_fill_the_memory() {
     let seeds: Vec<String> = (0..4000).map(|seed| seed.to_string()).collect();
     let networks = format!("{{matrix: {{seed: [{}]}}}}", seeds.join(", "));
     let stages = r#"
-  one: {run: ["true"], each: [a in networks, "b in networks by seed"], outputs: {x: x}}"#;
+  zero: {run: ["true"], each: a in networks, params: {a: $a}, outputs: {x: x}}
+  one: {run: ["true"], each: [a in networks, "b in networks by seed"], inputs: {x: "zero[b].x", y: zero.x}, outputs: {x: x}}"#;
     let (_, graph) = unroll(&networks, stages);
     let message = graph.unwrap_err().to_string();
     assert_eq!(message, "stage one has more than 10000000 jobs; take a smaller sweep, or a clause less");

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use indexmap::IndexMap;
+
 use super::document;
 use super::error::{Problems, hint};
+use super::literal::Literal;
 use super::positions::Place;
 use super::reference::{self, Clause};
 use super::stage::Scope;
-use super::{Each, Sweep, SweepId, group_name};
+use super::{Each, Param, Source, Stage, Sweep, SweepId, group_name};
 
 /// What a label of a stage's jobs stands for; labels of two stages are the same only if this is.
 #[derive(Debug, PartialEq, Eq)]
@@ -127,4 +130,146 @@ fn names<'a>(clause: &'a Each, sweeps: &'a [Sweep]) -> impl Iterator<Item = &'a 
         Each::Pairs { variables, .. } => (&variables[..], None),
     };
     variables.iter().map(String::as_str).chain(sweep.into_iter().flat_map(Sweep::label_names))
+}
+
+/// What to write instead of this in braces, where it is a label or a variable of these clauses, or a value of one: braces
+/// take what a stage declares. None if it is nothing of them.
+pub(super) fn instead(
+    inside: &str,
+    params: &IndexMap<String, Literal>,
+    each: &[Each],
+    sweeps: &[Sweep],
+) -> Option<String> {
+    let (name, value) = inside.split_once('.').map_or((inside, None), |(name, value)| (name, Some(value)));
+    let of_label = |clause: &Each| match clause {
+        Each::Configuration { variable, sweep } if value.is_none() => {
+            let mut labels = sweeps[sweep.0].label_names();
+            labels.any(|label| label == name).then(|| param(variable, name, params))
+        }
+        _ => None,
+    };
+    let of_variable = |clause: &Each| match clause {
+        Each::Configuration { variable, sweep } if variable == name => {
+            let first = || sweeps[sweep.0].label_names().next().map(str::to_owned);
+            let is_there = |value: &&str| {
+                sweeps[sweep.0].configurations.iter().any(|each| each.values.contains_key(*value))
+            };
+            let value = match value {
+                Some(value) => Some(value).filter(is_there).map(str::to_owned),
+                None => first(),
+            };
+            value.map(|value| param(variable, &value, params))
+        }
+        clause if value.is_none() && groups(clause).iter().any(|group| group == name) => Some(format!(
+            "`{name}` is a group of configurations, which reaches the stage through its inputs: `{{inputs.NAME}}`"
+        )),
+        _ => None,
+    };
+    each.iter().find_map(of_label).or_else(|| each.iter().find_map(of_variable))
+}
+
+/// How a command gets a value of a configuration.
+fn param(variable: &str, value: &str, params: &IndexMap<String, Literal>) -> String {
+    let dollar = format!("${variable}.{value}");
+    match params.iter().find(|(_, param)| param.0 == dollar.as_str()) {
+        Some((name, _)) => format!("write `{{params.{name}}}`"),
+        None => format!("write `params: {{{value}: {dollar}}}` and `{{params.{value}}}`"),
+    }
+}
+
+/// The names of the groups that a clause binds.
+fn groups(clause: &Each) -> &[String] {
+    match clause {
+        Each::Configuration { .. } => &[],
+        Each::Group { variable, .. } => std::slice::from_ref(variable),
+        Each::Pairs { variables, .. } => variables,
+    }
+}
+
+/// Checks that each clause tells jobs apart: of one that nothing uses, all jobs would have one key, and one result. Inputs
+/// are resolved.
+pub(super) fn check_used(
+    given: &[&document::Stage],
+    stages: &[Stage],
+    sweeps: &[Sweep],
+    problems: &mut Problems,
+) {
+    for (stage, given) in stages.iter().zip(given) {
+        // What is left out here may use it where it is not.
+        if given.inputs.values().flat_map(document::OneOrMany::as_slice).any(|text| text.ends_with('?')) {
+            continue;
+        }
+        for (i, clause) in stage.each.iter().enumerate() {
+            let place = Place::of(&["stages", &stage.name]);
+            let place = match clause {
+                Each::Pairs { .. } => place.key("pairs"),
+                _ => place.key("each").index(i),
+            };
+            if makes_several(clause, sweeps) && !is_used(clause, stage, stages, sweeps) {
+                problems.value(&place, unused(clause, sweeps));
+            }
+        }
+    }
+}
+
+fn makes_several(clause: &Each, sweeps: &[Sweep]) -> bool {
+    let none = Vec::new();
+    let (sweep, by) = match clause {
+        Each::Configuration { sweep, .. } => (sweep, &none),
+        Each::Group { sweep, by, .. } | Each::Pairs { sweep, by, .. } => (sweep, by),
+    };
+    let mut configurations = sweeps[sweep.0].configurations.iter().map(|each| &each.labels);
+    let first = configurations.next();
+    configurations.any(|labels| {
+        by.is_empty() || first.map(|first| group_name(first, by)) != Some(group_name(labels, by))
+    })
+}
+
+/// Whether a parameter or an input of a stage follows from what a clause binds.
+fn is_used(clause: &Each, stage: &Stage, stages: &[Stage], sweeps: &[Sweep]) -> bool {
+    let bound: Vec<&str> = match clause {
+        Each::Configuration { sweep, .. } => sweeps[sweep.0].label_names().collect(),
+        clause => groups(clause).iter().map(String::as_str).collect(),
+    };
+    let takes = |source: &Source| match source {
+        Source::File(_) => false,
+        Source::Files { variable, .. } => is_variable(clause, variable),
+        Source::Jobs { stage, select, .. } => {
+            let theirs = labels(&stages[stage.0].each, sweeps);
+            let agrees = |name: &&str| theirs.contains_key(name) && !select.labels.contains_key(*name);
+            bound.iter().any(agrees) || select.group.iter().any(|group| groups(clause).contains(group))
+        }
+    };
+    stage.params.values().any(|param| refers(param, clause))
+        || stage.inputs.values().flat_map(super::Input::sources).any(takes)
+}
+
+fn is_variable(clause: &Each, name: &str) -> bool {
+    matches!(clause, Each::Configuration { variable, .. } if variable == name)
+}
+
+fn refers(param: &Param, clause: &Each) -> bool {
+    match param {
+        Param::Literal(_) => false,
+        Param::Configuration(name) | Param::Value(name, _) => is_variable(clause, name),
+        Param::Mapping(params) => params.values().any(|param| refers(param, clause)),
+        Param::List(params) => params.iter().any(|param| refers(param, clause)),
+    }
+}
+
+fn unused(clause: &Each, sweeps: &[Sweep]) -> String {
+    let (names, instead) = match clause {
+        Each::Configuration { variable, sweep } => {
+            let label = sweeps[sweep.0].label_names().next().unwrap_or("NAME");
+            (
+                format!("`{variable}`"),
+                format!("`params: {{{label}: ${variable}.{label}}}`, or an input that has it"),
+            )
+        }
+        clause => {
+            let names: Vec<String> = groups(clause).iter().map(|name| format!("`{name}`")).collect();
+            (names.join(" or "), format!("an input of the group: STAGE[{}].OUTPUT", groups(clause)[0]))
+        }
+    };
+    format!("the jobs would all be the same: nothing of the stage uses {names}; add {instead}")
 }

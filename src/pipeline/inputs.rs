@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::document::{self, OneOrMany};
 use super::error::{Problems, hint};
 use super::fanout::{self, Label, StageLabels};
+use super::literal::value_of_label;
 use super::positions::Place;
 use super::reference::{Pick, Reference, braces, is_name, name_rule, project_path, reference};
 use super::{Each, Input, Labels, Select, Source, Stage, StageId, Sweep, stage, sweep};
@@ -65,7 +66,7 @@ impl Resolver<'_> {
                     });
                     match taken {
                         Ok(source) => found.extend(source),
-                        Err(what) => problems.value(&place, what),
+                        Err(what) => problems.value(&place, self.as_file(text).unwrap_or(what)),
                     }
                 }
             }
@@ -77,6 +78,15 @@ impl Resolver<'_> {
             inputs.insert(name.clone(), input);
         }
         inputs
+    }
+
+    /// What to say of a text that names no stage, but a file or folder of the project.
+    fn as_file(&self, text: &str) -> Option<String> {
+        let path = project_path(text).ok()?;
+        let is_stage = reference(text).is_ok_and(|it| self.stages.iter().any(|stage| stage.name == it.stage));
+        let what = "names no stage, but is there in the project; a source begins with `./`";
+        (!is_stage && self.root.join(&path).exists())
+            .then(|| format!("`{text}` {what}: ./{}", path.display()))
     }
 
     /// A file of the project, or one for each configuration.
@@ -150,8 +160,8 @@ impl Resolver<'_> {
                     select.group = Some((*group).to_owned());
                 }
                 Pick::Label(label, value) => {
-                    check_label(label, value, name, &theirs)?;
-                    if select.labels.insert((*label).to_owned(), (*value).to_owned()).is_some() {
+                    let value = checked_value(label, value, name, &theirs)?;
+                    if select.labels.insert((*label).to_owned(), value).is_some() {
                         return Err(format!("`{label}` is here twice"));
                     }
                 }
@@ -211,12 +221,15 @@ fn fitting_group<'a>(consumer: &'a Stage, theirs: &StageLabels) -> Option<&'a st
     groups(consumer).into_iter().find(|(_, by)| fits(by)).map(|(group, _)| group)
 }
 
-fn check_label(label: &str, value: &str, producer: &str, theirs: &StageLabels) -> Result<(), String> {
+/// A label's value as the producer's jobs have it: as written, or by its number.
+fn checked_value(label: &str, value: &str, producer: &str, theirs: &StageLabels) -> Result<String, String> {
     let their = theirs.get(label).ok_or_else(|| {
         format!("a job of `{producer}` has no label `{label}`{}", hint(label, theirs.keys().copied()))
     })?;
-    if their.values.contains(value) {
-        return Ok(());
+    if let Some(known) =
+        [value.to_owned(), value_of_label(value)].into_iter().find(|it| their.values.contains(it))
+    {
+        return Ok(known);
     }
     let hint = hint(value, their.values.iter().map(String::as_str));
     Err(format!("no job of `{producer}` has `{label}` = `{value}`{hint}"))

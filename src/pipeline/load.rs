@@ -9,7 +9,7 @@ use super::params::Params;
 use super::positions::{Place, Position, Positions};
 use super::reference::{is_name, name_rule};
 use super::stage::Scope;
-use super::{Pipeline, Sweep, costs, inputs, presence, shape, share, stage, sweep};
+use super::{Pipeline, Sweep, command, costs, fanout, inputs, presence, shape, share, stage, sweep};
 
 /// The only format of pipeline.yaml there is yet.
 const VERSION: u32 = 1;
@@ -59,7 +59,13 @@ pub fn profiles(path: &Path) -> Result<Vec<Listed>, PipelineError> {
 }
 
 fn read(path: &Path) -> Result<String, PipelineError> {
-    fs::read_to_string(path).map_err(|source| PipelineError::Read { path: path.to_owned(), source })
+    let text = fs::read_to_string(path);
+    let mut text = text.map_err(|source| PipelineError::Read { path: path.to_owned(), source })?;
+    // What some editors begin a file with, to say that it is UTF-8.
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
+    Ok(text)
 }
 
 /// Reads YAML of the schema's shape.
@@ -134,6 +140,9 @@ fn checked(
     let given: Vec<_> = given.into_iter().map(|(_, stage)| stage).collect();
     let elsewhere = others.into_iter().map(presence::profiles_of).collect();
     inputs::resolve(&given, &elsewhere, &mut stages, &sweeps, root, problems);
+    problems.so_far()?;
+    command::check_lists(&stages, problems);
+    fanout::check_used(&given, &stages, &sweeps, problems);
     problems.so_far()?;
 
     let stages = inputs::sort(stages, problems);

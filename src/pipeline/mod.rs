@@ -2,6 +2,7 @@
 //!
 //! Everything here is for one profile. Positions in the file live only in errors: what leaves this module is right.
 
+mod command;
 mod costs;
 mod document;
 mod error;
@@ -32,10 +33,11 @@ pub use costs::{Cost, Costs};
 pub use document::schema;
 pub(crate) use error::nearest;
 pub use error::{PipelineError, Problem};
+pub(crate) use literal::value_of_label;
 pub use load::{Listed, profiles};
 pub use positions::Position;
 pub use reference::bytes;
-pub(crate) use reference::{Piece, PlaceholderKind, pieces};
+pub(crate) use reference::{Piece, PlaceholderKind, is_plain, pieces};
 pub use share::{Address, Cloud, Share, Trust};
 pub use sweep::Condition;
 

@@ -51,6 +51,11 @@ impl Place {
         self.key(&index.to_string())
     }
 
+    /// Whether it is what a stage has under this key.
+    pub fn is_of_a_stage(&self, key: &str) -> bool {
+        matches!(&self.0[..], [stages, _, last] if stages == "stages" && last == key)
+    }
+
     fn parent(&self) -> Option<Place> {
         let (_, above) = self.0.split_last()?;
         Some(Place(above.to_vec()))
@@ -86,13 +91,26 @@ impl Positions {
     pub fn read(text: &str) -> Result<Positions, Problem> {
         let mut positions = Positions::default();
         let mut open: Vec<Open> = Vec::new();
+        let mut documents = 0;
         for event in Parser::new_from_str(text) {
-            let (event, span) = event.map_err(|error| Problem {
-                position: Some((*error.marker()).into()),
-                text: format!("not YAML: {}", error.info()),
+            let (event, span) = event.map_err(|error| {
+                let position = Position::from(*error.marker());
+                let line = text.lines().nth(position.line.saturating_sub(1)).unwrap_or_default();
+                // `--x={inputs.x}` in a list.
+                let is_brace = line.chars().nth(position.column.saturating_sub(1)) == Some('{');
+                let quotes = if is_brace { "; text with braces needs quotes here" } else { "" };
+                Problem { position: Some(position), text: format!("not YAML: {}{quotes}", error.info()) }
             })?;
             let position = Position::from(span.start);
             match event {
+                Event::DocumentStart(_) => {
+                    documents += 1;
+                    if documents > 1 {
+                        let text =
+                            "a second document begins here; a pipeline.yaml is one, without `---` in it";
+                        return Err(Problem { position: Some(position), text: text.to_owned() });
+                    }
+                }
                 Event::Scalar(key, ..) if matches!(open.last(), Some(Open::Mapping(_, None))) => {
                     if let Some(Open::Mapping(mapping, next)) = open.last_mut() {
                         let place = mapping.key(&key);

@@ -31,7 +31,9 @@ impl<'a> Shape<'a, '_> {
         let Some(fitting) = branches.iter().find(|branch| has_type(branch, yaml)) else {
             let expected: Vec<&str> =
                 branches.iter().flat_map(|branch| types(branch)).filter_map(in_words).collect();
-            self.problems.value(place, format!("expected {}, found {}", expected.join(" or "), found(yaml)));
+            let instead = instead(yaml, place).map_or(String::new(), |instead| format!("; write {instead}"));
+            let expected = expected.join(" or ");
+            self.problems.value(place, format!("expected {expected}, found {}{instead}", found(yaml)));
             return;
         };
         match yaml {
@@ -148,6 +150,24 @@ fn in_words(name: &str) -> Option<&'static str> {
         "boolean" => Some("true or false"),
         "array" => Some("a list"),
         "object" => Some("a mapping"),
+        _ => None,
+    }
+}
+
+/// What to write, where it is known what a value was meant to be.
+fn instead(yaml: &Yaml, place: &Place) -> Option<String> {
+    match yaml {
+        // `{inputs.x}` is a mapping to YAML.
+        Yaml::Mapping(mapping) => match mapping.iter().next() {
+            Some((Yaml::String(key), Yaml::Null)) if mapping.len() == 1 => {
+                Some(format!("\"{{{key}}}\", in quotes"))
+            }
+            _ => None,
+        },
+        Yaml::String(_) if place.is_of_a_stage("run") => {
+            Some("[PROGRAM, ARGUMENT, ..], or for a shell [sh, -c, \"..\"]".to_owned())
+        }
+        Yaml::Number(number) if place.is_of_a_stage("timeout") => Some(format!("`{number}s` for seconds")),
         _ => None,
     }
 }

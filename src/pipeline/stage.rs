@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::command;
 use super::document;
 use super::error::{Problems, hint};
 use super::fanout;
 use super::params::Params;
 use super::positions::Place;
-use super::reference::{
-    self, Piece, PlaceholderKind, braces, dollar, is_name, name_rule, pieces, project_path,
-};
+use super::reference::{self, braces, dollar, is_name, name_rule, project_path};
 use super::sweep::named;
 use super::{Each, Gpu, Kind, Needs, Output, Param, Program, Stage, Sweep};
 
@@ -41,10 +40,11 @@ pub(super) fn check(
     if !is_name(name) {
         problems.key(place, name_rule("stage", name));
     }
-    let program = program(given, place, scope, problems);
-    let outputs = outputs(given, &place.key("outputs"), problems);
-    let (mut params, mut publish) = (BTreeMap::new(), BTreeMap::new());
     let each = fanout::clauses(given, place, scope, problems);
+    let clauses = each.as_deref().unwrap_or_default();
+    let program = program(given, place, clauses, scope, problems);
+    let outputs = outputs(given, &place.key("outputs"), clauses, scope, problems);
+    let (mut params, mut publish) = (BTreeMap::new(), BTreeMap::new());
     // Without right clauses, all that refers to them would seem wrong too.
     if let Some(each) = &each {
         params = self::params(given, &place.key("params"), each, scope, problems);
@@ -88,7 +88,9 @@ pub(super) fn file(
 ) -> Option<PathBuf> {
     let path = project_path(text).map_err(|error| problems.value(place, error)).ok()?;
     if !root.join(&path).exists() {
-        problems.value(place, format!("{what} {} does not exist", path.display()));
+        let patterns =
+            if text.contains(['*', '?', '[']) { "; patterns are not read: name the folder" } else { "" };
+        problems.value(place, format!("{what} {} does not exist{patterns}", path.display()));
         return None;
     }
     Some(path)
@@ -97,6 +99,7 @@ pub(super) fn file(
 fn program(
     given: &document::Stage,
     place: &Place,
+    each: &[Each],
     scope: &Scope,
     problems: &mut Problems,
 ) -> Option<Program> {
@@ -120,9 +123,7 @@ fn program(
             if command.first().is_none_or(String::is_empty) {
                 problems.value(&run, "the command is empty");
             }
-            for (i, argument) in command.iter().enumerate() {
-                check_word(given, argument, &run.index(i), problems);
-            }
+            command::check(given, command, &run, each, scope.sweeps, problems);
             let code = given.code.iter().enumerate().filter_map(|(i, path)| {
                 file(path, "the code", &place.key("code").index(i), scope.root, problems)
             });
@@ -135,24 +136,6 @@ fn program(
         (None, None) => {
             problems.key(place, "say what runs: `crate: FOLDER` or `run: [COMMAND, ARGUMENT, ..]`");
             None
-        }
-    }
-}
-
-/// The placeholders of a word of the command name what the stage has.
-fn check_word(given: &document::Stage, word: &str, place: &Place, problems: &mut Problems) {
-    for piece in pieces(word) {
-        let Piece::Placeholder(kind, name) = piece else { continue };
-        let (kind, names): (_, Vec<&str>) = match kind {
-            PlaceholderKind::Inputs => ("inputs", given.inputs.keys().map(String::as_str).collect()),
-            PlaceholderKind::Outputs => ("outputs", given.outputs.keys().map(String::as_str).collect()),
-            PlaceholderKind::Params => ("params", given.params.keys().map(String::as_str).collect()),
-        };
-        if !names.contains(&name) {
-            problems.value(
-                place,
-                format!("`{{{kind}.{name}}}`: the stage has no such entry{}", hint(name, names)),
-            );
         }
     }
 }
@@ -260,7 +243,13 @@ pub(super) fn has_value(sweep: &Sweep, value: &str) -> Result<(), String> {
     Err(format!("the configurations of `{}` have no `{value}`{}", sweep.name, hint(value, known)))
 }
 
-fn outputs(given: &document::Stage, place: &Place, problems: &mut Problems) -> BTreeMap<String, Output> {
+fn outputs(
+    given: &document::Stage,
+    place: &Place,
+    each: &[Each],
+    scope: &Scope,
+    problems: &mut Problems,
+) -> BTreeMap<String, Output> {
     let mut outputs: BTreeMap<String, Output> = BTreeMap::new();
     for (name, text) in &given.outputs {
         let place = place.key(name);
@@ -272,9 +261,23 @@ fn outputs(given: &document::Stage, place: &Place, problems: &mut Problems) -> B
             None => (text.as_str(), Kind::File),
         };
         if file.is_empty() || file == "." || file == ".." || file.contains(['/', '\\', '\0']) {
+            let folders =
+                if file.contains('/') { "; `publish` may have folders: it says where it goes" } else { "" };
             problems.value(
                 &place,
-                format!("`{text}` must be the name of a file, or of a folder with `/` at the end"),
+                format!("`{text}` must be the name of a file, or of a folder with `/` at the end{folders}"),
+            );
+        }
+        let is_label = |inside: &&str| {
+            let inside = inside.strip_prefix("wildcards.").unwrap_or(inside);
+            fanout::instead(inside, &given.params, each, scope.sweeps).is_some()
+        };
+        if let Some(label) = command::braced(file).into_iter().find(is_label) {
+            problems.value(
+                &place,
+                format!(
+                    "`{{{label}}}` is left as it is: each job has outputs of its own; labels go into `publish`"
+                ),
             );
         }
         if let Some((other, _)) = outputs.iter().find(|(_, output)| output.file == file) {

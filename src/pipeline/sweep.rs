@@ -39,6 +39,10 @@ pub(super) fn unroll(
         None => domains(sweep, &place.key("matrix"), problems),
     };
     let excluded = conditions(&sweep.exclude, &place.key("exclude"), &domains, problems);
+    // Other configurations would be left, of which other things would seem wrong.
+    if !excluded.iter().all(|condition| condition.is_of(&domains)) {
+        return Sweep { name: name.to_owned(), configurations: Vec::new() };
+    }
     let combinations = sweep.matrix.values().fold(1, |all: usize, values| all.saturating_mul(values.0.len()));
     if combinations > MOST {
         problems.key(place, format!("the matrix of the sweep `{name}` has more than {MOST} combinations"));
@@ -135,6 +139,11 @@ impl Condition {
     pub fn meets(&self, labels: &Labels) -> bool {
         self.0.iter().all(|(label, values)| labels.get(label).is_some_and(|value| values.contains(value)))
     }
+
+    /// Whether there are its labels, with its values.
+    fn is_of(&self, domains: &Domains) -> bool {
+        self.0.iter().all(|(label, values)| domains.get(label).is_some_and(|domain| values.is_subset(domain)))
+    }
 }
 
 fn conditions(
@@ -160,6 +169,8 @@ pub(super) fn condition(
         let Some(domain) = domains.get(label) else {
             let hint = hint(label, domains.keys().map(String::as_str));
             problems.key(&place, format!("there is no label `{label}`{hint}"));
+            // Nothing meets it.
+            condition.entry(label.clone()).or_default();
             continue;
         };
         for (i, value) in values.as_slice().iter().enumerate() {

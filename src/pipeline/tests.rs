@@ -1,6 +1,8 @@
-//! What a right pipeline becomes; [`wrong`] has what is said of wrong ones, [`elsewhere`] what others made.
+//! What a right pipeline becomes; [`wrong`], [`words`] and [`meant`] have what is said of wrong ones, [`elsewhere`] what others made.
 
 mod elsewhere;
+mod meant;
+mod words;
 mod wrong;
 
 use std::fs;
@@ -55,7 +57,7 @@ stages:
     crate: stages/prepare
     each: split in splits
     pairs: rows, cols in networks by arch, optimizer
-    inputs: {rows: "train[rows].weights", cols: "train[cols].weights"}
+    inputs: {rows: "train[rows].weights", cols: "train[cols].weights", images: "./images/{split.split}"}
     outputs: {tile: tile.safetensors}
   embed:
     crate: stages/prepare
@@ -69,7 +71,9 @@ stages:
 fn project(text: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join("stages/prepare")).unwrap();
-    fs::create_dir_all(folder.path().join("images")).unwrap();
+    for split in ["train", "test"] {
+        fs::create_dir_all(folder.path().join("images").join(split)).unwrap();
+    }
     for file in ["stages/prepare/Cargo.toml", "plot.py", "pin.txt"] {
         fs::write(folder.path().join(file), "").unwrap();
     }
@@ -233,7 +237,7 @@ fn a_stage_is_in_the_profiles_that_it_names() {
         .replace("  embed:\n", "  embed:\n    profiles: [small]\n")
         .replace("  draw:\n", "  draw:\n    profiles: [small]\n")
         + "  more:\n    profiles: [large]\n    crate: stages/prepare\n    each: number in extra\n    \
-           inputs: {data: prepare.data}\n    outputs: {more: more.txt}\n";
+           params: {n: $number.n}\n    inputs: {data: prepare.data}\n    outputs: {more: more.txt}\n";
     let (_folder, path) = project(&two);
     let names = |profile| {
         let pipeline = Pipeline::load(&path, Some(profile), &[]).unwrap();

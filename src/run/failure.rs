@@ -2,25 +2,11 @@
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::store::StoreError;
-
-/// What is said of a failure in which something was refused.
-pub const REFUSED: &str = "hint: the sandbox lets a job open its inputs, its outputs and its scratch folder (TMPDIR), and the \
-system's programs and libraries. Declare what else it needs: `inputs`, `code`, `reads` for folders like a virtual \
-environment, `network: true`. `ribbon run --no-sandbox` shows whether this is it.";
-
-/// What is said of a failure of a command with a word that is a file of the project, but not one of its `code`.
-pub fn undeclared(file: &Path) -> String {
-    format!(
-        "hint: {} is a file of the project; name it in the stage's `code`, so that the job gets it, and runs again when \
-         it changes",
-        file.display()
-    )
-}
 
 /// Why a job failed.
 #[derive(Debug, thiserror::Error)]
@@ -72,9 +58,6 @@ pub enum Failure {
     /// It had changed before the job began, but after the run made its keys.
     #[error("{0} changed since the run began; run again")]
     Outdated(PathBuf),
-    /// A placeholder of a command names nothing.
-    #[error("the command's `{0}` names no input, output or parameter, or a list inside a longer word")]
-    Placeholder(String),
     /// What would have run it broke.
     #[error(
         "ribbon itself broke, as it has told on standard error: that is a mistake in ribbon; please report it"
@@ -123,11 +106,5 @@ impl Failure {
             Failure::Launcher(_) => true,
             _ => false,
         }
-    }
-
-    /// Whether it is, or may come from, something that the sandbox refused.
-    pub fn is_of_the_sandbox(&self, tail: &[String]) -> bool {
-        let tells = |text: &str| ["Permission denied", "PermissionDenied"].iter().any(|it| text.contains(it));
-        tells(&self.to_string()) || tail.iter().any(|line| tells(line))
     }
 }

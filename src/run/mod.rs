@@ -6,6 +6,7 @@ mod cards;
 mod collect;
 mod environment;
 mod failure;
+mod hints;
 mod intermediates;
 mod interrupts;
 mod launcher;

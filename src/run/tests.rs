@@ -51,8 +51,7 @@ impl Lab {
     }
 
     fn write(&self, stages: &str) {
-        let head =
-            "version: 1\nprofile: p\nsweeps: {s: {matrix: {n: [0, 1, 2]}}}\nprofiles: {p: {}}\nstages:\n";
+        let head = "version: 1\nprofile: p\nsweeps: {s: {matrix: {n: [0, 1, 2]}, settings: [{set: {all: same}}]}}\nprofiles: {p: {}}\nstages:\n";
         let stages = stages.replace("ROOT", &self.folder.path().to_string_lossy());
         fs::write(self.path("pipeline.yaml"), format!("{head}{stages}")).unwrap();
     }
@@ -220,7 +219,7 @@ fn a_job_whose_input_is_made_again_with_other_bits_while_it_runs_runs_again() {
 #[test]
 fn jobs_with_one_key_run_once() {
     let lab = Lab::new(
-        r#"  same: {run: [sh, -c, "echo ran >> ROOT/ran; sleep 0.3; echo > {outputs.x}"], each: c in s, outputs: {x: x}}"#,
+        r#"  same: {run: [sh, -c, "echo ran >> ROOT/ran; sleep 0.3; echo > {outputs.x}"], each: c in s, params: {all: $c.all}, outputs: {x: x}}"#,
     );
     let (summary, heard) = lab.run();
     assert_eq!(fs::read_to_string(lab.path("ran")).unwrap(), "ran\n", "{:?}", heard.lines);

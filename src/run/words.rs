@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::assignment::{AssignedInput, Assignment};
-use super::failure::Failure;
 use super::worker::Worker;
-use crate::pipeline::{Piece, PlaceholderKind, pieces};
+use crate::pipeline::{Piece, PlaceholderKind, is_plain, pieces};
 
 impl Worker<'_> {
     /// A command's words with `{inputs.NAME}`, `{outputs.NAME}` and `{params.NAME}` replaced. A word that is nothing
-    /// but a list input becomes a word an element.
-    pub(super) fn fill_in(&self, job: &Assignment, words: &[OsString]) -> Result<Vec<OsString>, Failure> {
+    /// but a list input becomes a word an element; one that names an input which this profile has not is left out.
+    pub(super) fn fill_in(&self, job: &Assignment, words: &[OsString]) -> Vec<OsString> {
         let mut filled = Vec::new();
         for word in words {
             let Some(text) = word.to_str() else {
@@ -28,32 +27,24 @@ impl Worker<'_> {
                 filled.extend(paths.map(|path| self.as_word(path).into_os_string()));
                 continue;
             }
-            // An input that the stage has and this profile has not: the pipeline was checked.
-            let is_left_out = |piece: &Piece| matches!(piece, Piece::Placeholder(PlaceholderKind::Inputs, name) if job.input(name).is_none());
-            if pieces.iter().any(is_left_out) {
-                continue;
-            }
-            let value = |piece: &Piece| match *piece {
-                Piece::Text(text) => Ok(text.to_owned()),
-                Piece::Placeholder(kind, name) => {
-                    self.value_of(job, kind, name).ok_or_else(|| Failure::Placeholder(text.to_owned()))
-                }
-            };
-            filled.push(pieces.iter().map(value).collect::<Result<String, _>>()?.into());
+            let whole: Option<String> = pieces.iter().map(|piece| self.value_of(job, piece)).collect();
+            filled.extend(whole.map(OsString::from));
         }
-        Ok(filled)
+        filled
     }
 
-    fn value_of(&self, job: &Assignment, kind: PlaceholderKind, name: &str) -> Option<String> {
-        let path = match kind {
-            PlaceholderKind::Inputs => match job.input(name)? {
-                AssignedInput::One(placed) => self.input_path(name, 0, placed),
-                AssignedInput::Many(_) => return None,
-            },
-            PlaceholderKind::Outputs => {
+    /// What stands for a piece. The pipeline was checked: all but an input that this profile has not is there, and a list
+    /// is in no longer word.
+    fn value_of(&self, job: &Assignment, piece: &Piece) -> Option<String> {
+        let path = match *piece {
+            Piece::Text(text) => return Some(text.to_owned()),
+            Piece::Placeholder(PlaceholderKind::Inputs, name) => {
+                self.input_path(name, 0, job.input(name)?.placed().next()?)
+            }
+            Piece::Placeholder(PlaceholderKind::Outputs, name) => {
                 self.outputs().join(&job.outputs.iter().find(|(output, _)| output == name)?.1.file)
             }
-            PlaceholderKind::Params => {
+            Piece::Placeholder(PlaceholderKind::Params, name) => {
                 return job.params.get(name).map(|value| match value {
                     Value::String(text) => text.clone(),
                     other => other.to_string(),
@@ -65,10 +56,9 @@ impl Worker<'_> {
 
     /// A path in the folder as a command gets it: whole, or from where it works if a shell would take the whole apart.
     fn as_word(&self, path: PathBuf) -> PathBuf {
-        let is_one_word = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
-        let is_safe = |folder: &str| folder.bytes().all(|byte| is_one_word(byte) || !byte.is_ascii());
+        let is_one_word = |folder: &str| folder.chars().all(is_plain);
         match path.strip_prefix(&self.folder) {
-            Ok(inside) if !self.folder.to_str().is_some_and(is_safe) => Path::new("..").join(inside),
+            Ok(inside) if !self.folder.to_str().is_some_and(is_one_word) => Path::new("..").join(inside),
             _ => path,
         }
     }

@@ -17,13 +17,15 @@ use serde_json::{Map, Value, json};
 
 use super::RunError;
 use super::assignment::{AssignedInput, Assignment, Placed, Program};
-use super::failure::{self, Failure, REFUSED};
+use super::failure::Failure;
+use super::hints;
 use super::log::Log;
 use super::memory::OutOfMemory;
 use super::process::{Group, Launch, Line, Processes};
 use crate::folder;
 use crate::graph::JobId;
 use crate::hash::Key;
+use crate::pipeline::is_plain;
 use crate::project::Project;
 use crate::space;
 use crate::store::{Artifacts, Machine, Memo, Slot, Store, StoreError, link_source, unlink_source};
@@ -142,23 +144,13 @@ impl Worker<'_> {
             let result = result.map_err(|failure| {
                 let mut tail = log.take_tail();
                 log.line(&format!("failed: {failure}"));
-                if assignment.program.launch().reach.is_some() && failure.is_of_the_sandbox(&tail) {
-                    tail.push(REFUSED.to_owned());
-                }
-                tail.extend(self.undeclared_file(&assignment.program).map(failure::undeclared));
+                tail.extend(self.hints(&assignment, &failure, &tail));
                 (failure, tail)
             });
             let (id, worker, seconds) = (assignment.id, self.number, started.elapsed().as_secs_f64());
             // The run has ended when nobody listens.
             let _ = self.told.send(Told::Ended { id, worker, result, seconds });
         }
-    }
-
-    /// A word of a command that is a file of the project and was left as it is, as `code` does not name it.
-    fn undeclared_file<'p>(&self, program: &'p Program) -> Option<&'p Path> {
-        let Program::Command(launch) = program else { return None };
-        let words = launch.command.iter().map(Path::new);
-        words.into_iter().find(|word| word.is_relative() && self.project.root.join(word).is_file())
     }
 
     /// Does a job, again if it was killed and may be tried again.
@@ -357,7 +349,7 @@ impl Worker<'_> {
         deadline: Option<Instant>,
         log: &mut Log,
     ) -> Result<(), Failure> {
-        let command = self.fill_in(job, &launch.command)?;
+        let command = self.fill_in(job, &launch.command);
         self.empty_scratch()?;
         self.started(launch, processes.start_command(&command, file))?;
         let mut said = Ok(());
@@ -378,7 +370,7 @@ impl Worker<'_> {
 
     /// What the last job left for itself there would be an input of the next.
     fn empty_scratch(&self) -> Result<(), Failure> {
-        let path = self.folder.join("tmp");
+        let path = self.scratch();
         match folder::empty(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Failure::Folder { path, source }),
             _ => Ok(()),
@@ -398,7 +390,10 @@ impl Worker<'_> {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => {
                 Failure::Launcher(source)
             }
-            _ => Failure::Start { program: launch.command[0].to_string_lossy().into_owned(), source },
+            _ => Failure::Start {
+                program: launch.command[0].to_string_lossy().into_owned(),
+                source: hints::why_not_started(&self.scratch().join(&launch.command[0]), source),
+            },
         })
     }
 
@@ -487,12 +482,19 @@ impl Worker<'_> {
         self.folder.join("in")
     }
 
+    /// Where a command works.
+    pub(super) fn scratch(&self) -> PathBuf {
+        self.folder.join("tmp")
+    }
+
     pub(super) fn outputs(&self) -> PathBuf {
         self.folder.join("out")
     }
 
     pub(super) fn input_path(&self, name: &str, i: usize, placed: &Placed) -> PathBuf {
+        // For people only: a shell takes it for one word.
+        let file = placed.file.replace(|c| !is_plain(c), "_");
         // No two jobs of a worker have an input by the same path: who keeps one finds nothing there, not another's.
-        self.inputs().join(format!("{}.{name}.{i}.{}", self.begun, placed.file))
+        self.inputs().join(format!("{}.{name}.{i}.{file}", self.begun))
     }
 }

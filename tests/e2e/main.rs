@@ -10,6 +10,7 @@ mod explain;
 mod export;
 mod forecast;
 mod gc;
+mod hints;
 mod hostile;
 mod keep;
 mod kill;

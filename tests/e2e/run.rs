@@ -52,7 +52,19 @@ fn the_pipeline_is_found_from_a_folder_below_and_by_its_path() {
     assert!(!paper.path("notes/.ribbon").exists());
     let elsewhere = Scratch::new(&[("notes.txt", "")]).ribbon("run");
     assert_eq!(elsewhere.code, Some(2));
-    assert!(elsewhere.err.contains("no pipeline.yaml in"), "{}", elsewhere.err);
+    assert!(elsewhere.err.contains("above it; go to the project, or name one"), "{}", elsewhere.err);
+    let called =
+        Scratch::new(&[("pipeline.yml", ""), ("notes/today.txt", "")]).start_in("notes", "run").end();
+    assert!(called.err.contains("/pipeline.yml is there: call it pipeline.yaml"), "{}", called.err);
+}
+
+#[test]
+fn a_label_of_a_target_is_a_number_however_it_is_written() {
+    let paper = tiny::paper();
+    paper.edit("pipeline.yaml", "seed: [1, 2]", "seed: [1, 0.00001]");
+    assert_eq!(paper.run("train[seed=1.0]").made(), "prepare 1, train 2");
+    assert_eq!(paper.run("train[arch=fc,seed=1e-5]").made(), "train 1");
+    assert_eq!(paper.run("train[arch=vit,seed=0.00001]").made(), "train 1");
 }
 
 #[test]
@@ -67,6 +79,11 @@ fn a_wrong_target_is_told_with_what_is_near() {
     says("train[arch=cnn]", "no job of stage train has arch=cnn; arch is one of fc, vit");
     says("train[width=3]", "its labels are arch, seed");
     says("train[arch", "`train[arch`: labels are written NAME=VALUE");
+    says(
+        "train[seed=1,seed=2]",
+        "`train[seed=1,seed=2]`: the label seed is here twice; a job has one value of it",
+    );
+    says("train[seed=1.5]", "no job of stage train has seed=1.5; seed is one of 1, 2");
     says("outputs/quick/figures/figur.svg", "did you mean `outputs/quick/figures/figure.svg`?");
 }
 
@@ -367,8 +384,27 @@ fn a_command_has_braces_of_its_own_and_a_list_is_a_word_of_its_own() {
     );
     assert_eq!(paper.run("prepare").code, Some(0));
     paper.edit("pipeline.yaml", "weights: train.weights", "weights: \"train[*].weights\"");
-    let what = why_it_failed(&paper.run("predict"));
-    assert!(what.ends_with("a list inside a longer word"), "{what}");
+    let run = paper.run("predict");
+    assert_eq!((run.code, paper.told().len()), (Some(2), 1), "{run:?}");
+    assert!(run.err.contains("pipeline.yaml:29:19: `{inputs.weights}` is a list"), "{run:?}");
+}
+
+#[test]
+fn a_shell_takes_the_name_of_an_input_for_one_word() {
+    let project = stage("made.txt", "");
+    let name = "my data; rm -rf $HOME 'é' (2).v1.txt";
+    let run = "run: [sh, -c, 'cat {inputs.from} > {outputs.made}; echo {inputs.from} >> {outputs.made}']";
+    project.edit("pipeline.yaml", "run: [sh, make.sh, '{outputs.made}']", run);
+    let input = format!("  make:\n    inputs: {{from: \"./{name}\"}}\n");
+    project.edit("pipeline.yaml", "  make:\n", &input);
+    project.write(name, "data\n");
+    let run = project.run("");
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let made = project.read("outputs/quick/made.txt");
+    assert!(
+        made.starts_with("data\n") && made.ends_with(".from.0.my_data__rm_-rf__HOME__é___2_.v1.txt\n"),
+        "{made}"
+    );
 }
 
 #[test]

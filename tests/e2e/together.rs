@@ -99,7 +99,8 @@ fn two_clones_with_one_store_and_other_code_do_not_mix() {
 pub fn alike(then: &str) -> Scratch {
     let pipeline = format!(
         "version: 1\nprofile: quick\nprofiles: {{quick: {{about: six jobs of one key}}}}\n\
-         sweeps: {{six: {{matrix: {{n: [1, 2, 3, 4, 5, 6]}}}}}}\nstages:\n  alike:\n    each: one in six\n    \
+         sweeps: {{six: {{matrix: {{n: [1, 2, 3, 4, 5, 6]}}, settings: [{{set: {{all: same}}}}]}}}}\nstages:\n  \
+         alike:\n    each: one in six\n    params: {{all: $one.all}}\n    \
          run: [sh, -c, 'echo alike >> \"$HOME/ran\"; sleep 0.2; {then}']\n    outputs: {{o: o.txt}}\n"
     );
     Scratch::new(&[("pipeline.yaml", &pipeline)])

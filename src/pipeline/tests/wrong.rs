@@ -4,7 +4,7 @@ use super::{RIGHT, said};
 
 /// Checks what is said of [`RIGHT`] with `old` replaced by `new`.
 #[track_caller]
-fn refused(old: &str, new: &str, expected: &str) {
+pub(super) fn refused(old: &str, new: &str, expected: &str) {
     assert_eq!(RIGHT.matches(old).count(), 1, "{old}");
     assert_eq!(said(&RIGHT.replace(old, new), None), format!("pipeline.yaml:{expected}"));
 }
@@ -371,8 +371,8 @@ fn files_and_variables_are_checked() {
     refused("images: ./images", "images: ./imagse", "31:22: the source imagse does not exist");
     refused(
         "images: ./images",
-        "images: images",
-        "31:22: `images` is not an input; write stage.output, stage[*].output, \
+        "images: imagse",
+        "31:22: `imagse` is not an input; write stage.output, stage[*].output, \
          stage[label=value].output, stage[group].output, or ./path for a file of the project",
     );
     refused(
@@ -399,8 +399,8 @@ fn files_and_variables_are_checked() {
 fn outputs_and_published_paths_collide_nowhere() {
     refused(
         "{data: data.safetensors}",
-        "{data: ../data.safetensors}",
-        "32:21: `../data.safetensors` must be the name of a file, or of a folder with `/` at the end",
+        "{data: ..}",
+        "32:21: `..` must be the name of a file, or of a folder with `/` at the end",
     );
     refused(
         "{data: data.safetensors}",
