@@ -2,6 +2,7 @@
 
 mod exchange;
 mod lock;
+mod tell;
 mod verify;
 
 use std::collections::BTreeSet;
@@ -15,14 +16,12 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::explain::{self, Format};
 use crate::gc;
 use crate::graph::JobId;
-use crate::pipeline::Listed;
-use crate::plan::{Plan, State};
+use crate::plan::Plan;
 use crate::project::{self, Project, Selection};
 use crate::ro_crate;
 use crate::run::{self, Bars, Interrupts, Json, Options, Plain, Report};
 use crate::share;
 use crate::slots::Slots;
-use crate::space;
 use crate::store::Limits;
 use crate::target;
 
@@ -344,7 +343,7 @@ impl Cli {
                 };
                 plan.demand();
                 run::check(&project, &plan, share::configured(&project)?.is_some())?;
-                print(&dry_run(&project, &plan, Some(Slots::here(jobs))))
+                print(&tell::dry_run(&project, &plan, Some(Slots::here(jobs))))
             }
             Command::Push { targets, again } => exchange::push(&open(&selection)?, &targets, again),
             Command::Pull { targets } => exchange::pull(&selection, &targets),
@@ -365,7 +364,7 @@ impl Cli {
                 let mut plan = Plan::new(&project, &targets, &BTreeSet::new());
                 let is_current = targets.iter().all(|id| plan.current_key(*id).is_some());
                 plan.demand();
-                print(&dry_run(&project, &plan, None))?;
+                print(&tell::dry_run(&project, &plan, None))?;
                 if is_current && lock::is_in_git(&project.root) {
                     print("what differs from the last commit's pipeline.lock: ribbon diff\n")?;
                 }
@@ -382,7 +381,7 @@ impl Cli {
                 lock::diff(&open(&selection)?, &before, after.as_deref(), &profiles, json)
             }
             Command::MergeLock { base, ours, theirs } => lock::merge([&base, &ours, &theirs]),
-            Command::Log { job } => log(&open(&selection)?, &job),
+            Command::Log { job } => tell::log(&open(&selection)?, &job),
             Command::Verify { rerun, .. } if rerun.is_empty() => verify::store(&selection),
             Command::Verify { rerun, sample } => {
                 verify::bits(&open(&selection)?, &rerun, sample.map(usize::from))
@@ -398,7 +397,7 @@ impl Cli {
                 let published = ro_crate::export(&project, &wanted(&project, &targets)?, &folder)?;
                 print(&format!("{published} published outputs in {}\n", folder.display()))
             }
-            Command::Profiles => print(&profiles(&project::find(&selection)?)?),
+            Command::Profiles => print(&tell::profiles(&project::find(&selection)?)?),
             Command::Graph { format } => print(&explain::draw(&open(&selection)?, format)),
         }
     }
@@ -501,71 +500,6 @@ fn forced(project: &Project, targets: &[String], light: bool) -> Result<BTreeSet
         Some(id) => bail!("--force {} and --light: {} is heavy", project.name(*id), project.stage(*id).name),
         None => Ok(forced),
     }
-}
-
-/// The profiles, a line each, with what they are about.
-fn profiles(pipeline: &Path) -> Result<String> {
-    let profiles = crate::pipeline::profiles(pipeline)?;
-    let width = profiles.iter().map(|listed| listed.name.chars().count()).max().unwrap_or(0);
-    let line = |Listed { name, about, is_default }: &Listed| {
-        let mark = if *is_default { '*' } else { ' ' };
-        format!("{mark} {name:width$}  {about}").trim_end().to_owned() + "\n"
-    };
-    Ok(profiles.iter().map(line).collect())
-}
-
-/// What would run and why, and, told in what slots, how long and on how much disk.
-fn dry_run(project: &Project, plan: &Plan, slots: Option<Slots>) -> String {
-    let mut text = String::new();
-    let groups = explain::why(project, plan);
-    for group in &groups {
-        text.push_str(&format!("{group}\n"));
-    }
-    if let Some(slots) = slots {
-        for cardless in run::cardless(plan, &slots) {
-            text.push_str(&format!("{cardless}\n"));
-        }
-        let forecast = explain::forecast(plan, slots.clone());
-        text.extend(forecast.map(|forecast| format!("{forecast}\n")));
-        let estimate = space::estimate(plan, slots);
-        text.extend(estimate.map(|estimate| format!("{estimate}\n")));
-    }
-    let certain: usize = groups.iter().filter(|group| !group.perhaps).map(|group| group.jobs.len()).sum();
-    let more = plan.needed().filter(|id| plan.may_run(*id)).count() - certain;
-    let current = plan.needed().filter(|id| plan.current_key(*id).is_some() && !plan.may_run(*id)).count();
-    let perhaps = if more > 0 { format!(", and up to {more} more if outputs change") } else { String::new() };
-    for left in run::left(project, plan) {
-        text.push_str(&format!("{left}\n"));
-    }
-    let shared = certain > 0 && share::configured(project).is_ok_and(|share| share.is_some());
-    let unasked = if shared { "; the share was not asked, and may have some of it" } else { "" };
-    text + &format!("would run {certain}{perhaps}; {current} up to date{unasked}\n")
-}
-
-/// Prints a job's log: of its key as it is now, or of its line in the lock.
-fn log(project: &Project, job: &str) -> Result<ExitCode> {
-    let jobs = target::select(project, job)?;
-    let id = match jobs.first() {
-        Some(id) if jobs.len() == 1 => *id,
-        _ => bail!("{job} is {} jobs; a log is of one: add labels in brackets", jobs.len()),
-    };
-    let plan = Plan::new(project, &jobs, &BTreeSet::new());
-    let now = match plan.state(id) {
-        State::Stale(key, _) | State::Current(key, _) => Some(*key),
-        State::Waiting | State::Kept(_) | State::Unneeded => None,
-    };
-    let locked = project.lock.get(project.name(id)).map(|line| line.key);
-    let keys: Vec<_> = now.into_iter().chain(locked).collect();
-    let paths = keys.iter().map(|key| project.store.log_path(*key));
-    if let Some(path) = paths.into_iter().find(|path| path.exists()) {
-        let log = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        return printed(io::stdout().write_all(&log));
-    }
-    let has_run = keys.iter().any(|key| project.store.record(*key).is_some());
-    let why =
-        if has_run { "printed nothing, or ran elsewhere: logs are not shared" } else { "has not run here" };
-    complain(&format!("{} {why}", project.name(id)));
-    Ok(ExitCode::SUCCESS)
 }
 
 /// An error and what led to it, each once: some tell their cause themselves.

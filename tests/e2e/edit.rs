@@ -249,7 +249,7 @@ fn a_failed_command_is_told_of_a_file_that_its_code_does_not_name() {
     let run = project.ribbon("run");
     assert_eq!(run.code, Some(1));
     let hint = "hint: code/main.sh is a file of the project; name it in the stage's `code`";
-    assert!(run.events_of("failed")[0]["log"].to_string().contains(hint), "{run:?}");
+    assert!(run.err.contains(hint), "{run:?}");
     project.edit("pipeline.yaml", "    outputs:", "    code: [code]\n    outputs:");
     let run = project.run("");
     assert_eq!((run.code, run.out.contains("hint:")), (Some(0), false));

@@ -145,9 +145,12 @@ fn a_clone_without_the_content_of_heavy_jobs_is_told_before_anything_runs() {
     clone.set("RIBBON_SHARE", clone.path("nothing").to_str().unwrap());
     assert_eq!(clone.ribbon("run --light -n").code, Some(0));
     let run = clone.run("--light");
-    let expected =
-        "it needs what train[arch=fc,seed=1] made, which is not in the store; --light does not run it";
-    assert_eq!(run.events_of("failed")[0]["what"], expected);
+    // Which of them is by chance, where work is exchanged.
+    let what = run.events_of("failed")[0]["what"].as_str().unwrap().to_owned();
+    assert!(
+        what.starts_with("it needs what train[") && what.ends_with("; --light does not run it"),
+        "{what}"
+    );
 }
 
 #[test]
