@@ -57,7 +57,7 @@ enum Command {
         /// What to make; everything when not given.
         targets: Vec<String>,
         /// CPU threads that jobs share; all of the machine's when not given.
-        #[arg(short, long, value_name = "N")]
+        #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         jobs: Option<u32>,
         /// Say what would run and why; run nothing.
         #[arg(short = 'n', long, conflicts_with = "json")]

@@ -86,9 +86,11 @@ pub fn select(project: &Project, target: &str) -> Result<BTreeSet<JobId>, Target
             return Err(TargetError::Elsewhere { name: name.to_owned(), profile, others: others.clone() });
         }
         let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
+        let elsewhere = project.pipeline.elsewhere.keys().map(String::as_str);
+        let near = nearest(name, names.iter().copied().chain(elsewhere)).map(str::to_owned);
         return Err(TargetError::Stage {
             name: name.to_owned(),
-            hint: did_you_mean(name, &names),
+            hint: did_you_mean(near.or_else(|| ending_with(&published(project), name))),
             stages: names.join(", "),
         });
     };
@@ -140,10 +142,21 @@ pub fn everything(project: &Project) -> BTreeSet<JobId> {
     project.graph.ids().filter(wanted).collect()
 }
 
-/// `, did you mean X?` for the nearest name, if one is near.
-fn did_you_mean(name: &str, names: &[&str]) -> String {
-    nearest(name, names.iter().copied())
-        .map_or(String::new(), |nearest| format!(", did you mean `{nearest}`?"))
+/// `, did you mean X?`, if there is one.
+fn did_you_mean(target: Option<String>) -> String {
+    target.map_or(String::new(), |target| format!(", did you mean `{target}`?"))
+}
+
+/// The published paths, as people write them.
+fn published(project: &Project) -> Vec<String> {
+    let of_job = |id| project.graph.published(&project.pipeline, id);
+    let paths = project.graph.ids().flat_map(of_job).map(|(_, path)| path);
+    paths.map(|path| format!("outputs/{}/{path}", project.pipeline.profile)).collect()
+}
+
+/// The path that ends with this one.
+fn ending_with(paths: &[String], end: &str) -> Option<String> {
+    paths.iter().find(|path| Path::new(path).ends_with(end)).cloned()
 }
 
 fn parse_labels(target: &str, inside: &str) -> Result<Labels, TargetError> {
@@ -183,25 +196,19 @@ fn typed(root: &Path, target: &str) -> [PathBuf; 2] {
 
 /// The jobs that publish a file, or anything below a folder.
 fn published_at(project: &Project, target: &str) -> Result<BTreeSet<JobId>, TargetError> {
-    let all: Vec<(JobId, String)> = project
-        .graph
-        .ids()
-        .flat_map(|id| {
-            project.graph.published(&project.pipeline, id).into_iter().map(move |(_, path)| (id, path))
-        })
-        .collect();
     let is_there = is_at(project, target);
-    let found: BTreeSet<JobId> = all.iter().filter(|(_, path)| is_there(path)).map(|(id, _)| *id).collect();
+    let publishes =
+        |id: &JobId| project.graph.published(&project.pipeline, *id).iter().any(|(_, path)| is_there(path));
+    let found: BTreeSet<JobId> = project.graph.ids().filter(publishes).collect();
     if !found.is_empty() {
         return Ok(found);
     }
-    let paths: Vec<String> =
-        all.iter().map(|(_, path)| format!("outputs/{}/{path}", project.pipeline.profile)).collect();
-    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let paths = published(project);
+    let near = || nearest(target, paths.iter().map(String::as_str)).map(str::to_owned);
     Err(TargetError::Path {
         path: target.to_owned(),
         profile: project.pipeline.profile.clone(),
-        hint: did_you_mean(target, &paths),
+        hint: did_you_mean(ending_with(&paths, target).or_else(near)),
     })
 }
 

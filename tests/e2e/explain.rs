@@ -322,6 +322,9 @@ fn profiles_are_listed_and_a_path_under_outputs_says_which() {
     assert!(shown("./outputs/paper/tables").out.starts_with("embed\n"));
     let unknown = shown("outputs/papr/figures/figure.svg");
     assert!(unknown.err.contains("papr") && unknown.err.contains("did you mean `paper`?"), "{}", unknown.err);
+    let end = shown("figures/figure.svg");
+    assert!(end.err.contains("did you mean `outputs/quick/figures/figure.svg`?"), "{}", end.err);
+    assert!(shown("figure.svg").err.contains("did you mean `outputs/quick/figures/figure.svg`?"));
     let other = shown("outputs/paper/figures/figure.svg --profile quick");
     assert!(other.err.contains("no stage publishes outputs/paper/figures/figure.svg in profile quick"));
 }
