@@ -1,7 +1,8 @@
 //! `ribbon gc`: asks the locks of all known workspaces what is wanted, and has the store remove the rest.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::HumanBytes;
@@ -54,6 +55,8 @@ pub struct Report {
     collected: Collected,
     limits: Limits,
     workspaces: Vec<Workspace>,
+    /// Workspaces of other users, whose branches git does not tell.
+    unasked: Vec<PathBuf>,
 }
 
 /// Collects in the store of the project at `root`. With `branches`, what the locks on branches and tags of workspaces name
@@ -64,11 +67,11 @@ pub struct Report {
 pub fn gc(root: &Path, limits: Limits, branches: bool) -> Result<Report, GcError> {
     let store = Store::open(&State::open(root)?.store())?;
     store.note_workspace(root)?;
-    let mut workspaces = Vec::new();
+    let (mut workspaces, mut unasked) = (Vec::new(), Vec::new());
     let collected = store.collect(
         || {
             workspaces = store.workspaces()?;
-            roots(&workspaces, &limits, branches)
+            roots(&workspaces, &limits, branches, &mut unasked)
         },
         &limits,
     )?;
@@ -78,12 +81,17 @@ pub fn gc(root: &Path, limits: Limits, branches: bool) -> Result<Report, GcError
             workspace.forget().map_err(|why| GcError::Note { path, why })?;
         }
     }
-    Ok(Report { collected, limits, workspaces })
+    Ok(Report { collected, limits, workspaces, unasked })
 }
 
-/// What workspaces need.
-fn roots(workspaces: &[Workspace], limits: &Limits, branches: bool) -> Result<Roots, GcError> {
-    let mut roots = Roots::default();
+/// What workspaces need; `unasked` takes those of which it is not known what their branches need.
+fn roots(
+    workspaces: &[Workspace],
+    limits: &Limits,
+    branches: bool,
+    unasked: &mut Vec<PathBuf>,
+) -> Result<Roots, GcError> {
+    let (mut roots, mut asked) = (Roots::default(), BTreeSet::new());
     let mut add = |line: Line| {
         roots.keys.insert(line.key);
         roots.artifacts.extend(line.outputs.into_values());
@@ -92,9 +100,12 @@ fn roots(workspaces: &[Workspace], limits: &Limits, branches: bool) -> Result<Ro
         let [own, copy] = workspace.locks();
         let path = || workspace.path.display().to_string();
         let is_here = matches!(workspace.presence, Presence::Here | Presence::Renamed);
-        if branches && is_here {
-            let texts = lockfile::on_branches(&own).map_err(|why| GcError::Branches { path: path(), why })?;
-            texts.iter().flat_map(|text| lockfile::lines_in(text)).for_each(&mut add);
+        if branches && is_here && asked.insert(&workspace.path) {
+            match lockfile::on_branches(&own) {
+                Ok(texts) => texts.iter().flat_map(|text| lockfile::lines_in(text)).for_each(&mut add),
+                Err(why) if why.is_of_another_user() => unasked.push(workspace.path.clone()),
+                Err(why) => return Err(GcError::Branches { path: path(), why }),
+            }
         }
         let seen = is_here.then_some(own);
         let copied = (!is_past(workspace, limits)).then_some(copy);
@@ -128,7 +139,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { collected, limits, workspaces } = self;
+        let Report { collected, limits, workspaces, unasked } = self;
         for workspace in workspaces {
             let Workspace { path, machine, note, presence } = workspace;
             let (path, note) = (path.display(), note.display());
@@ -154,6 +165,13 @@ impl fmt::Display for Report {
                      (if it is no more, remove {note})"
                 )?,
             }
+        }
+        for path in unasked {
+            writeln!(
+                f,
+                "the workspace {} is somebody else's, and git does not tell of its branches; what it needs now stays",
+                path.display()
+            )?;
         }
         for (stage, (records, bytes)) in &collected.stages {
             writeln!(f, "{stage}: {records} records, {}", HumanBytes(*bytes))?;

@@ -25,6 +25,15 @@ use crate::store::{Artifact, Artifacts, artifacts_of};
 /// So many keys are worth a thread.
 const KEYS: usize = 64;
 
+/// What pipeline.lock does not say yet of jobs that are up to date.
+#[derive(Debug, Default)]
+pub struct NewLines {
+    /// Lines to take into it.
+    pub lines: Vec<(String, Line)>,
+    /// Jobs that made other bits than their lines say.
+    pub unreproduced: Vec<JobId>,
+}
+
 /// What is known of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
@@ -207,6 +216,31 @@ impl<'a> Plan<'a> {
     /// Whether a job's dependents need not wait for it: it is current or kept.
     pub fn is_settled(&self, id: JobId) -> bool {
         matches!(self.state(id), State::Current(..) | State::Kept(_))
+    }
+
+    /// The lock's new lines. Where a key made other bits than its line says, the line stays, unless those are to be taken; so
+    /// do the lines of what was made from these bits, for a lock with some lines of either kind would be up to date nowhere.
+    pub fn new_lines(&self, take_other_bits: bool) -> NewLines {
+        let project = self.project;
+        let mut new = NewLines::default();
+        let mut strayed: BTreeSet<JobId> = BTreeSet::new();
+        for id in self.needed() {
+            let State::Current(key, artifacts) = self.state(id) else { continue };
+            let outputs = project.stage(id).outputs.keys().cloned().zip(artifacts.iter().copied()).collect();
+            let line = Line { key: *key, outputs };
+            match self.line(id) {
+                Some(old) if *old == line => {}
+                Some(old) if old.key == line.key && !take_other_bits => {
+                    new.unreproduced.push(id);
+                    strayed.insert(id);
+                }
+                _ if project.graph.producers(id).iter().any(|producer| strayed.contains(producer)) => {
+                    strayed.insert(id);
+                }
+                _ => new.lines.push((project.name(id).to_owned(), line)),
+            }
+        }
+        new
     }
 
     /// The stages of those producers of a job that are not up to date, in words.

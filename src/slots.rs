@@ -130,7 +130,8 @@ fn threads_here() -> u32 {
     let own = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
     let given = ["SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"]
         .into_iter()
-        .find_map(|name| std::env::var(name).ok()?.parse::<u32>().ok());
+        .filter_map(|name| std::env::var(name).ok()?.parse::<u32>().ok())
+        .max();
     own.min(given.unwrap_or(u32::MAX))
 }
 

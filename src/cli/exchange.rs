@@ -10,11 +10,13 @@ use super::{KeyAction, complain, jobs, lock_workspace, open, print, root};
 use crate::explain;
 use crate::graph::JobId;
 use crate::project::{Project, Selection};
+use crate::run;
 use crate::share::{self, Again, Exchange, OwnKey, ShareError};
 use crate::target;
 
 /// Publishes jobs: those of the targets, or all.
 pub fn push(project: &Project, targets: &[String], again: bool) -> Result<ExitCode> {
+    run::allow_many_files();
     let exchange = Exchange::open(project)?.ok_or(ShareError::None)?;
     let jobs = if targets.is_empty() { project.graph.ids().collect() } else { jobs(project, targets)? };
     let bar = ProgressBar::new(jobs.len() as u64);
@@ -30,6 +32,7 @@ pub fn push(project: &Project, targets: &[String], again: bool) -> Result<ExitCo
 
 /// Fetches outputs: those of the targets, or what is published.
 pub fn pull(selection: &Selection, targets: &[String]) -> Result<ExitCode> {
+    run::allow_many_files();
     // What is published changes the workspace.
     let _lock = lock_workspace(&root(selection)?)?;
     let mut project = open(selection)?;
@@ -60,6 +63,7 @@ pub fn pull(selection: &Selection, targets: &[String]) -> Result<ExitCode> {
         project.lock.set(job, line.clone());
     }
     project.lock.save()?;
+    project.store.note_workspace(&project.root)?;
     // Only speed is lost when this cannot be written.
     let _ = project.memo.save();
     tell_notes(&exchange);

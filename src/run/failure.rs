@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use nix::libc;
+
 use crate::store::StoreError;
 
 /// Why a job failed.
@@ -95,6 +97,19 @@ fn died(status: ExitStatus, out_of_memory: bool) -> String {
 }
 
 impl Failure {
+    /// Whether it may be that somebody ends the whole run, with all of its processes.
+    pub fn may_be_of_all(&self) -> bool {
+        const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGKILL, libc::SIGTERM];
+        let is_ending = |status: &ExitStatus| {
+            status.signal().or(status.code().map(|code| code - 128)).is_some_and(|it| ENDING.contains(&it))
+        };
+        match self {
+            Failure::Died { status, .. } => is_ending(status),
+            Failure::Launcher(_) => true,
+            _ => false,
+        }
+    }
+
     /// Whether something from outside ended the program, so that it may do better when it runs again.
     pub fn came_from_outside(&self) -> bool {
         // A shell ends with 128 and the signal's number when what it ran was ended by one.

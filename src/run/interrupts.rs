@@ -23,6 +23,9 @@ struct Reach {
     is_asked: bool,
 }
 
+/// The signals that end a run.
+pub(super) const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
 /// For so long, what ended a job may still reach the run: signals to many processes come one after the other.
 const TOGETHER: Duration = Duration::from_millis(200);
 
@@ -35,10 +38,7 @@ impl Interrupts {
     pub fn catch() -> Result<Interrupts, ctrlc::Error> {
         let caught = Interrupts::default();
         let handler = caught.clone();
-        let ignored: Vec<Signal> = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
-            .into_iter()
-            .filter(|it| is_ignored(*it))
-            .collect();
+        let ignored: Vec<Signal> = ENDING.into_iter().filter(|it| is_ignored(*it)).collect();
         ctrlc::set_handler(move || handler.interrupt())?;
         for signal in ignored {
             // SAFETY: to ignore a signal takes no handler that could do anything wrong.
@@ -81,7 +81,7 @@ impl Interrupts {
 }
 
 /// Whether this process was started with a signal ignored.
-fn is_ignored(signal: Signal) -> bool {
+pub(super) fn is_ignored(signal: Signal) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: without a new action this only writes the present one, when it says that it did.
     unsafe {

@@ -24,6 +24,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, setsid};
 
+use super::interrupts::{ENDING, is_ignored};
 use super::sandbox::Rules;
 use super::wire::{Answer, Ask, Frame, receive, until};
 
@@ -72,7 +73,7 @@ impl Launcher {
         signal_hook::low_level::pipe::register(Signal::SIGCHLD as i32, told)?;
         // Who ends a run may signal all of its processes. This one ends with the run: it has to tell how jobs ended. Caught,
         // not ignored, which jobs would inherit.
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        for signal in ENDING.into_iter().filter(|signal| !is_ignored(*signal)) {
             signal_hook::flag::register(signal as i32, Arc::default())?;
         }
         Ok(Launcher { socket, children, running: None, patience: None, swept: BTreeSet::new() })

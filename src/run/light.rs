@@ -23,17 +23,17 @@ pub struct Left {
     pub results: Vec<String>,
 }
 
-/// Checks that a light plan has all that it does not run: what jobs of heavy stages made, and, unless a share may have it,
-/// the content of that which other jobs need.
+/// Checks that a light plan has all that it does not run: what jobs of heavy stages made, and, unless `content_may_lack`, the
+/// content of that which jobs need that are certain to run.
 ///
 /// # Errors
 /// With the jobs of heavy stages that made nothing yet, or whose content is not in the store.
-pub fn check(project: &Project, plan: &Plan, is_shared: bool) -> Result<(), RunError> {
+pub fn check(project: &Project, plan: &Plan, content_may_lack: bool) -> Result<(), RunError> {
     let named = |id: JobId| project.name(id).to_owned();
     if let [first, others @ ..] = plan.lost().as_slice() {
         return Err(RunError::NeverMade { job: named(*first), others: others.len() });
     }
-    let runs = plan.needed().filter(|id| !is_shared && plan.may_run(*id));
+    let runs = plan.needed().filter(|id| !content_may_lack && plan.is_certain(*id));
     let needed =
         runs.flat_map(|id| plan.gone_inputs(id).into_iter().map(move |(producer, _)| (producer, id)));
     let gone: BTreeMap<JobId, JobId> = needed.filter(|(producer, _)| plan.leaves(*producer)).collect();

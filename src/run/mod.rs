@@ -36,8 +36,8 @@ use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
 use crate::build;
 use crate::graph::JobId;
-use crate::lockfile::{Line, LockError};
-use crate::plan::{Plan, State};
+use crate::lockfile::LockError;
+use crate::plan::{NewLines, Plan};
 use crate::project::{Project, ProjectError};
 use crate::share::{Exchange, ShareError};
 use crate::slots::Slots;
@@ -205,7 +205,7 @@ pub fn run(
         // With a share, what is gone may be there: that shows while the run goes.
         plan.demand();
     }
-    light::check(project, &plan, exchange.is_some())?;
+    light::check(project, &plan, exchange.is_some() || options.keep_going)?;
     let slots = Slots::here(options.threads);
     for cardless in cardless(&plan, &slots) {
         if !options.keep_going && exchange.is_none() {
@@ -238,7 +238,10 @@ pub fn run(
             format!("finished jobs that are not there: {}; `ribbon push` publishes them", summary.unshared);
         report.tell(project, &Happening::Share(&note));
     }
-    let lines = lock_lines(project, &plan, options, report);
+    let NewLines { lines, unreproduced } = plan.new_lines(options.update_lock);
+    if !unreproduced.is_empty() {
+        report.tell(project, &Happening::Unreproduced(&unreproduced));
+    }
     for left in light::left(project, &plan) {
         report.tell(project, &Happening::Left(&left));
     }
@@ -261,7 +264,7 @@ pub fn run(
 
 /// Lets this process have as many files open as a machine with many cores needs: about five for each process of a stage,
 /// and stages keep theirs between jobs. Where even that is refused, a job whose process cannot start says so.
-fn allow_many_files() {
+pub fn allow_many_files() {
     const MANY: rlim_t = 1 << 14;
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < MANY
@@ -283,39 +286,6 @@ fn keep_safe(project: &Project, stopped: &std::sync::mpsc::Receiver<()>) {
             let _ = project.memo.save();
         }
     }
-}
-
-/// The lock's new lines. Where a key made other bits than its line says, the line stays, unless told otherwise; so do
-/// the lines of what was made from these bits, for a lock with some lines of either kind would be up to date nowhere.
-fn lock_lines(
-    project: &Project,
-    plan: &Plan,
-    options: &Options,
-    report: &mut dyn Report,
-) -> Vec<(String, Line)> {
-    let mut lines = Vec::new();
-    let mut strayed: BTreeSet<JobId> = BTreeSet::new();
-    let mut unreproduced = Vec::new();
-    for id in plan.needed() {
-        let State::Current(key, artifacts) = plan.state(id) else { continue };
-        let outputs = project.stage(id).outputs.keys().cloned().zip(artifacts.iter().copied()).collect();
-        let line = Line { key: *key, outputs };
-        match project.lock.get(project.name(id)) {
-            Some(old) if *old == line => {}
-            Some(old) if old.key == line.key && !options.update_lock => {
-                unreproduced.push(id);
-                strayed.insert(id);
-            }
-            _ if project.graph.producers(id).iter().any(|producer| strayed.contains(producer)) => {
-                strayed.insert(id);
-            }
-            _ => lines.push((project.name(id).to_owned(), line)),
-        }
-    }
-    if !unreproduced.is_empty() {
-        report.tell(project, &Happening::Unreproduced(&unreproduced));
-    }
-    lines
 }
 
 /// Reads what a stage printed, as a run does. For the fuzz targets.

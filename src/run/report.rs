@@ -158,7 +158,7 @@ impl Report for Json {
             Happening::Share(text) => json!({"event": "share", "text": text}),
             Happening::Summary(summary) => json!({
                 "event": "summary", "ran": summary.ran, "cached": summary.cached, "failed": summary.failed.len(),
-                "skipped": summary.skipped, "seconds": summary.seconds, "interrupted": summary.interrupted,
+                "skipped": summary.skipped, "unshared": summary.unshared, "seconds": summary.seconds, "interrupted": summary.interrupted,
             }),
         };
         // Nobody to tell when the reader is gone; the run goes on.

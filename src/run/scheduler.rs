@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
+pub use self::sharing::Finished;
 use self::sharing::Sharing;
 use super::assignment::Program;
 use super::failure::Failure;
@@ -101,6 +102,7 @@ pub fn execute<'run, 'scope, 'env>(
         scope,
         events: tell,
         interrupts: interrupts.clone(),
+        kept: HashMap::new(),
         intermediates,
         stopping: false,
         failure: None,
@@ -151,6 +153,8 @@ struct Run<'run, 'scope, 'env> {
     /// By which they report.
     events: Sender<Told>,
     interrupts: Interrupts,
+    /// What is kept for jobs whose keys the share is asked for, by key.
+    kept: HashMap<Key, Held>,
     intermediates: Intermediates,
     /// No new jobs start.
     stopping: bool,
@@ -249,7 +253,7 @@ impl<'env> Run<'_, '_, 'env> {
             Told::Ended { id, worker, result, seconds } => self.ended(id, worker, result, seconds),
             Told::Asked { key, made } => self.asked(key, made.as_ref()),
             Told::Fetched(id) => self.fetched(id),
-            Told::Published(id, is_there) => self.published(id, is_there),
+            Told::Published(missing) => self.published(missing),
             Told::Building(line) => self.tell(&Happening::Build(&line)),
             Told::Built(built) => self.built(built),
             Told::Interrupt => {
@@ -378,7 +382,7 @@ impl<'env> Run<'_, '_, 'env> {
         Ok(())
     }
 
-    fn is_running(&self, key: Key) -> bool {
+    pub(super) fn is_running(&self, key: Key) -> bool {
         self.running.values().any(|(running, _)| *running == key)
     }
 
@@ -414,7 +418,7 @@ impl<'env> Run<'_, '_, 'env> {
             }
             // Its process was asked to end, by the run or by who asks the run too.
             Err(_) if self.summary.interrupted => {}
-            Err((failure, _)) if failure.came_from_outside() && self.interrupts.comes() => {}
+            Err((failure, _)) if failure.may_be_of_all() && self.interrupts.comes() => {}
             Err((failure, tail)) => self.fail(id, &failure.to_string(), &tail),
         }
         let (left, programs) = (&self.left, &self.programs);
@@ -547,7 +551,7 @@ impl<'env> Run<'_, '_, 'env> {
 
     /// A stale job may run when there is a slot, unless a share has its work.
     fn queue(&mut self, id: JobId) {
-        if self.ask(id) {
+        if self.ask(id).is_some() {
             return;
         }
         let stage = self.stage(id).0;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::hash::Hash;
+use crate::plan::State;
 use crate::project::Selection;
 use crate::target;
 

@@ -22,6 +22,7 @@ use super::hints;
 use super::log::Log;
 use super::memory::OutOfMemory;
 use super::process::{Group, Launch, Line, Processes};
+use super::scheduler::Finished;
 use crate::folder;
 use crate::graph::JobId;
 use crate::hash::Key;
@@ -70,8 +71,8 @@ pub enum Told {
     },
     /// Content of a job has come from a share, or is not to be had.
     Fetched(JobId),
-    /// A job's work was brought to a share, or, without `true`, cannot be.
-    Published(JobId, bool),
+    /// A job's work was brought to a share; or which could not be.
+    Published(Option<Finished>),
     /// A line that the build of a stage's program prints.
     Building(String),
     /// A build has ended: what runs stages, by their places.

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::Scope;
+use std::thread::{Builder, Scope};
 
 type Errand<'scope> = Box<dyn FnOnce() + Send + 'scope>;
 
@@ -25,15 +25,20 @@ impl<'scope, 'env> Crew<'scope, 'env> {
     /// Gives an errand to whoever is free next.
     pub fn send(&mut self, errand: impl FnOnce() + Send + 'scope) {
         if self.threads < self.width {
-            self.threads += 1;
             let take = self.take.clone();
-            self.scope.spawn(move || {
+            let work = move || {
                 loop {
                     let next = take.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(errand) = next else { return };
                     errand();
                 }
-            });
+            };
+            match Builder::new().spawn_scoped(self.scope, work) {
+                Ok(_) => self.threads += 1,
+                // The system gives no more: those that are there do it.
+                Err(_) if self.threads > 0 => self.width = self.threads,
+                Err(_) => return errand(),
+            }
         }
         // Threads listen as long as the crew is there.
         let _ = self.give.send(Box::new(errand));
@@ -60,6 +65,32 @@ pub fn each<T: Send, R: Send>(
     });
 }
 
+/// Threads that others may have as helpers, beside their own: an errand of many parts is done by as many as are free, and by
+/// the one that has it where none is.
+#[derive(Debug)]
+pub struct Helpers(Mutex<u32>);
+
+impl Helpers {
+    /// So many.
+    pub fn new(number: u32) -> Helpers {
+        Helpers(Mutex::new(number))
+    }
+
+    /// Does something with each part, and tells each result as it comes.
+    pub fn each<T: Sync, R: Send>(&self, parts: &[T], act: impl Fn(&T) -> R + Sync, told: impl FnMut(R)) {
+        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = (*free).min(parts.len().try_into().unwrap_or(u32::MAX));
+        let taken = if taken > 1 { taken } else { 0 };
+        *free -= taken;
+        drop(free);
+        match taken {
+            0 => parts.iter().map(&act).for_each(told),
+            width => each(width, parts, &act, told),
+        }
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += taken;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -81,5 +112,28 @@ mod tests {
         results.sort();
         assert_eq!(results, (0..50).map(|n| n * n).collect::<Vec<_>>());
         assert!((2..=4).contains(&most.into_inner()));
+    }
+
+    #[test]
+    fn errands_of_many_parts_share_their_helpers() {
+        let (now, most) = (AtomicU32::new(0), AtomicU32::new(0));
+        let helpers = Helpers::new(4);
+        let part = |n: &u32| {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(1));
+            now.fetch_sub(1, Ordering::SeqCst);
+            *n
+        };
+        let mut sums = Vec::new();
+        let errand = |n: u32| {
+            let mut sum = 0;
+            helpers.each(&[n; 10], part, |result| sum += result);
+            sum
+        };
+        each(3, 0..6, errand, |sum| sums.push(sum));
+        sums.sort();
+        assert_eq!(sums, [0, 10, 20, 30, 40, 50]);
+        assert!((2..=3 + 4).contains(&most.into_inner()));
+        assert_eq!(*helpers.0.lock().unwrap(), 4);
     }
 }

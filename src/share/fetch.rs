@@ -6,7 +6,6 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::bundle::{Bundle, SMALL};
-use super::crew::each;
 use super::pack::{self, unpack};
 use super::remote::Read;
 use super::{Exchange, ShareError, Wanted, path};
@@ -49,21 +48,22 @@ impl Fetching<'_> {
             Kind::File => self.object(artifact.hash, Some(artifact.size), alone),
             Kind::Folder => {
                 self.object(artifact.hash, None, alone)?;
-                if !self.store.is_right_listing(&artifact) {
+                if !self.store.is_right_listing(&artifact).map_err(ShareError::from)? {
                     return Err(self.damaged(path("objects", artifact.hash)));
                 }
                 let parts = self.store.parts(&artifact).ok_or(Missed::Absent)?;
                 let mut came = Ok(());
-                // As many at once as the share takes, though the folder may be one of many.
-                let width = self.exchange.width().min(parts.len().try_into().unwrap_or(u32::MAX));
                 let is_missed = AtomicBool::new(false);
                 let fetch = |part: &Part| match is_missed.load(Ordering::Relaxed) {
                     true => Err(Missed::Absent),
                     false => self.object(part.hash, Some(part.size), alone),
                 };
-                each(width, &parts[1..], fetch, |result| {
+                self.exchange.helpers.each(&parts[1..], fetch, |result| {
                     is_missed.fetch_or(result.is_err(), Ordering::Relaxed);
-                    came = std::mem::replace(&mut came, Ok(())).and(result);
+                    // Trouble with the share says more than that something is not there.
+                    if came.is_ok() || matches!(result, Err(Missed::Trouble(_))) {
+                        came = result;
+                    }
                 });
                 came
             }

@@ -37,6 +37,7 @@ pub use send::{Again, Published};
 pub use signature::{KeyError, OwnKey, PublicKey};
 
 use self::bundle::Bundle;
+use self::crew::Helpers;
 use self::fetch::{Fetching, Missed};
 use self::remote::{Read, Remote};
 use crate::graph::JobId;
@@ -101,6 +102,8 @@ pub struct Exchange {
     /// The names of all records that were there, where somebody has looked.
     survey: OnceLock<HashSet<String>>,
     tally: Mutex<Tally>,
+    /// For what has many parts.
+    helpers: Helpers,
 }
 
 /// A share that was asked for something.
@@ -121,7 +124,7 @@ struct Tally {
     fetched: u64,
     fetched_bytes: u64,
     /// Records that did not count, by signer; none for those that nobody signed.
-    ignored: BTreeMap<Option<PublicKey>, u32>,
+    ignored: BTreeMap<Option<PublicKey>, BTreeSet<Key>>,
     /// Names of files that were not what they should be.
     damaged: BTreeSet<String>,
     /// Names of objects that records told of and that were not there.
@@ -169,6 +172,7 @@ impl Exchange {
         let Some(share) = configured(project)? else { return Ok(None) };
         let own = OwnKey::path().ok().map_or(Ok(None), |path| OwnKey::load(&path))?;
         Ok(Some(Exchange {
+            helpers: Helpers::new(share.connections),
             share,
             trust: project.pipeline.trust.clone(),
             own,
@@ -305,9 +309,9 @@ impl Exchange {
             let who: Vec<String> = tally
                 .ignored
                 .iter()
-                .map(|(signer, count)| match signer {
-                    Some(signer) => format!("{count} signed by {signer}"),
-                    None => format!("{count} that nobody signed"),
+                .map(|(signer, keys)| match signer {
+                    Some(signer) => format!("{} signed by {signer}", keys.len()),
+                    None => format!("{} that nobody signed", keys.len()),
                 })
                 .collect();
             notes.push(format!(
@@ -399,7 +403,7 @@ impl Exchange {
     fn counts(&self, bundle: &Bundle) -> bool {
         let is_trusted = self.is_trusted(bundle);
         if !is_trusted {
-            *self.tally().ignored.entry(bundle.signer).or_default() += 1;
+            self.tally().ignored.entry(bundle.signer).or_default().insert(bundle.record.key);
         }
         is_trusted
     }
@@ -407,7 +411,7 @@ impl Exchange {
 
 impl Known {
     /// Notes it in the store, with the small objects that came with it; nobody removes it as long as the lease is there.
-    /// What it made, in the order of the stage's outputs.
+    /// What it made, in the order of the stage's outputs. Where the key was done here meanwhile, that is what it made.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -415,6 +419,10 @@ impl Known {
         let Known { bundle: Bundle { record, objects, .. }, artifacts } = self;
         let _hold = store.hold()?;
         lease.add(std::iter::once(record.key))?;
+        store.refresh()?;
+        if let Some(made) = store.artifacts(record.key) {
+            return Ok(made);
+        }
         let wanted: HashSet<Hash> = artifacts.iter().map(|artifact| artifact.hash).collect();
         for (hash, bytes) in objects.iter().filter(|(hash, _)| wanted.contains(hash)) {
             // What cannot be kept now is fetched when it is needed.

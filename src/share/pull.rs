@@ -97,7 +97,7 @@ pub fn pull(
     };
     let lease = scratch.as_ref().map(|scratch| project.store.lease(scratch)).transpose()?;
     let plan = learn(project, exchange, lease.as_ref(), &outputs.keys().copied().collect())?;
-    let mut pulled = Pulled { lines: new_lines(project, &plan), ..Pulled::default() };
+    let mut pulled = Pulled { lines: plan.new_lines(false).lines, ..Pulled::default() };
     let mut items = Vec::new();
     for (&id, places) in outputs {
         let State::Current(key, artifacts) = plan.state(id) else {
@@ -134,18 +134,6 @@ pub fn pull(
     pulled.trouble = exchange.unread().filter(|_| !pulled.is_complete());
     pulled.seconds = started.elapsed().as_secs_f64();
     failure.map_or(Ok(pulled), Err)
-}
-
-/// What pipeline.lock does not say yet of jobs that are up to date. It keeps what was pulled from being collected.
-fn new_lines(project: &Project, plan: &Plan) -> Vec<(String, Line)> {
-    let line = |id: JobId| {
-        let State::Current(key, artifacts) = plan.state(id) else { return None };
-        let name = project.name(id);
-        let is_known = project.lock.get(name).is_some_and(|line| line.key == *key);
-        let outputs = project.stage(id).outputs.keys().cloned().zip(artifacts.iter().copied());
-        (!is_known).then(|| (name.to_owned(), Line { key: *key, outputs: outputs.collect() }))
-    };
-    plan.needed().filter_map(line).collect()
 }
 
 /// The plan for jobs, with what the share knows of those that are not up to date: stage by stage, as a job's key is

@@ -6,7 +6,6 @@ use std::io;
 use std::path::PathBuf;
 
 use super::bundle::{self, Bundle, ROOM, SMALL};
-use super::crew::each;
 use super::pack::Packing;
 use super::{Exchange, ShareError, Wanted, crew, path};
 use crate::hash::Hash;
@@ -128,8 +127,8 @@ impl Exchange {
                 return Ok(Published::Other);
             }
             // One's own unsigned copy adds nothing to what a stranger has signed.
-            if is_same && (is_trusted || self.own.is_none()) && !self.lacks(&parcel.small, &there, again)? {
-                return self.mend(&parcel.large, &there, store, again);
+            if is_same && (is_trusted || self.own.is_none()) {
+                return self.mend(parcel, &there, store, again);
             }
         }
         let sent = self.send_objects(store, &parcel.large, again == Again::All)?;
@@ -144,56 +143,49 @@ impl Exchange {
         Ok(Published::New { bytes: sent + bytes.len() as u64 })
     }
 
-    /// Sends those objects of a job whose record is there that are not.
+    /// Sends what the share lacks of a job whose record is there; the record stays, whoever has signed it.
     fn mend(
         &self,
-        parts: &[Part],
+        parcel: &Parcel,
         there: &Bundle,
         store: &Store,
         again: Again,
     ) -> Result<Published, ShareError> {
-        let mut lost = Vec::new();
-        for part in parts {
-            if self.lacks(std::slice::from_ref(part), there, again)? {
-                lost.push(*part);
-            }
-        }
-        Ok(match self.send_objects(store, &lost, true)? {
+        let parts = parcel.small.iter().chain(&parcel.large);
+        let parts: Vec<Part> =
+            parts.filter(|part| !there.objects.contains_key(&part.hash)).copied().collect();
+        let mut lost = Ok(Vec::new());
+        let is_lost = |part: &Part| self.lacks(*part, again).map(|is_lost| is_lost.then_some(*part));
+        self.helpers.each(&parts, is_lost, |found| match (&mut lost, found) {
+            (Ok(lost), Ok(found)) => lost.extend(found),
+            (Ok(_), Err(error)) => lost = Err(error),
+            (Err(_), _) => {}
+        });
+        Ok(match self.send_objects(store, &lost?, true)? {
             0 => Published::Known,
             bytes => Published::New { bytes },
         })
     }
 
-    /// Whether the share lacks any of these objects of a record.
-    fn lacks(&self, parts: &[Part], there: &Bundle, again: Again) -> Result<bool, ShareError> {
-        for part in parts.iter().filter(|part| !there.objects.contains_key(&part.hash)) {
-            let name = path("objects", part.hash);
-            let is_lost = || {
-                let tally = self.tally();
-                tally.damaged.contains(&name) || tally.gone.contains(&name)
-            };
-            if is_lost() || again == Again::Gone && !self.open_share()?.remote.has(&name)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+    /// Whether an object of a record is gone or damaged.
+    fn lacks(&self, part: Part, again: Again) -> Result<bool, ShareError> {
+        let name = path("objects", part.hash);
+        let is_seen = {
+            let tally = self.tally();
+            tally.damaged.contains(&name) || tally.gone.contains(&name)
+        };
+        Ok(is_seen || again == Again::Gone && !self.open_share()?.remote.has(&name)?)
     }
 
     /// Sends objects, all of them with `all`, and otherwise those that are not there; the bytes that were sent.
     fn send_objects(&self, store: &Store, parts: &[Part], all: bool) -> Result<u64, ShareError> {
         let mut sent = Ok(0);
-        let width = self.width().min(parts.len().try_into().unwrap_or(u32::MAX));
-        each(
-            width,
-            parts,
-            |part| self.send_object(store, *part, all),
-            |result| {
-                sent = match (std::mem::replace(&mut sent, Ok(0)), result) {
-                    (Ok(before), Ok(bytes)) => Ok(before + bytes),
-                    (Err(error), _) | (_, Err(error)) => Err(error),
-                };
-            },
-        );
+        let send = |part: &Part| self.send_object(store, *part, all);
+        self.helpers.each(parts, send, |result| match (&mut sent, result) {
+            (Ok(sent), Ok(bytes)) => *sent += bytes,
+            (Ok(_), Err(error)) => sent = Err(error),
+            (Err(_), _) => {}
+        });
         sent
     }
 

@@ -77,9 +77,13 @@ impl Store {
 
     /// Whether a folder's listing, which came from elsewhere, names files inside the folder, each once, of the size
     /// that was announced. One that does not is what its hash says all the same, perhaps somebody's file.
-    pub fn is_right_listing(&self, artifact: &Artifact) -> bool {
-        let text = fs::read_to_string(self.objects.path(artifact.hash));
-        text.is_ok_and(|text| is_listing_of(&text, artifact.size))
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn is_right_listing(&self, artifact: &Artifact) -> Result<bool, StoreError> {
+        let path = self.objects.path(artifact.hash);
+        let bytes = fs::read(&path).map_err(super::io_error("read", &path))?;
+        Ok(str::from_utf8(&bytes).is_ok_and(|text| is_listing_of(text, artifact.size)))
     }
 }
 
@@ -152,7 +156,7 @@ mod tests {
         let (_folder, store, memo) = store();
         let hash = Hash::of(b"weights");
         store.adopt_bytes(hash, b"weights", &memo).unwrap();
-        assert!(!store.is_right_listing(&Artifact { kind: Kind::Folder, hash, size: 7 }));
+        assert!(!store.is_right_listing(&Artifact { kind: Kind::Folder, hash, size: 7 }).unwrap());
         assert!(store.has(hash, &memo));
     }
 

@@ -3,19 +3,23 @@
 //! A file a workspace in `store/workspaces/`: a line with the machine, then the workspace's path. Its name is the hash of
 //! these. Beside it, with `.lock` at the end of the name, a copy of the workspace's lock as of its last run, for those who
 //! cannot see the workspace: on other machines, or without the permission. The copy is sealed, and as old as the lock: where
-//! one of them was damaged, it is known which. With `.id` at the end, what the workspace's `.ribbon/id` says: containers and
-//! nodes of a cluster see one workspace under ever new names of machines.
+//! one of them was damaged, it is known which. With `.id` at the end, what the workspace's `.ribbon/id` says, and the number
+//! of that folder: containers and nodes of a cluster see one workspace under ever new names of machines.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::access::Access;
 use super::locks::random;
 use crate::hash::Hash;
+
+/// A workspace that is at work is noted anew after so long.
+const SEEN: Duration = Duration::from_secs(24 * 3600);
 
 /// Digits that tell notes apart.
 const NAME: usize = 24;
@@ -57,11 +61,9 @@ impl Workspace {
         self.machine == machine()
     }
 
-    /// How long ago its lock was last copied; one that was never is as old as its note.
+    /// How long ago it was last seen, to a day.
     pub fn age(&self) -> Duration {
-        let times = [copy_beside(&self.note), self.note.clone()].map(|path| fs::metadata(path)?.modified());
-        let latest = times.into_iter().flatten().max();
-        latest.map_or(Duration::MAX, |time| time.elapsed().unwrap_or_default())
+        age(&self.note)
     }
 
     /// Forgets it.
@@ -82,13 +84,14 @@ impl Workspace {
 pub fn note(folder: &Path, access: Access, root: &Path) -> io::Result<()> {
     let text = note_of(root);
     let note = folder.join(name(&text));
-    if !note.exists() {
+    // Written anew, and not only given another time, which in a group's store its owner alone could do.
+    if age(&note) > SEEN {
         access.make_folder(folder)?;
         access.write_whole(&note, &text)?;
     }
-    let id = id(access, root)?;
-    if !id.is_empty() && id != fs::read(id_beside(&note)).unwrap_or_default() {
-        access.write_whole(&id_beside(&note), &id)?;
+    let id = id(access, root);
+    if id.is_some() && id != fs::read(id_beside(&note)).ok() {
+        access.write_whole(&id_beside(&note), &id.unwrap_or_default())?;
     }
     let (lock, copy) = (root.join("pipeline.lock"), copy_beside(&note));
     if lock.exists() && !is_copy_of(&copy, &lock) {
@@ -97,17 +100,27 @@ pub fn note(folder: &Path, access: Access, root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What tells a workspace from others, whatever its path and machine are called; made with the first note.
-fn id(access: Access, root: &Path) -> io::Result<Vec<u8>> {
-    let folder = root.join(".ribbon");
-    let path = folder.join("id");
-    match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_dir() => {
-            access.write_whole(&path, format!("{:016x}{:016x}\n", random(), random()).as_bytes())?;
-            fs::read(&path)
-        }
-        id => Ok(id.unwrap_or_default()),
+/// A file's age; one that is not there is as old as can be.
+fn age(path: &Path) -> Duration {
+    let time = fs::metadata(path).and_then(|metadata| metadata.modified());
+    time.map_or(Duration::MAX, |time| time.elapsed().unwrap_or_default())
+}
+
+/// What tells a workspace from others, whatever its path and machine are called; made with the first note. None where it
+/// cannot be made.
+fn id(access: Access, root: &Path) -> Option<Vec<u8>> {
+    let path = root.join(".ribbon/id");
+    if !path.exists() {
+        access.write_whole(&path, format!("{:016x}{:016x}\n", random(), random()).as_bytes()).ok()?;
     }
+    identity(root)
+}
+
+/// The id of a workspace, and the number of its folder: copies of a workspace have its id.
+fn identity(root: &Path) -> Option<Vec<u8>> {
+    let folder = fs::metadata(root.join(".ribbon")).ok()?;
+    let id = fs::read_to_string(root.join(".ribbon/id")).ok()?;
+    Some(format!("{} {}\n", id.trim(), folder.ino()).into_bytes())
 }
 
 /// What comparing a lock with its copy has shown.
@@ -193,8 +206,7 @@ pub fn all(folder: &Path) -> io::Result<Vec<Workspace>> {
         let presence = match (is_there(".ribbon"), is_there("pipeline.lock")) {
             _ if is_closed || is_damaged => Presence::Hidden,
             (Ok(true), _) | (_, Ok(true)) => {
-                let ids = [path.join(".ribbon/id"), id_beside(&note)].map(|path| fs::read(path).ok());
-                let is_same = ids[0].is_some() && ids[0] == ids[1];
+                let is_same = identity(&path).is_some_and(|id| Some(id) == fs::read(id_beside(&note)).ok());
                 let is_renamed = is_same && noted != machine().as_bytes();
                 if is_renamed { Presence::Renamed } else { Presence::Here }
             }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use crate::diff::{commit, git};
-use crate::scratch::wait_until;
+use crate::scratch::{Scratch, wait_until};
 use crate::share::{append, become_user, bobs_clone, files, paper, said};
 use crate::tiny::{self, WHOLE_PAPER};
 
@@ -214,4 +214,64 @@ fn who_has_no_credentials_reads_a_public_bucket() {
         (Some(0), "figure 1", ""),
         "what nobody has made is not there"
     );
+}
+
+#[test]
+fn branches_are_asked_of_the_repository_that_a_workspace_is_in() {
+    let mut one = tiny::paper();
+    one.set("RIBBON_STORE", one.path("../store").to_str().unwrap());
+    let two = one.clone_as("two");
+    for workspace in [&one, &two] {
+        workspace.write(".gitignore", ".ribbon\noutputs\n");
+        git(workspace, &["init", "-q", "-b", "main"]);
+    }
+    two.run("--set title=Other");
+    commit(&two);
+    git(&two, &["checkout", "-q", "-b", "feature"]);
+    two.run("");
+    commit(&two);
+    one.run("");
+    one.set("GIT_DIR", one.path(".git").to_str().unwrap());
+    let told = one.ribbon("gc --keep-days 0");
+    assert!(told.code == Some(0) && told.out.contains("removed 0 objects"), "{told:?}");
+    // A branch of which something is damaged is none that needs nothing.
+    let tree = git(&two, &["rev-parse", "main^{tree}"]);
+    two.remove(&format!(".git/objects/{}/{}", &tree[..2], tree[2..].trim()));
+    let told = one.ribbon("gc --keep-days 0");
+    assert!(told.code == Some(2) && told.err.contains("nothing was removed"), "{told:?}");
+}
+
+#[test]
+fn who_pulls_keeps_the_lines_of_what_was_not_reproduced() {
+    let project = Scratch::new(&[(
+        "pipeline.yaml",
+        "version: 1\nprofile: p\nprofiles: {p: {}}\nshare: ../lab\nstages:\n  s: {run: [sh, -c, 'date +%N > {outputs.o}'], \
+         outputs: {o: o.txt}}\n  t: {run: [cp, '{inputs.o}', '{outputs.o}'], inputs: {o: s.o}, outputs: {o: o.txt}}\n",
+    )]);
+    project.run("--push");
+    let lock = project.read("pipeline.lock");
+    project.run("--force s");
+    assert_eq!(project.read("pipeline.lock"), lock);
+    project.ribbon("pull");
+    assert_eq!(project.read("pipeline.lock"), lock);
+}
+
+#[test]
+fn who_has_no_key_leaves_a_signature_where_it_is() {
+    let mut paper = paper();
+    let ada = become_user(&mut paper, "ada");
+    append(&paper, &format!("trust: {{ada: '{ada}'}}\n"));
+    paper.run("--push");
+    // Whose pipeline publishes less has small outputs in the record; they lie beside it.
+    let mut bob = paper.clone_as("bob");
+    bob.set("RIBBON_KEY", bob.home("none").to_str().unwrap());
+    bob.edit("pipeline.yaml", "    publish: {points: tables/points.txt}\n", "");
+    assert_eq!((bob.run("").code, bob.ribbon("pull embed").code), (Some(0), Some(0)));
+    paper.remove("../lab/objects");
+    let push = bob.ribbon("push embed");
+    assert!(push.code == Some(0) && push.out.starts_with("pushed 1 jobs"), "{push:?}");
+    let carl = bobs_clone(&paper);
+    assert_eq!(carl.ribbon("pull embed").code, Some(0));
+    let run = carl.run("embed");
+    assert_eq!((run.made().as_str(), said(&run).as_str()), ("nothing", ""));
 }

@@ -2,10 +2,11 @@
 
 use super::Run;
 use crate::graph::JobId;
+use crate::hash::Key;
 use crate::pipeline::{Gpu, StageId};
 use crate::project::Project;
 use crate::run::RunError;
-use crate::slots::Full;
+use crate::slots::{Full, Held};
 use crate::store::random;
 
 /// By stage, the job that starts first; where work is exchanged with other runs, any.
@@ -49,10 +50,10 @@ impl Run<'_, '_, '_> {
                 }
             };
             self.ready[stage].remove(&id);
-            // Others that exchange work by the share may have done it meanwhile. What is free waits for the answer.
-            if self.ask(id) {
-                self.slots.give(&held);
-                return Ok(());
+            // Others that exchange work by the share may have done it meanwhile.
+            if let Some(key) = self.ask(id) {
+                self.keep(key, held);
+                continue;
             }
             if !self.try_start(id, &held)? {
                 self.slots.give(&held);
@@ -61,6 +62,13 @@ impl Run<'_, '_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Keeps slots until the share has said what it knows of a key: nobody else is to take them from the job meanwhile.
+    fn keep(&mut self, key: Key, held: Held) {
+        if let Some(more) = self.kept.insert(key, held) {
+            self.slots.give(&more);
+        }
     }
 
     /// The job of a stage that is to start next. Runs that exchange work by a share begin each at another place: then they do

@@ -15,6 +15,9 @@ use crate::run::report::Happening;
 use crate::share::{Again, Crew, Exchange, given, wanted};
 use crate::store::{Artifacts, Lease};
 
+/// A finished job, its key and what it made under that.
+pub type Finished = (JobId, Key, Artifacts);
+
 /// For so long, what a share has said of a key is as good as new: others may be at the same work.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -41,7 +44,7 @@ pub(super) struct Sharing<'scope, 'env> {
     /// Finished jobs that are being published.
     publishing: usize,
     /// Finished jobs that could not be.
-    unpublished: BTreeSet<JobId>,
+    unpublished: Vec<Finished>,
     /// Whether these were tried once more.
     is_second: bool,
 }
@@ -67,7 +70,7 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
             tried: BTreeSet::new(),
             held: BTreeMap::new(),
             publishing: 0,
-            unpublished: BTreeSet::new(),
+            unpublished: Vec::new(),
             is_second: false,
         }
     }
@@ -145,7 +148,7 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
 
     /// Publishes what a job has made.
     pub(super) fn publish(&mut self, id: JobId, key: Key, made: &Artifacts) {
-        let given = given(self.project, id, made);
+        let (given, finished) = (given(self.project, id, made), (id, key, made.clone()));
         let (project, exchange, tell) = (self.project, self.exchange, self.tell.clone());
         self.publishing += 1;
         self.crew.send(move || {
@@ -154,7 +157,7 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
                 .store
                 .record(key)
                 .is_none_or(|record| exchange.publish(&record, &given, &project.store, Again::Lost).is_ok());
-            let _ = tell.send(Told::Published(id, published));
+            let _ = tell.send(Told::Published((!published).then_some(finished)));
         });
     }
 
@@ -165,15 +168,21 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
 }
 
 impl Run<'_, '_, '_> {
-    /// Asks the share for a stale job. Whether it has to wait for the answer.
-    pub(super) fn ask(&mut self, id: JobId) -> bool {
-        let State::Stale(key, Reason::NewKey) = *self.plan.state(id) else { return false };
-        self.sharing.as_mut().is_some_and(|sharing| sharing.ask(id, key))
+    /// Asks the share for a stale job. Its key, if it has to wait for the answer.
+    pub(super) fn ask(&mut self, id: JobId) -> Option<Key> {
+        let State::Stale(key, Reason::NewKey) = *self.plan.state(id) else { return None };
+        // What is made here, or was, stays what the key has made.
+        let is_here = self.is_running(key) || self.project.store.artifacts(key).is_some();
+        let sharing = self.sharing.as_mut().filter(|_| !is_here)?;
+        sharing.ask(id, key).then_some(key)
     }
 
     /// What the share said about a key; its jobs are current now, or ready to run.
     pub(super) fn asked(&mut self, key: Key, made: Option<&Artifacts>) {
         self.tell_of_share();
+        if let Some(held) = self.kept.remove(&key) {
+            self.slots.give(&held);
+        }
         let Some(sharing) = &mut self.sharing else { return };
         // Without those that wait for their inputs again.
         let jobs = sharing.questions.remove(&key).unwrap_or_default();
@@ -274,13 +283,11 @@ impl Run<'_, '_, '_> {
     }
 
     /// A job's work is where others find it, or cannot get there.
-    pub(super) fn published(&mut self, id: JobId, is_there: bool) {
+    pub(super) fn published(&mut self, missing: Option<Finished>) {
         self.tell_of_share();
         if let Some(sharing) = &mut self.sharing {
             sharing.publishing -= 1;
-            if !is_there {
-                sharing.unpublished.insert(id);
-            }
+            sharing.unpublished.extend(missing);
         }
     }
 
@@ -291,11 +298,7 @@ impl Run<'_, '_, '_> {
         sharing.is_second = true;
         sharing.exchange.try_again();
         let again = std::mem::take(&mut sharing.unpublished);
-        for &id in &again {
-            if let State::Current(key, made) = self.plan.state(id) {
-                sharing.publish(id, *key, made);
-            }
-        }
+        again.iter().for_each(|(id, key, made)| sharing.publish(*id, *key, made));
         !again.is_empty()
     }
 
