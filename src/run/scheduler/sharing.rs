@@ -172,9 +172,10 @@ impl Run<'_, '_, '_> {
     pub(super) fn ask(&mut self, id: JobId) -> Option<Key> {
         let State::Stale(key, Reason::NewKey) = *self.plan.state(id) else { return None };
         // What is made here, or was, stays what the key has made.
-        let is_here = self.is_running(key) || self.project.store.artifacts(key).is_some();
-        let sharing = self.sharing.as_mut().filter(|_| !is_here)?;
-        sharing.ask(id, key).then_some(key)
+        if self.sharing.is_none() || self.is_running(key) || self.project.store.artifacts(key).is_some() {
+            return None;
+        }
+        self.sharing.as_mut()?.ask(id, key).then_some(key)
     }
 
     /// What the share said about a key; its jobs are current now, or ready to run.
