@@ -208,7 +208,7 @@ pub fn run(
     light::check(project, &plan, exchange.is_some())?;
     let slots = Slots::here(options.threads);
     for cardless in cardless(&plan, &slots) {
-        if !options.keep_going && exchange.is_none() {
+        if cardless.is_certain() && !options.keep_going && exchange.is_none() {
             return Err(RunError::NoCard(cardless));
         }
         report.tell(project, &Happening::Note(&cardless.to_string()));
