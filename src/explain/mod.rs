@@ -15,6 +15,7 @@ mod why;
 pub use compare::Difference;
 pub use diff::{Change, Kind, Lines, diff};
 pub use draw::{Format, draw};
+pub(crate) use failed::{FAILED, INTERRUPTED};
 pub use forecast::{Forecast, forecast};
 pub use provenance::complete;
 pub use show::show;

@@ -22,6 +22,7 @@ use super::hints;
 use super::log::Log;
 use super::memory::OutOfMemory;
 use super::process::{Group, Launch, Line, Processes};
+use crate::explain;
 use crate::folder;
 use crate::graph::JobId;
 use crate::hash::Key;
@@ -143,7 +144,8 @@ impl Worker<'_> {
             let result = panic::catch_unwind(AssertUnwindSafe(perform)).unwrap_or(Err(Failure::Broken));
             let result = result.map_err(|failure| {
                 let mut tail = log.take_tail();
-                log.line(&format!("failed: {failure}"));
+                let mark = if self.group.was_asked() { explain::INTERRUPTED } else { explain::FAILED };
+                log.end(mark, &failure.to_string());
                 tail.extend(self.hints(&assignment, &failure, &tail));
                 (failure, tail)
             });

@@ -228,7 +228,7 @@ fn a_failure_shows_what_the_job_said_and_where_the_log_is() {
     assert!(run.err.contains(expected), "{}", run.err);
     assert!(run.out.starts_with("ran 1, cached 0, failed 1, skipped 12"), "{}", run.out);
     let log = paper.ribbon("log train[arch=fc,seed=1]");
-    assert_eq!(log.out, "step 120: the loss is NaN\nfailed: it ended with exit status 3\n");
+    assert_eq!(log.out, "step 120: the loss is NaN\n[ribbon: failed] it ended with exit status 3\n");
 }
 
 #[test]
