@@ -446,3 +446,22 @@ fn a_run_takes_the_cores_it_may_run_on_and_no_more_than_slurm_gives() {
     let one = slow.ribbon("run -n");
     assert!(one.code == Some(0) && one.out.contains(" with 1 thread"), "{one:?}");
 }
+
+#[test]
+fn braces_in_a_parameter_reach_the_program() {
+    let many = tiny::many(1, "echo $3\necho $1 > $2\n");
+    many.edit("pipeline.yaml", "{n: $number.n}", "{n: $number.n, name: '{n}'}");
+    many.edit("pipeline.yaml", "\"{outputs.made}\"]", "\"{outputs.made}\", 'run_{params.name}.png']");
+    assert_eq!(many.run("slow").code, Some(0));
+    assert_eq!(many.ribbon("log slow").out, "run_{n}.png\n");
+}
+
+#[test]
+fn names_with_an_equals_sign_stay_as_they_are_in_a_shells_program() {
+    let paper = tiny::paper();
+    paper.edit("pipeline.yaml", "{data: data.txt}", "{data: 'lr=0.1.csv'}");
+    paper.edit("pipeline.yaml", "echo 3 images", "echo {outputs.data}");
+    assert_eq!(paper.run("prepare").code, Some(0));
+    let log = paper.ribbon("log prepare").out;
+    assert!(log.ends_with("/lr=0.1.csv\n"), "{log}");
+}
