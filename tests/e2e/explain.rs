@@ -388,12 +388,28 @@ fn profiles_are_listed_and_a_path_under_outputs_says_which() {
     assert!(shown("outputs/paper/figures/figure.svg").out.starts_with("figure\n"));
     assert!(shown("./outputs/paper/tables").out.starts_with("embed\n"));
     let unknown = shown("outputs/papr/figures/figure.svg");
-    assert!(unknown.err.contains("papr") && unknown.err.contains("did you mean `paper`?"), "{}", unknown.err);
+    let none = "no stage publishes outputs/papr/figures/figure.svg in profile quick";
+    assert!(unknown.err.contains(none), "{}", unknown.err);
+    assert!(
+        shown("outputs/figure.svg").err.contains("no stage publishes outputs/figure.svg in profile quick")
+    );
     let end = shown("figures/figure.svg");
     assert!(end.err.contains("did you mean `outputs/quick/figures/figure.svg`?"), "{}", end.err);
     assert!(shown("figure.svg").err.contains("did you mean `outputs/quick/figures/figure.svg`?"));
     let other = shown("outputs/paper/figures/figure.svg --profile quick");
     assert!(other.err.contains("no stage publishes outputs/paper/figures/figure.svg in profile quick"));
+}
+
+#[test]
+fn a_path_that_is_forced_says_the_profile_and_all_paths_say_the_same() {
+    let paper = tiny::paper();
+    assert_eq!(paper.run("outputs/paper/figures/figure.svg").code, Some(0));
+    assert_eq!(paper.run("--force outputs/paper/tables/points.txt").made(), "embed 1");
+    assert!(!paper.exists("outputs/quick"));
+    let two = paper.ribbon("run outputs/paper/tables --force outputs/quick/tables");
+    let told =
+        "a command is about one profile; outputs/paper/tables is of paper, outputs/quick/tables of quick";
+    assert_eq!((two.code, two.err.as_str()), (Some(2), format!("ribbon: {told}\n").as_str()));
 }
 
 #[test]
