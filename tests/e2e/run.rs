@@ -65,6 +65,10 @@ fn a_label_of_a_target_is_a_number_however_it_is_written() {
     assert_eq!(paper.run("train[seed=1.0]").made(), "prepare 1, train 2");
     assert_eq!(paper.run("train[arch=fc,seed=1e-5]").made(), "train 1");
     assert_eq!(paper.run("train[arch=vit,seed=0.00001]").made(), "train 1");
+    // Text that looks like one is none.
+    paper.edit("pipeline.yaml", "seed: [1, 0.00001]", "seed: ['1.1', 1]");
+    let refused = paper.ribbon("status train[seed=1.10]");
+    assert!(refused.err.contains("has seed=1.10; seed is one of 1, 1.1"), "{refused:?}");
 }
 
 #[test]
