@@ -261,25 +261,38 @@ pub fn main() -> ExitCode {
 }
 
 impl Command {
-    /// The profile whose published outputs the command is about.
-    fn profile(&self, selection: &Selection) -> Option<String> {
-        let root = root(selection).ok()?;
-        self.targets().iter().find_map(|target| target::profile_of(&root, target))
+    /// The profile whose published outputs the command is about, if its targets are paths that say so.
+    fn profile(&self, selection: &Selection) -> Result<Option<String>> {
+        let (Ok(pipeline), Ok(root)) = (project::find(selection), root(selection)) else { return Ok(None) };
+        let mut said = self.targets().into_iter().filter_map(|target| {
+            let profile = target::profile_of(&root, target)?;
+            Some((target, profile))
+        });
+        let Some(first) = said.next() else { return Ok(None) };
+        // What is wrong with the file is told when it is read.
+        let Ok(profiles) = crate::pipeline::profiles(&pipeline) else { return Ok(None) };
+        let is_there = |said: &(_, String)| profiles.iter().any(|listed| listed.name == said.1);
+        let mut said = std::iter::once(first).chain(said).filter(is_there);
+        let Some((target, profile)) = said.next() else { return Ok(None) };
+        match said.find(|(_, other)| *other != profile) {
+            Some((path, other)) => {
+                bail!("a command is about one profile; {target} is of {profile}, {path} of {other}")
+            }
+            None => Ok(Some(profile)),
+        }
     }
 
-    fn targets(&self) -> &[String] {
+    fn targets(&self) -> Vec<&str> {
         match self {
-            Command::Run { targets, .. }
-            | Command::Push { targets, .. }
+            Command::Run { targets, force, .. } => targets.iter().chain(force).map(String::as_str).collect(),
+            Command::Push { targets, .. }
             | Command::Pull { targets }
             | Command::Status { targets, .. }
             | Command::Accept { targets, .. }
             | Command::Verify { rerun: targets, .. }
-            | Command::Export { targets, .. } => targets,
-            Command::Why { target } | Command::Show { target } | Command::Log { job: target } => {
-                std::slice::from_ref(target)
-            }
-            _ => &[],
+            | Command::Export { targets, .. } => targets.iter().map(String::as_str).collect(),
+            Command::Why { target } | Command::Show { target } | Command::Log { job: target } => vec![target],
+            _ => Vec::new(),
         }
     }
 }
@@ -298,7 +311,7 @@ impl Cli {
             paranoid: self.paranoid,
         };
         if selection.profile.is_none() {
-            selection.profile = self.command.profile(&selection);
+            selection.profile = self.command.profile(&selection)?;
         }
         match self.command {
             Command::Launch => Ok(run::launch()),

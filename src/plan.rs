@@ -253,6 +253,11 @@ impl<'a> Plan<'a> {
         stages.into_iter().collect::<Vec<_>>().join(", ")
     }
 
+    /// Whether it leaves heavy stages as they are.
+    pub fn is_light(&self) -> bool {
+        self.light
+    }
+
     /// Jobs that a light plan can neither run nor keep: what they made before is not known.
     pub fn lost(&self) -> Vec<JobId> {
         self.needed().filter(|id| self.leaves(*id) && !self.is_settled(*id)).collect()
@@ -388,27 +393,50 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Whether a job runs whatever its inputs come out as: it is stale, or it waits and never ran, or something of its key
-    /// beside the content of its inputs is not as it was.
-    pub fn is_certain(&self, id: JobId) -> bool {
-        match self.state(id) {
-            State::Stale(..) => true,
-            State::Waiting => self.line(id).is_none_or(|line| match self.project.store.record(line.key) {
-                Some(old) => settings(&old.ingredients) != settings(&self.ingredients(id)),
-                None => self.key_by_lock(id) != line.key,
-            }),
-            State::Current(..) | State::Kept(_) | State::Unneeded => false,
+    /// The jobs that run whatever their inputs come out as: those that are stale, and those that wait and never ran, or of
+    /// whose keys something beside the content of inputs is not as it was. None of these if the store has the key that it
+    /// comes to when what is redone makes what it made before.
+    pub fn certain(&self) -> BTreeSet<JobId> {
+        let (mut certain, mut coming) = (BTreeSet::new(), BTreeMap::new());
+        for id in self.needed() {
+            let key = match self.state(id) {
+                State::Stale(key, _) => *key,
+                State::Waiting => self.coming_key(id, &coming),
+                State::Current(..) | State::Kept(_) | State::Unneeded => continue,
+            };
+            let made = self.project.store.artifacts(key);
+            let is_stale = matches!(self.state(id), State::Stale(..));
+            if is_stale || made.is_none() && self.is_new(id, key) {
+                certain.insert(id);
+            }
+            coming.extend(made.map(|made| (id, made)));
         }
+        certain
     }
 
-    /// The key of a job if inputs that are not known come out as pipeline.lock says.
-    fn key_by_lock(&self, id: JobId) -> Key {
+    /// Whether a job that waits has no line, or one of a key that it cannot come to.
+    fn is_new(&self, id: JobId, coming: Key) -> bool {
+        self.line(id).is_none_or(|line| match self.project.store.record(line.key) {
+            Some(old) => settings(&old.ingredients) != settings(&self.ingredients(id)),
+            None => coming != line.key,
+        })
+    }
+
+    /// The key of a job if jobs make what these have, and others what pipeline.lock says.
+    fn coming_key(&self, id: JobId, coming: &BTreeMap<JobId, Artifacts>) -> Key {
         let Project { pipeline, graph, .. } = self.project;
-        let locked = |origin| match origin {
-            Origin::Output(job, place) => self.locked(job, self.line(job)?)?.get(place as usize).copied(),
+        let made = |origin| match origin {
+            Origin::Output(job, place) => match coming.get(&job) {
+                Some(made) => made.get(usize::from(place)).copied(),
+                // Of an output alone: the line may be of a time when there were fewer.
+                None => {
+                    let name = self.project.stage(job).outputs.keys().nth(usize::from(place))?;
+                    self.line(job)?.outputs.get(name).copied()
+                }
+            },
             Origin::File(_) => None,
         };
-        let content = |origin| self.artifact(origin).copied().or_else(|| locked(origin));
+        let content = |origin| self.artifact(origin).copied().or_else(|| made(origin));
         let hash = |origin| content(origin).map_or(Hash([0; 32]), |artifact| artifact.hash);
         key::key(pipeline, graph, self.project.facts(id), id, hash)
     }

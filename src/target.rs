@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use crate::graph::JobId;
-use crate::pipeline::{Labels, nearest, value_of_label};
+use crate::pipeline::{Labels, by_number, nearest};
 use crate::project::Project;
 
 /// Why a target names nothing.
@@ -101,9 +101,9 @@ pub fn select(project: &Project, target: &str) -> Result<BTreeSet<JobId>, Target
             .filter_map(|id| project.graph.job(*id).labels.get(label).map(String::as_str))
             .collect();
         // As it is, or by its number.
-        let by_number = value_of_label(value);
-        let value = if there.contains(value.as_str()) { value } else { &by_number };
-        if !there.contains(value.as_str()) {
+        let by_number = || by_number(value, label, &stages[stage].each, &project.pipeline.sweeps);
+        let value = if there.contains(value.as_str()) { value } else { by_number().unwrap_or(value) };
+        if !there.contains(value) {
             let example = jobs.first().map(|id| &project.graph.job(*id).labels);
             let names: Vec<&str> = example.into_iter().flat_map(|l| l.keys().map(String::as_str)).collect();
             let hint = match (there.is_empty(), names.is_empty()) {
@@ -119,7 +119,7 @@ pub fn select(project: &Project, target: &str) -> Result<BTreeSet<JobId>, Target
                 hint,
             });
         }
-        jobs.retain(|id| project.graph.job(*id).labels.get(label) == Some(value));
+        jobs.retain(|id| project.graph.job(*id).labels.get(label).is_some_and(|it| it == value));
     }
     Ok(jobs)
 }

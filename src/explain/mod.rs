@@ -4,7 +4,6 @@ mod compare;
 mod diff;
 mod draw;
 mod duration;
-mod failed;
 mod forecast;
 mod html;
 mod provenance;

@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::failed::{BadEnd, bad_end};
 use crate::plan::{Plan, Reason, State};
 use crate::project::Project;
+use crate::run::{BadEnd, bad_end};
 use crate::share;
 
 /// Paths and jobs that are named; of more, the number is told.
@@ -46,6 +46,7 @@ pub fn status(project: &Project, mut plan: Plan) -> Status {
         .map(|stage| Row { stage: stage.name.clone(), jobs: 0, current: 0, stale: 0, waiting: 0 })
         .collect();
     let (mut unplaced, mut absent, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    let certain = plan.certain();
     for id in plan.needed() {
         let row = &mut rows[project.graph.job(id).stage.0];
         row.jobs += 1;
@@ -67,7 +68,7 @@ pub fn status(project: &Project, mut plan: Plan) -> Status {
                     failed.push(project.name(id).to_owned());
                 }
             }
-            State::Waiting if plan.is_certain(id) => row.stale += 1,
+            State::Waiting if certain.contains(&id) => row.stale += 1,
             State::Waiting => row.waiting += 1,
             // Only light runs keep jobs, and this is not about one.
             State::Kept(_) | State::Unneeded => {}

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::compare::{self, Difference, Parts, compare, compare_code};
-use super::failed::{BadEnd, bad_end};
 use crate::graph::JobId;
 use crate::pipeline::Program;
 use crate::plan::{Plan, Reason, State};
 use crate::project::Project;
+use crate::run::{BadEnd, bad_end};
 
 /// Jobs of a stage that run for the same reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +44,9 @@ pub struct Groups {
 
 /// Why the jobs of a plan run that are not up to date: roots first.
 pub fn why(project: &Project, plan: &Plan) -> Vec<Group> {
-    let mut groups = Groups::default();
+    let (certain, mut groups) = (plan.certain(), Groups::default());
     for id in plan.needed() {
-        let (perhaps, mut failed) = (!plan.is_certain(id), None);
+        let (perhaps, mut failed) = (!certain.contains(&id), None);
         let reasons = match plan.state(id) {
             State::Unneeded | State::Current(..) | State::Kept(_) => continue,
             State::Waiting if perhaps => vec![format!("if outputs of {} change", plan.stages_waited_for(id))],

@@ -12,8 +12,7 @@ use super::{Each, Program, Stage, Sweep};
 const BEFORE: [char; 9] = ['$', '%', '#', '@', '!', '\\', '{', '^', '}'];
 
 /// What shows that a command fills in names in braces itself: formatted text of Python and R, objects of jq.
-const FORMATS: [&str; 9] =
-    ["f\"", "f'", "fr\"", "fr'", ".format(", "format_map(", "glue(", "string.formatter", "jq"];
+const FORMATS: [&str; 5] = ["f\"", "f'", ".format(", "glue(", "jq"];
 
 /// What shows that a word is a program, whose braces may be its own.
 const IN_PROGRAMS: [char; 8] = [' ', '\t', '\n', '(', ')', '"', '\'', ';'];
@@ -22,7 +21,8 @@ const IN_PROGRAMS: [char; 8] = [' ', '\t', '\n', '(', ')', '"', '\'', ';'];
 const SHELLS: [&str; 5] = ["sh", "bash", "dash", "ksh", "zsh"];
 
 /// Checks that the placeholders of a command name what the stage has, and that no braces are left that somebody took for
-/// some: those with a label of its jobs, and Snakemake's. Braces are otherwise text.
+/// some: those with a label of its jobs, and Snakemake's. Braces are otherwise text, and in programs of other languages
+/// than a shell's.
 pub(super) fn check(
     given: &document::Stage,
     command: &[String],
@@ -45,14 +45,13 @@ pub(super) fn check(
                     let is_output = kind == PlaceholderKind::Outputs;
                     unknown(given, kind, name).or_else(|| is_output.then(apart)?).into_iter().collect()
                 }
-                Piece::Text(_) if formats => Vec::new(),
+                Piece::Text(_) if formats || !is_plain => Vec::new(),
                 Piece::Text(text) => {
-                    let instead = |inside: &&str| {
+                    let instead = |inside| {
                         let label = fanout::instead(inside, &given.params, each, sweeps);
-                        label.or_else(|| is_plain.then(|| of_snakemake(inside, given, each, sweeps))?)
+                        label.or_else(|| of_snakemake(inside, given, each, sweeps))
                     };
-                    let left =
-                        |inside| Some(format!("`{{{inside}}}` is left as it is; {}", instead(&inside)?));
+                    let left = |inside| Some(left_over(inside, &instead(inside)?));
                     braced(text).into_iter().filter_map(left).collect()
                 }
             };
@@ -93,15 +92,24 @@ pub(super) fn braced(text: &str) -> Vec<&str> {
         let (before, Some((inside, after))) = (&text[..open], text[open + 1..].split_once('}')) else {
             break;
         };
-        // As in `\textbf{seed}` and `$x_{n}$`.
-        let is_a_commands = before.trim_end_matches(|c: char| c.is_ascii_alphabetic()).ends_with('\\');
-        let is_an_index = before.ends_with('_') && before.contains('$');
-        let belongs = before.ends_with(BEFORE) || after.starts_with('}') || is_a_commands || is_an_index;
+        let name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        // As in `$h{seed}`, `$x_{n}$` and `\textbf{seed}`.
+        let is_of_a_name =
+            before.ends_with(name) && (text.contains('$') || before.trim_end_matches(name).ends_with('\\'));
+        let belongs = before.ends_with(BEFORE) || after.starts_with('}') || is_of_a_name;
         if !belongs && inside.splitn(2, '.').all(is_name) {
             found.push(inside);
         }
     }
     found
+}
+
+/// What is said of braces that a program would get as they are.
+fn left_over(inside: &str, instead: &str) -> String {
+    format!(
+        "nothing would replace `{{{inside}}}`; {instead}, or, if the program itself fills it in, give it by a parameter: \
+         `params: {{name: '{{{inside}}}'}}` and `{{params.name}}`"
+    )
 }
 
 fn unknown(given: &document::Stage, kind: PlaceholderKind, name: &str) -> Option<String> {
@@ -117,6 +125,10 @@ fn unknown(given: &document::Stage, kind: PlaceholderKind, name: &str) -> Option
 /// That a shell would take the file of an output for several words, in a program of its own without quotes.
 fn taken_apart(given: &document::Stage, program: &str, output: &str) -> Option<String> {
     let file = given.outputs.get(output)?;
+    // Which quotes are open is not to be told by counting them.
+    if program.contains("\\\"") || program.contains("<<") {
+        return None;
+    }
     let is_quoted = |(place, _)| {
         let before: &str = &program[..place];
         ['"', '\''].iter().any(|quote| before.matches(*quote).count() % 2 == 1)
@@ -162,7 +174,7 @@ mod tests {
     #[test]
     fn names_in_braces_are_found_but_not_those_of_other_programs() {
         assert_eq!(braced("out/{seed}-{r.seed}.txt"), ["seed", "r.seed"]);
-        let theirs = "{print $1} ${A} %{code} {} {a,b} {{seed}} \\textbf{seed}{n} #{seed} x@{u} $x_{n}^{m}$ { seed } {1} {";
+        let theirs = "{print $1} ${A} %{code} {} {a,b} {{seed}} \\textbf{seed}{n} #{seed} x@{u} $x_{n}^{m}$ $h{seed} { seed } {1} {";
         assert_eq!(braced(theirs), [""; 0]);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
+use serde_json::Value;
 
 use super::document;
 use super::error::{Problems, hint};
@@ -10,7 +11,7 @@ use super::literal::Literal;
 use super::positions::Place;
 use super::reference::{self, Clause};
 use super::stage::Scope;
-use super::{Each, Param, Source, Stage, Sweep, SweepId, group_name};
+use super::{Each, Param, Source, Stage, Sweep, SweepId, group_name, table};
 
 /// What a label of a stage's jobs stands for; labels of two stages are the same only if this is.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,6 +59,19 @@ pub(super) fn labels<'a>(each: &'a [Each], sweeps: &'a [Sweep]) -> StageLabels<'
         }
     }
     labels
+}
+
+/// The value of a label of these clauses that is a number in its sweep, and the one that was typed: `1.0` is `1`, `1e-3` is
+/// `0.001`.
+pub(crate) fn by_number<'a>(typed: &str, label: &str, each: &[Each], sweeps: &'a [Sweep]) -> Option<&'a str> {
+    let number = table::number(typed)?;
+    let configurations = |clause: &Each| match clause {
+        Each::Configuration { sweep, .. } => &sweeps[sweep.0].configurations[..],
+        Each::Group { .. } | Each::Pairs { .. } => &[],
+    };
+    let mut all = each.iter().flat_map(configurations);
+    let found = all.find(|it| it.values.get(label).and_then(Value::as_number) == Some(&number))?;
+    found.labels.get(label).map(String::as_str)
 }
 
 /// Reads a stage's `each` and `pairs`; none if something is wrong with them.

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use super::document::{self, OneOrMany};
 use super::error::{Problems, hint};
 use super::fanout::{self, Label, StageLabels};
-use super::literal::value_of_label;
 use super::positions::Place;
 use super::reference::{Pick, Reference, braces, is_name, name_rule, project_path, reference};
 use super::{Each, Input, Labels, Select, Source, Stage, StageId, Sweep, stage, sweep};
@@ -160,7 +159,7 @@ impl Resolver<'_> {
                     select.group = Some((*group).to_owned());
                 }
                 Pick::Label(label, value) => {
-                    let value = checked_value(label, value, name, &theirs)?;
+                    let value = self.checked_value(label, value, producer, &theirs)?;
                     if select.labels.insert((*label).to_owned(), value).is_some() {
                         return Err(format!("`{label}` is here twice"));
                     }
@@ -184,6 +183,27 @@ impl Resolver<'_> {
             return Err(several(reference, &select.labels, &open, fitting_group(consumer, &theirs)));
         }
         Ok(Source::Jobs { stage: StageId(index), output: reference.output.to_owned(), select })
+    }
+
+    /// A label's value as the producer's jobs have it: as written, or by its number.
+    fn checked_value(
+        &self,
+        label: &str,
+        value: &str,
+        producer: &Stage,
+        theirs: &StageLabels,
+    ) -> Result<String, String> {
+        let name = &producer.name;
+        let their = theirs.get(label).ok_or_else(|| {
+            format!("a job of `{name}` has no label `{label}`{}", hint(label, theirs.keys().copied()))
+        })?;
+        if their.values.contains(value) {
+            return Ok(value.to_owned());
+        }
+        fanout::by_number(value, label, &producer.each, self.sweeps).map(str::to_owned).ok_or_else(|| {
+            let hint = hint(value, their.values.iter().map(String::as_str));
+            format!("no job of `{name}` has `{label}` = `{value}`{hint}")
+        })
     }
 }
 
@@ -219,20 +239,6 @@ fn is_configurations(label: &str, labels: &StageLabels) -> bool {
 fn fitting_group<'a>(consumer: &'a Stage, theirs: &StageLabels) -> Option<&'a str> {
     let fits = |by: &[String]| by.iter().all(|label| is_configurations(label, theirs));
     groups(consumer).into_iter().find(|(_, by)| fits(by)).map(|(group, _)| group)
-}
-
-/// A label's value as the producer's jobs have it: as written, or by its number.
-fn checked_value(label: &str, value: &str, producer: &str, theirs: &StageLabels) -> Result<String, String> {
-    let their = theirs.get(label).ok_or_else(|| {
-        format!("a job of `{producer}` has no label `{label}`{}", hint(label, theirs.keys().copied()))
-    })?;
-    if let Some(known) =
-        [value.to_owned(), value_of_label(value)].into_iter().find(|it| their.values.contains(it))
-    {
-        return Ok(known);
-    }
-    let hint = hint(value, their.values.iter().map(String::as_str));
-    Err(format!("no job of `{producer}` has `{label}` = `{value}`{hint}"))
 }
 
 fn several(reference: &Reference, labels: &Labels, open: &[&str], group: Option<&str>) -> String {

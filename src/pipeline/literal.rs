@@ -28,12 +28,6 @@ impl Scalar {
     }
 }
 
-/// A label's value as labels have it, of one that was typed: `1.0` is `1`, `1e-3` is `0.001`.
-pub(crate) fn value_of_label(typed: &str) -> String {
-    let number = serde_yaml::from_str(typed).ok().and_then(|number| canonical(&number));
-    number.map_or_else(|| typed.to_owned(), |number| number.to_string())
-}
-
 /// The key by which YAML 1.1 merges mappings.
 const MERGE: &str = "<<";
 

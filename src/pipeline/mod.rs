@@ -33,7 +33,7 @@ pub use costs::{Cost, Costs};
 pub use document::schema;
 pub(crate) use error::nearest;
 pub use error::{PipelineError, Problem};
-pub(crate) use literal::value_of_label;
+pub(crate) use fanout::by_number;
 pub use load::{Listed, profiles};
 pub use positions::Position;
 pub use reference::bytes;

@@ -191,9 +191,10 @@ pub fn bytes(text: &str) -> Result<u64, String> {
     if (0.0..=9e15).contains(&bytes) { Ok(bytes.round() as u64) } else { Err(wrong()) }
 }
 
-/// Whether a shell takes a character for a part of a word, and nothing else.
+/// Whether a shell takes a character for a part of a word, and nothing else, unless the word begins with it: no path of a
+/// job does.
 pub(crate) fn is_plain(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c) || !c.is_ascii()
+    c.is_ascii_alphanumeric() || "/._-+,:@%=~^#!".contains(c) || !c.is_ascii()
 }
 
 /// A piece of a word of a command.

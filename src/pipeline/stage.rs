@@ -276,7 +276,7 @@ fn outputs(
             problems.value(
                 &place,
                 format!(
-                    "`{{{label}}}` is left as it is: each job has outputs of its own; labels go into `publish`"
+                    "nothing would replace `{{{label}}}`: each job has outputs of its own; labels go into `publish`"
                 ),
             );
         }

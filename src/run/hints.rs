@@ -65,12 +65,15 @@ impl Worker<'_> {
         if let Failure::Died { .. } = failure
             && ends_as_on_windows(&self.scratch().join(&launch.command[0]))
         {
-            hints.push(format!("hint: of {} {WINDOWS}", launch.command[0].display()));
+            hints.push(format!("hint: {}", of_windows(self.in_project(Path::new(&launch.command[0])))));
         }
-        hints.extend(self.undeclared_file(&job.program).map(undeclared));
+        hints.extend(self.undeclared_file(&job.program).map(|file| undeclared("file", file)));
         let module =
             lines().filter_map(missing_module).find_map(|module| self.undeclared_module(job, module));
-        hints.extend(module.as_deref().map(undeclared));
+        hints.extend(module.map(|place| match self.project.root.join(&place).is_dir() {
+            true => undeclared("folder", &place),
+            false => undeclared("file", &place),
+        }));
         hints
     }
 
@@ -79,6 +82,11 @@ impl Worker<'_> {
         let Program::Command(launch) = program else { return None };
         let words = launch.command.iter().map(Path::new);
         words.into_iter().find(|word| word.is_relative() && self.project.root.join(word).is_file())
+    }
+
+    /// A file as it is called in the project, if it is there.
+    fn in_project<'p>(&self, file: &'p Path) -> &'p Path {
+        file.strip_prefix(&self.project.root).unwrap_or(file)
     }
 
     /// The files and folders of code of a job's stage, as written.
@@ -103,7 +111,10 @@ impl Worker<'_> {
         let code = self.code(job);
         let folders = code.iter().filter_map(|file| file.parent()).chain([Path::new("")]);
         let places = folders.flat_map(|folder| [folder.join(format!("{module}.py")), folder.join(module)]);
-        let is_there = |place: &PathBuf| self.project.root.join(place).exists();
+        let is_there = |place: &PathBuf| {
+            let path = self.project.root.join(place);
+            path.is_file() || holds_python(&path)
+        };
         places.into_iter().find(|place| is_there(place) && !code.iter().any(|code| place.starts_with(code)))
     }
 }
@@ -113,7 +124,7 @@ impl Worker<'_> {
 pub(super) fn why_not_started(program: &Path, source: io::Error) -> io::Error {
     match source.kind() {
         io::ErrorKind::PermissionDenied if is_closed(program) => io::Error::other(not_executable(program)),
-        io::ErrorKind::NotFound if ends_as_on_windows(program) => io::Error::other(WINDOWS),
+        io::ErrorKind::NotFound if ends_as_on_windows(program) => io::Error::other(of_windows(program)),
         io::ErrorKind::NotFound => match interpreter(program).filter(|path| !path.exists()) {
             Some(path) => {
                 io::Error::other(format!("its first line names {}, which is not there", path.display()))
@@ -124,17 +135,21 @@ pub(super) fn why_not_started(program: &Path, source: io::Error) -> io::Error {
     }
 }
 
-const WINDOWS: &str =
-    "the first line ends as on Windows; take the carriage returns out: sed -i 's/\\r$//' FILE";
+fn of_windows(script: &Path) -> String {
+    let script = script.display();
+    format!(
+        "the first line of {script} ends as on Windows; take the carriage returns out: sed -i 's/\\r$//' {script}"
+    )
+}
 
 fn not_executable(script: &Path) -> String {
     let script = script.display();
     format!("{script} is not executable; say `chmod +x {script}`, or name what runs it, as in [sh, {script}]")
 }
 
-fn undeclared(path: &Path) -> String {
+fn undeclared(kind: &str, path: &Path) -> String {
     format!(
-        "hint: {} is a file of the project; name it in the stage's `code`, so that the job gets it, and runs again when \
+        "hint: {} is a {kind} of the project; name it in the stage's `code`, so that the job gets it, and runs again when \
          it changes",
         path.display()
     )
@@ -155,10 +170,11 @@ fn is_refusal(line: &str) -> bool {
 
 /// Whether lines tell of a network that is not to be had: of addresses, or of sockets that were refused.
 fn is_of_the_network<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> bool {
-    let is_socket = |line: &str| line.contains("socket");
     let is_refused = |line: &str| is_refusal(line) || line.contains("not permitted");
+    // A traceback names the module, and its last line what happened.
+    let is_traced = lines.clone().any(|line| line.contains("socket.py") || line.contains("socket:"));
     lines.clone().any(|line| UNREACHABLE.iter().any(|it| line.contains(it)))
-        || (lines.clone().any(is_socket) && lines.clone().any(is_refused))
+        || lines.clone().any(|line| is_refused(line) && (is_traced || line.contains("socket")))
 }
 
 /// The module that Python does not find: the outermost of its name.
@@ -167,6 +183,14 @@ fn missing_module(line: &str) -> Option<&str> {
     let name = name.trim_start_matches('\'');
     let end = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
     Some(&name[..end]).filter(|name| !name.is_empty())
+}
+
+/// Whether a folder has files of Python.
+fn holds_python(folder: &Path) -> bool {
+    let is_python = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|it| it.path().extension().is_some_and(|ending| ending == "py"))
+    };
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.any(is_python))
 }
 
 /// Whether a file is there that nobody may run.
@@ -209,5 +233,6 @@ mod tests {
         assert!(tells(&["socket: Operation not permitted"]));
         assert!(!tells(&["cat: /x: Permission denied"]));
         assert!(!tells(&["a socket wrench"]));
+        assert!(!tells(&["a socket wrench", "cat: /x: Permission denied"]));
     }
 }

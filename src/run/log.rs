@@ -14,6 +14,9 @@ const TAIL: usize = 20;
 /// Bytes of a job's log that are kept.
 const LOG: u64 = 16 << 20;
 
+/// Bytes of how a job ended that its last line has at most.
+const LAST: usize = 4096;
+
 /// A job's log: a file that is made with the first line, and the last lines.
 pub(super) struct Log<'a> {
     store: &'a Store,
@@ -40,17 +43,29 @@ impl<'a> Log<'a> {
             self.tail.pop_front();
         }
         self.tail.push_back(text.to_owned());
+        let before = self.written;
+        self.written += text.len() as u64 + 1;
+        match () {
+            () if self.written <= LOG => self.write(text),
+            () if before <= LOG => self.write(&format!("[cut: a log is kept up to {} MiB]", LOG >> 20)),
+            () => {}
+        }
+    }
+
+    /// Keeps how the job ended, however long the log is. The last line begins with the mark.
+    pub fn end(&mut self, mark: &str, text: &str) {
+        let (above, last) = text.trim_end().rsplit_once('\n').unwrap_or(("", text));
+        above.lines().for_each(|line| self.line(line));
+        let cut = last.floor_char_boundary(LAST);
+        self.write(&format!("{mark}{}", &last[..cut]));
+    }
+
+    fn write(&mut self, line: &str) {
         if self.file.is_none() && self.is_kept {
             self.file = self.store.create_log(self.key).ok();
         }
         if let Some(file) = &mut self.file {
-            let before = self.written;
-            self.written += text.len() as u64 + 1;
-            let _ = match () {
-                () if self.written <= LOG => writeln!(file, "{text}"),
-                () if before <= LOG => writeln!(file, "[cut: a log is kept up to {} MiB]", LOG >> 20),
-                () => Ok(()),
-            };
+            let _ = writeln!(file, "{line}");
         }
     }
 

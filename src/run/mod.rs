@@ -4,6 +4,7 @@ mod assignment;
 mod bars;
 mod cards;
 mod collect;
+mod ended;
 mod environment;
 mod failure;
 mod hints;
@@ -48,6 +49,7 @@ use self::scheduler::{Outcome, Planned};
 
 pub use bars::Bars;
 pub use cards::{Cardless, cardless};
+pub use ended::{BadEnd, bad_end};
 pub use interrupts::Interrupts;
 pub use launcher::serve as launch;
 pub use light::{Left, check, left};
@@ -208,7 +210,7 @@ pub fn run(
     light::check(project, &plan, exchange.is_some() || options.keep_going)?;
     let slots = Slots::here(options.threads);
     for cardless in cardless(&plan, &slots) {
-        if !options.keep_going && exchange.is_none() {
+        if cardless.is_certain() && !options.keep_going && exchange.is_none() {
             return Err(RunError::NoCard(cardless));
         }
         report.tell(project, &Happening::Note(&cardless.to_string()));

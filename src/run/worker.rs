@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::RunError;
 use super::assignment::{AssignedInput, Assignment, Placed, Program};
+use super::ended;
 use super::failure::Failure;
 use super::hints;
 use super::log::Log;
@@ -144,7 +145,8 @@ impl Worker<'_> {
             let result = panic::catch_unwind(AssertUnwindSafe(perform)).unwrap_or(Err(Failure::Broken));
             let result = result.map_err(|failure| {
                 let mut tail = log.take_tail();
-                log.line(&format!("failed: {failure}"));
+                let mark = if self.group.was_asked() { ended::INTERRUPTED } else { ended::FAILED };
+                log.end(mark, &failure.to_string());
                 tail.extend(self.hints(&assignment, &failure, &tail));
                 (failure, tail)
             });

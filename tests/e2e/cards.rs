@@ -90,6 +90,14 @@ fn a_machine_without_the_gpu_that_jobs_need_is_told_before_anything_runs() {
     let mut paper = tiny::paper();
     paper.set("CUDA_VISIBLE_DEVICES", "-1");
     paper.edit("pipeline.yaml", "  predict:\n", "  predict:\n    needs: {gpu: require}\n");
+    // Jobs that wait may be found to be made already.
+    let told = "4 predict jobs that wait for others need a GPU, and this machine has none";
+    assert!(paper.ribbon("run -n").out.contains(&format!("\n{told}\n")));
+    let run = paper.run("");
+    assert_eq!((run.code, run.count("failed")), (Some(1), 1));
+    assert_eq!(run.events_of("note")[0]["text"], told);
+    paper.run("train");
+    paper.told();
     let told = "4 predict jobs need a GPU, and this machine has none";
     let run = paper.ribbon("run");
     assert_eq!(run.code, Some(1));
@@ -97,7 +105,7 @@ fn a_machine_without_the_gpu_that_jobs_need_is_told_before_anything_runs() {
     assert_eq!(paper.told(), [""; 0]);
     assert!(paper.ribbon("run -n").out.contains(&format!("\n{told}\n")));
     let run = paper.run("--keep-going");
-    assert_eq!((run.code, run.made().as_str()), (Some(1), "prepare 1, train 4"));
+    assert_eq!((run.code, run.made().as_str()), (Some(1), "nothing"));
     assert_eq!(run.events_of("note")[0]["text"], told);
     // What has been made elsewhere needs no card, nor does what may come out as it was.
     paper.set("CUDA_VISIBLE_DEVICES", "0");

@@ -126,6 +126,46 @@ fn a_job_whose_run_was_interrupted_is_not_called_one_that_failed() {
 }
 
 #[test]
+fn a_job_that_ends_itself_with_its_run_did_not_fail() {
+    let slow = tiny::slow();
+    std::fs::write(slow.home("hold-1"), "").unwrap();
+    let script = slow.read("slow.sh");
+    slow.write("slow.sh", &format!("trap 'echo failed: no time; exit 1' TERM\n{script}"));
+    let running = slow.start("run slow[n=1]");
+    wait_until("it has begun", || slow.told_so_far().len() == 1);
+    running.signal(Signal::SIGINT);
+    assert_eq!(running.end().code, Some(130));
+    let why = slow.ribbon("why slow[n=1]").out;
+    assert!(why.starts_with("slow[n=1]: it was ended when it last ran (ribbon log "), "{why}");
+    let log = slow.ribbon("log slow[n=1]").out;
+    assert!(log.ends_with("failed: no time\n[ribbon: interrupted] it ended with exit status 1\n"), "{log}");
+}
+
+#[test]
+fn what_a_job_prints_of_failures_is_not_how_it_ended() {
+    let slow = tiny::slow();
+    std::fs::write(slow.home("hold-1"), "").unwrap();
+    let script = slow.read("slow.sh");
+    slow.write("slow.sh", &format!("echo failed: to read the weather\n{script}"));
+    let running = slow.start("run slow[n=1]");
+    wait_until("it has said so", || slow.ribbon("log slow[n=1]").out == "failed: to read the weather\n");
+    running.signal(Signal::SIGKILL);
+    running.end();
+    assert_eq!(slow.ribbon("why slow[n=1]").out.lines().next(), Some("slow[n=1]: it never ran"));
+}
+
+#[test]
+fn a_job_that_failed_after_many_words_failed() {
+    let many = tiny::many(1, "head -c 17000000 /dev/zero | tr '\\0' x | fold -w 100000\nexit 3\n");
+    assert_eq!(many.run("").count("failed"), 1);
+    assert!(many.ribbon("why slow").out.starts_with("slow[n=1]: it failed when it last ran"));
+    many.write("slow.sh", r#"printf '{"event": "error", "what": "Traceback:\\nValueError"}\n'"#);
+    assert_eq!(many.run("").count("failed"), 1);
+    assert!(many.ribbon("log slow").out.ends_with("Traceback:\n[ribbon: failed] ValueError\n"));
+    assert!(many.ribbon("why slow").out.starts_with("slow[n=1]: it failed when it last ran"));
+}
+
+#[test]
 fn status_counts_jobs_and_check_sets_the_exit_code() {
     let paper = tiny::paper();
     let row = |text: &str, stage: &str| -> Vec<String> {
@@ -158,12 +198,14 @@ fn jobs_without_records_are_told_together() {
     assert!(why.contains(expected), "{why}");
 }
 
+/// The last line of what a dry run tells.
+fn last(project: &Scratch, words: &str) -> String {
+    project.ribbon(&format!("run -n {words}")).out.lines().last().unwrap().to_owned()
+}
+
 #[test]
 fn what_never_ran_or_has_another_setting_runs_whatever_its_inputs_come_out_as() {
     let paper = tiny::paper();
-    let last = |project: &Scratch, words: &str| {
-        project.ribbon(&format!("run -n {words}")).out.lines().last().unwrap().to_owned()
-    };
     assert_eq!(last(&paper, ""), "would run 14; 0 up to date");
     paper.run("");
     let expected = "would run 5, and up to 9 more if outputs change; 0 up to date";
@@ -172,6 +214,31 @@ fn what_never_ran_or_has_another_setting_runs_whatever_its_inputs_come_out_as() 
     // Without records, by the lock.
     let clone = paper.clone_as("clone");
     assert_eq!(last(&clone, "--set rate=0.2"), expected);
+    assert_eq!(last(&clone, ""), "would run 1, and up to 13 more if outputs change; 0 up to date");
+}
+
+#[test]
+fn what_the_store_has_of_an_earlier_setting_is_not_certain_to_run() {
+    let paper = tiny::paper();
+    paper.run("");
+    paper.run("--set rate=0.2");
+    let expected = "would run 1, and up to 13 more if outputs change; 0 up to date";
+    paper.edit("pipeline.yaml", "echo 3 images", "echo three images");
+    assert_eq!(last(&paper, ""), expected);
+    assert_eq!(paper.run("").made(), "prepare 1");
+    // Without a lock, by the record of what runs again.
+    paper.remove("pipeline.lock");
+    assert_eq!(last(&paper, "--force prepare"), expected);
+    assert_eq!(paper.run("--force prepare").made(), "prepare 1");
+}
+
+#[test]
+fn an_output_more_makes_what_takes_the_others_not_certain_to_run() {
+    let paper = tiny::paper();
+    paper.run("");
+    let clone = paper.clone_as("clone");
+    clone.edit("pipeline.yaml", "cat {inputs.images} >", "echo > {outputs.more}; cat {inputs.images} >");
+    clone.edit("pipeline.yaml", "{data: data.txt}", "{data: data.txt, more: more.txt}");
     assert_eq!(last(&clone, ""), "would run 1, and up to 13 more if outputs change; 0 up to date");
 }
 
@@ -321,12 +388,28 @@ fn profiles_are_listed_and_a_path_under_outputs_says_which() {
     assert!(shown("outputs/paper/figures/figure.svg").out.starts_with("figure\n"));
     assert!(shown("./outputs/paper/tables").out.starts_with("embed\n"));
     let unknown = shown("outputs/papr/figures/figure.svg");
-    assert!(unknown.err.contains("papr") && unknown.err.contains("did you mean `paper`?"), "{}", unknown.err);
+    let none = "no stage publishes outputs/papr/figures/figure.svg in profile quick";
+    assert!(unknown.err.contains(none), "{}", unknown.err);
+    assert!(
+        shown("outputs/figure.svg").err.contains("no stage publishes outputs/figure.svg in profile quick")
+    );
     let end = shown("figures/figure.svg");
     assert!(end.err.contains("did you mean `outputs/quick/figures/figure.svg`?"), "{}", end.err);
     assert!(shown("figure.svg").err.contains("did you mean `outputs/quick/figures/figure.svg`?"));
     let other = shown("outputs/paper/figures/figure.svg --profile quick");
     assert!(other.err.contains("no stage publishes outputs/paper/figures/figure.svg in profile quick"));
+}
+
+#[test]
+fn a_path_that_is_forced_says_the_profile_and_all_paths_say_the_same() {
+    let paper = tiny::paper();
+    assert_eq!(paper.run("outputs/paper/figures/figure.svg").code, Some(0));
+    assert_eq!(paper.run("--force outputs/paper/tables/points.txt").made(), "embed 1");
+    assert!(!paper.exists("outputs/quick"));
+    let two = paper.ribbon("run outputs/paper/tables --force outputs/quick/tables");
+    let told =
+        "a command is about one profile; outputs/paper/tables is of paper, outputs/quick/tables of quick";
+    assert_eq!((two.code, two.err.as_str()), (Some(2), format!("ribbon: {told}\n").as_str()));
 }
 
 #[test]

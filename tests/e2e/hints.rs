@@ -52,17 +52,19 @@ fn a_module_that_code_does_not_name_is_told_of() {
         );
         project.write("code/helpers/text.py", "");
         project.write("more.py", "");
+        project.write("numpie/table.csv", "");
         // Of a network or a refusal nothing is said here, whatever this Python prints.
         let run = project.run("");
         (run.code == Some(1)).then(|| hints(&run).pop()).flatten().unwrap_or_default()
     };
-    let hint = |path: &str| {
+    let hint = |path: &str, kind: &str| {
         format!(
-            "hint: {path} is a file of the project; name it in the stage's `code`, so that the job gets it, and runs again when it changes"
+            "hint: {path} is a {kind} of the project; name it in the stage's `code`, so that the job gets it, and runs again when it changes"
         )
     };
-    assert_eq!(python("helpers.text", "code/make.py"), hint("code/helpers"));
-    assert_eq!(python("more", "code/make.py"), hint("more.py"));
+    assert_eq!(python("helpers.text", "code/make.py"), hint("code/helpers", "folder"));
+    assert_eq!(python("more", "code/make.py"), hint("more.py", "file"));
+    assert_eq!(python("numpie", "code/make.py"), "");
     assert_eq!(python("nothing_of_us", "code/make.py"), "");
     assert_eq!(python("helpers.text", "code"), "");
 }
@@ -100,6 +102,7 @@ fn an_interpreter_that_is_not_there_and_ends_of_lines_of_windows_are_told_of() {
         assert!(what.contains(told), "{what}");
     };
     says("#!/nowhere/python3 -u", "its first line names /nowhere/python3, which is not there");
-    says("#!/bin/sh\r", "the first line ends as on Windows");
-    says("#!/usr/bin/env sh\r", "the first line ends as on Windows");
+    let windows = "make.sh ends as on Windows; take the carriage returns out: sed -i 's/";
+    says("#!/bin/sh\r", windows);
+    says("#!/usr/bin/env sh\r", &format!("\"hint: the first line of {windows}"));
 }

@@ -65,6 +65,10 @@ fn a_label_of_a_target_is_a_number_however_it_is_written() {
     assert_eq!(paper.run("train[seed=1.0]").made(), "prepare 1, train 2");
     assert_eq!(paper.run("train[arch=fc,seed=1e-5]").made(), "train 1");
     assert_eq!(paper.run("train[arch=vit,seed=0.00001]").made(), "train 1");
+    // Text that looks like one is none.
+    paper.edit("pipeline.yaml", "seed: [1, 0.00001]", "seed: ['1.1', 1]");
+    let refused = paper.ribbon("status train[seed=1.10]");
+    assert!(refused.err.contains("has seed=1.10; seed is one of 1, 1.1"), "{refused:?}");
 }
 
 #[test]
@@ -228,7 +232,7 @@ fn a_failure_shows_what_the_job_said_and_where_the_log_is() {
     assert!(run.err.contains(expected), "{}", run.err);
     assert!(run.out.starts_with("ran 1, cached 0, failed 1, skipped 12"), "{}", run.out);
     let log = paper.ribbon("log train[arch=fc,seed=1]");
-    assert_eq!(log.out, "step 120: the loss is NaN\nfailed: it ended with exit status 3\n");
+    assert_eq!(log.out, "step 120: the loss is NaN\n[ribbon: failed] it ended with exit status 3\n");
 }
 
 #[test]
@@ -445,4 +449,23 @@ fn a_run_takes_the_cores_it_may_run_on_and_no_more_than_slurm_gives() {
     slow.set("SLURM_CPUS_ON_NODE", "1");
     let one = slow.ribbon("run -n");
     assert!(one.code == Some(0) && one.out.contains(" with 1 thread"), "{one:?}");
+}
+
+#[test]
+fn braces_in_a_parameter_reach_the_program() {
+    let many = tiny::many(1, "echo $3\necho $1 > $2\n");
+    many.edit("pipeline.yaml", "{n: $number.n}", "{n: $number.n, name: '{n}'}");
+    many.edit("pipeline.yaml", "\"{outputs.made}\"]", "\"{outputs.made}\", 'run_{params.name}.png']");
+    assert_eq!(many.run("slow").code, Some(0));
+    assert_eq!(many.ribbon("log slow").out, "run_{n}.png\n");
+}
+
+#[test]
+fn names_with_an_equals_sign_stay_as_they_are_in_a_shells_program() {
+    let paper = tiny::paper();
+    paper.edit("pipeline.yaml", "{data: data.txt}", "{data: 'lr=0.1.csv'}");
+    paper.edit("pipeline.yaml", "echo 3 images", "echo {outputs.data}");
+    assert_eq!(paper.run("prepare").code, Some(0));
+    let log = paper.ribbon("log prepare").out;
+    assert!(log.ends_with("/lr=0.1.csv\n"), "{log}");
 }

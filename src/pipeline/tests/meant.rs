@@ -129,3 +129,20 @@ fn a_label_is_chosen_by_its_number() {
     };
     assert_eq!((value("one"), value("small")), ("1".to_owned(), "0.00001".to_owned()));
 }
+
+#[test]
+fn text_is_no_number_and_yaml_is_no_label() {
+    let of = |value: &str| {
+        let more = format!(
+            "  all: {{crate: stages/prepare, each: n in seeds, params: {{seed: $n.seed}}, outputs: {{o: o}}}}\n  one: {{crate: \
+             stages/prepare, inputs: {{x: \"all[seed={value}].o\"}}, outputs: {{o: o}}}}\n"
+        );
+        let text =
+            RIGHT.replace("  splits:", "  seeds: {matrix: {seed: ['1.1', 1, 0.5]}}\n  splits:") + &more;
+        said(&text, None)
+    };
+    for value in ["1.10", "!!int 1", "1 # x", "[1]", "nan"] {
+        let told = format!("no job of `all` has `seed` = `{value}`");
+        assert!(of(value).contains(&told), "{}", of(value));
+    }
+}

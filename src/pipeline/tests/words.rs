@@ -14,6 +14,14 @@ fn fit(run: &str, more: &str) -> String {
 const MORE: &str =
     "    params: {rate: $r.rate}\n    inputs: {x: make.o, l: [make.o]}\n    outputs: {o: o.txt}\n";
 
+/// What is said of braces that nobody would replace.
+fn left(braces: &str, instead: &str) -> String {
+    format!(
+        "nothing would replace `{{{braces}}}`; {instead}, or, if the program itself fills it in, give it by a parameter: \
+         `params: {{name: '{{{braces}}}'}}` and `{{params.name}}`"
+    )
+}
+
 /// Checks what is said of such a command.
 #[track_caller]
 fn refused(run: &str, expected: &str) {
@@ -23,7 +31,7 @@ fn refused(run: &str, expected: &str) {
 #[test]
 fn a_label_or_a_variable_in_braces_is_told_from_a_parameter() {
     let says = |braces: &str, instead: &str| {
-        let expected = format!("9:14: `{{{braces}}}` is left as it is; {instead}");
+        let expected = format!("9:14: {}", left(braces, instead));
         refused(&format!("[a, '--x={{{braces}}}.txt']"), &expected);
     };
     says("seed", "write `params: {seed: $r.seed}` and `{params.seed}`");
@@ -32,21 +40,26 @@ fn a_label_or_a_variable_in_braces_is_told_from_a_parameter() {
     says("r.rate", "write `{params.rate}`");
     refused(
         "[sh, -c, 'fit --seed {seed} > {outputs.o}']",
-        "9:19: `{seed}` is left as it is; write `params: {seed: $r.seed}` and `{params.seed}`",
+        &format!("9:19: {}", left("seed", "write `params: {seed: $r.seed}` and `{params.seed}`")),
     );
     let groups = fit("[a, '{g}']", "    inputs: {x: 'make[g].o'}\n    outputs: {o: o.txt}\n")
         .replace("    each: r in runs\n", "    each: g in runs by seed\n");
     assert_eq!(
         said(&groups, None),
-        "pipeline.yaml:9:14: `{g}` is left as it is; `g` is a group of configurations, which reaches the stage through its \
-         inputs: `{inputs.NAME}`"
+        format!(
+            "pipeline.yaml:9:14: {}",
+            left(
+                "g",
+                "`g` is a group of configurations, which reaches the stage through its inputs: `{inputs.NAME}`"
+            )
+        )
     );
 }
 
 #[test]
 fn placeholders_of_snakemake_are_told_from_ours() {
     let says = |braces: &str, instead: &str| {
-        let expected = format!("`{{{braces}}}` is left as it is; {instead}");
+        let expected = left(braces, instead);
         refused(&format!("[a, '{{{braces}}}']"), &format!("9:14: {expected}"));
         refused(&format!("[bash, -euc, 'a {{{braces}}} > {{outputs.o}}']"), &format!("9:23: {expected}"));
     };
@@ -70,6 +83,7 @@ fn braces_of_programs_stay_theirs() {
         "python3 -c 'print(f\"{seed} {input}\")'",
         "python3 -c 'print(\"{seed} {input}\".format(seed=1, input=2))'",
         "jq '{seed}' {inputs.x}",
+        "perl -ne 'print $h{seed}' {inputs.x}",
     ] {
         let word = serde_json::json!(word);
         load(&fit(&format!("[sh, -c, {word}, sh]"), MORE));
@@ -78,6 +92,21 @@ fn braces_of_programs_stay_theirs() {
     // Of no shell, and with spaces: somebody's text.
     load(&fit("[a, 'of {input} and {threads}']", MORE));
     load(&fit("[python3, -c, 'print({input.x})']", MORE));
+    for run in [
+        r#"[perl, -e, "print $h{seed}"]"#,
+        r#"[node, -e, "const {seed} = x"]"#,
+        r#"[julia, -e, "x = Vector{seed}(1)"]"#,
+        r#"[python3, -c, "print({seed})"]"#,
+        r#"[awk, '{"{seed}"}']"#,
+    ] {
+        load(&fit(run, MORE));
+    }
+}
+
+#[test]
+fn braces_that_a_program_fills_in_are_given_by_a_parameter() {
+    let more = MORE.replace("{rate: $r.rate}", "{rate: $r.rate, name: '{seed}'}");
+    load(&fit("[a, --template, 'run_{params.name}.png']", &more));
 }
 
 #[test]
@@ -87,7 +116,7 @@ fn labels_in_names_of_outputs_are_refused() {
         assert_eq!(
             said(&of(&format!("'m-{braces}.txt'")), None),
             format!(
-                "pipeline.yaml:13:18: `{braces}` is left as it is: each job has outputs of its own; labels go into `publish`"
+                "pipeline.yaml:13:18: nothing would replace `{braces}`: each job has outputs of its own; labels go into `publish`"
             )
         );
     }
@@ -167,5 +196,8 @@ fn an_output_that_a_shell_would_take_apart_is_refused() {
     );
     load(&of("a > \"{outputs.o}\""));
     load(&of("a '--out={outputs.o}'"));
+    load(&of(r#"a "say \"x {outputs.o}\"""#));
+    load(&of("cat <<END\n\"\nEND\na > \"{outputs.o}\""));
+    load(&of("a > {outputs.o}").replace("my plot.svg", "lr=0.1~^#!.csv"));
     load(&fit("[a, '{outputs.o}']", &MORE.replace("o.txt", "'my plot.svg'")));
 }

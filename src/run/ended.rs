@@ -6,11 +6,11 @@ use std::io::{self, Read, Seek, SeekFrom};
 use crate::hash::Key;
 use crate::store::Store;
 
-/// A worker's last line in the log of a job that did not end well begins with this.
-const MARK: &str = "failed: ";
+/// The last line in the log of a job that failed begins with this.
+pub(crate) const FAILED: &str = "[ribbon: failed] ";
 
-/// How jobs end when their run is interrupted.
-const ASKED_TO_END: &str = "it was ended by signal 15";
+/// The last line in the log of a job whose run was interrupted begins with this.
+pub(crate) const INTERRUPTED: &str = "[ribbon: interrupted] ";
 
 /// Bytes at the end of a log in which the failure is looked for.
 const TAIL: u64 = 1 << 14;
@@ -26,19 +26,22 @@ pub enum BadEnd {
     Ended,
 }
 
-/// How a job with this key ended, which has no record; none when it never ran.
+/// How a job with this key ended, which has no record; none when it never ran to an end.
 pub fn bad_end(store: &Store, key: Key) -> Option<BadEnd> {
-    let tail = tail(store, key).ok()?;
-    let (_, what) = tail.rsplit_once(&format!("\n{MARK}"))?;
-    Some(if what.trim_end() == ASKED_TO_END { BadEnd::Ended } else { BadEnd::Failed })
+    // What stands above is the job's own.
+    match tail(store, key).ok()?.lines().last()? {
+        last if last.starts_with(FAILED) => Some(BadEnd::Failed),
+        last if last.starts_with(INTERRUPTED) => Some(BadEnd::Ended),
+        _ => None,
+    }
 }
 
-/// The end of a key's log, after a line break.
+/// The end of a key's log.
 fn tail(store: &Store, key: Key) -> io::Result<String> {
     let mut file = File::open(store.log_path(key))?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-    let mut bytes = b"\n".to_vec();
+    let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
