@@ -94,6 +94,7 @@ pub fn execute<'run, 'scope, 'env>(
         overtaken: BTreeSet::new(),
         settling: BTreeSet::new(),
         sharing,
+        took: vec![None; stages],
         left: vec![0; stages],
         slots: Slots::here(options.threads),
         pool: Pool::new(scope, project, scratch.path().to_owned(), tell.clone()),
@@ -140,6 +141,8 @@ struct Run<'run, 'scope, 'env> {
     settling: BTreeSet<JobId>,
     /// What is exchanged with others.
     sharing: Option<Sharing<'scope, 'env>>,
+    /// By stage: how long the last job took that ran.
+    took: Vec<Option<Duration>>,
     /// By stage: jobs that are not current.
     left: Vec<usize>,
     slots: Slots,
@@ -251,7 +254,7 @@ impl<'env> Run<'_, '_, 'env> {
                 self.tell(&Happening::Progress(id, done, of, &note));
             }
             Told::Ended { id, worker, result, seconds } => self.ended(id, worker, result, seconds),
-            Told::Asked { key, made } => self.asked(key, made.as_ref()),
+            Told::Asked { key, made, took } => self.asked(key, made.as_ref(), took),
             Told::Fetched(id) => self.fetched(id),
             Told::Published(missing) => self.published(missing),
             Told::Building(line) => self.tell(&Happening::Build(&line)),
@@ -402,6 +405,8 @@ impl<'env> Run<'_, '_, 'env> {
         match result {
             Ok(artifacts) => {
                 self.summary.ran += 1;
+                let stage = self.stage(id).0;
+                self.took[stage] = Some(Duration::from_secs_f64(seconds));
                 self.tell(&Happening::Done(id, seconds));
                 if let Some(sharing) = self.sharing.as_mut().filter(|_| self.options.push) {
                     sharing.publish(id, key, &artifacts);

@@ -69,6 +69,8 @@ pub enum Told {
         key: Key,
         /// What it made.
         made: Option<Artifacts>,
+        /// How long the share took to say so.
+        took: Duration,
     },
     /// Content of a job has come from a share, or is not to be had.
     Fetched(JobId),

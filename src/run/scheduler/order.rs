@@ -1,6 +1,9 @@
 //! Which ready job starts next.
 
+use std::time::Duration;
+
 use super::Run;
+use super::sharing::Sharing;
 use crate::graph::JobId;
 use crate::hash::Key;
 use crate::pipeline::{Gpu, StageId};
@@ -8,6 +11,9 @@ use crate::project::Project;
 use crate::run::RunError;
 use crate::slots::{Full, Held};
 use crate::store::random;
+
+/// Jobs that take so much longer than a share's answer are worth a question more.
+const WORTH: u32 = 10;
 
 /// By stage, the job that starts first; where work is exchanged with other runs, any.
 pub(super) fn first_jobs(project: &Project, is_shared: bool) -> Vec<JobId> {
@@ -51,7 +57,9 @@ impl Run<'_, '_, '_> {
             };
             self.ready[stage].remove(&id);
             // Others that exchange work by the share may have done it meanwhile.
-            if let Some(key) = self.ask(id) {
+            if self.is_worth_asking(stage)
+                && let Some(key) = self.ask(id)
+            {
                 self.keep(key, held);
                 continue;
             }
@@ -62,6 +70,12 @@ impl Run<'_, '_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether to ask for jobs of a stage takes little of the time that they take.
+    fn is_worth_asking(&self, stage: usize) -> bool {
+        let answer = self.sharing.as_ref().map_or(Duration::ZERO, Sharing::answer_takes);
+        self.took[stage].is_none_or(|took| took > WORTH * answer)
     }
 
     /// Keeps slots until the share has said what it knows of a key: nobody else is to take them from the job meanwhile.

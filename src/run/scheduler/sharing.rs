@@ -35,6 +35,8 @@ pub(super) struct Sharing<'scope, 'env> {
     questions: BTreeMap<Key, BTreeSet<JobId>>,
     /// Keys that were asked for, and when the answers came.
     asked: BTreeMap<Key, Instant>,
+    /// How long the last answer took.
+    answer_takes: Duration,
     /// Jobs whose content is fetched, each with the jobs that need it; itself, when it is to be published.
     fetching: BTreeMap<JobId, BTreeSet<JobId>>,
     /// Outputs that were fetched, or not to be had.
@@ -66,6 +68,7 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
             asking: BTreeMap::new(),
             questions: BTreeMap::new(),
             asked: BTreeMap::new(),
+            answer_takes: Duration::ZERO,
             fetching: BTreeMap::new(),
             tried: BTreeSet::new(),
             held: BTreeMap::new(),
@@ -114,10 +117,12 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
         let (project, exchange, tell) = (self.project, self.exchange, self.tell.clone());
         let lease = self.lease.clone();
         self.crew.send(move || {
+            let begun = Instant::now();
             let known = exchange.record(key, project.stage(id));
+            let took = begun.elapsed();
             // What cannot be noted is made here.
             let made = known.and_then(|known| known.keep(&project.store, &project.memo, &lease).ok());
-            let _ = tell.send(Told::Asked { key, made });
+            let _ = tell.send(Told::Asked { key, made, took });
         });
         true
     }
@@ -161,6 +166,11 @@ impl<'scope, 'env> Sharing<'scope, 'env> {
         });
     }
 
+    /// How long the last answer took.
+    pub(super) fn answer_takes(&self) -> Duration {
+        self.answer_takes
+    }
+
     /// How many finished jobs are not on the share.
     pub(super) fn unpublished(&self) -> usize {
         self.unpublished.len()
@@ -179,7 +189,7 @@ impl Run<'_, '_, '_> {
     }
 
     /// What the share said about a key; its jobs are current now, or ready to run.
-    pub(super) fn asked(&mut self, key: Key, made: Option<&Artifacts>) {
+    pub(super) fn asked(&mut self, key: Key, made: Option<&Artifacts>, took: Duration) {
         self.tell_of_share();
         if let Some(held) = self.kept.remove(&key) {
             self.slots.give(&held);
@@ -188,6 +198,7 @@ impl Run<'_, '_, '_> {
         // Without those that wait for their inputs again.
         let jobs = sharing.questions.remove(&key).unwrap_or_default();
         sharing.asked.insert(key, Instant::now());
+        sharing.answer_takes = took;
         for id in &jobs {
             sharing.asking.remove(id);
         }
