@@ -19,7 +19,7 @@ use crate::hash::{Hash, Key};
 use crate::pipeline::Kind;
 use crate::store::Artifact;
 
-pub use git::{RevisionError, at_revision, on_branches};
+pub use git::{RevisionError, at_revision, is_in_repository, on_branches};
 pub use merge::{Merged, NotALock, merge};
 
 const HEADER: &str = "# pipeline.lock 1: every job's key and what it made. Written by ribbon; commit it.\n";

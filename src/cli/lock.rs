@@ -62,7 +62,7 @@ pub fn diff(
 
 /// Whether git may know other versions of what lies in a folder.
 pub fn is_in_git(folder: &Path) -> bool {
-    std::env::var_os("GIT_DIR").is_some() || folder.ancestors().any(|above| above.join(".git").exists())
+    std::env::var_os("GIT_DIR").is_some() || lockfile::is_in_repository(folder)
 }
 
 /// The lock of the project's profile in a revision, or as it is.

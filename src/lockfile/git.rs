@@ -28,13 +28,18 @@ impl RevisionError {
     }
 }
 
+/// Whether a folder lies in a work tree of git.
+pub fn is_in_repository(folder: &Path) -> bool {
+    folder.ancestors().any(|above| above.join(".git").exists())
+}
+
 /// The texts of the lock at `path` as local branches, tags and the last commit have it, each once. None outside of git.
 ///
 /// # Errors
 /// When there is a repository, and git does not tell what is in it.
 pub fn on_branches(path: &Path) -> Result<Vec<String>, RevisionError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    if !folder.ancestors().any(|folder| folder.join(".git").exists()) {
+    if !is_in_repository(folder) {
         return Ok(Vec::new());
     }
     // Of a tag, what it is of.

@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 
 use super::index::{Artifact, Artifacts};
-use super::locks::random;
+use super::locks::{machine, random};
 use crate::hash::{Hash, Key};
 use crate::pipeline::Kind;
 
@@ -122,8 +122,7 @@ impl Boot {
     /// machines of one id and different names: images of containers and of virtual machines come with the id in them.
     pub fn current() -> Boot {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-        let name = read("/proc/sys/kernel/hostname");
-        Boot::of(&read("/etc/machine-id"), &name, &read("/proc/sys/kernel/random/boot_id"))
+        Boot::of(&read("/etc/machine-id"), &machine(), &read("/proc/sys/kernel/random/boot_id"))
     }
 
     fn of(id: &str, name: &str, boot: &str) -> Boot {

@@ -142,13 +142,13 @@ impl Scratch {
         // Held while folders come and go, so that none is taken for abandoned before its own lock is held.
         let gate = access.open(&parent.join("gate"), OpenOptions::new().write(true))?;
         gate.lock()?;
-        let machine = machine();
+        let prefix = prefix();
         for folder in folders_in(parent)? {
-            if !is_alive(&folder, &machine) {
+            if !is_alive(&folder, &prefix) {
                 let _ = folder::remove(&folder);
             }
         }
-        let path = parent.join(format!("{machine}-{}-{:08x}", std::process::id(), random() as u32));
+        let path = parent.join(format!("{prefix}-{}-{:08x}", std::process::id(), random() as u32));
         access.make_folder(&path)?;
         let lock = access.open(&path.join("lock"), OpenOptions::new().write(true))?;
         lock.lock()?;
@@ -165,17 +165,21 @@ impl Scratch {
     /// # Errors
     /// When the folder they are in cannot be read.
     pub fn alive(parent: &Path) -> io::Result<Vec<PathBuf>> {
-        let (mut folders, machine) =
-            (if parent.exists() { folders_in(parent)? } else { Vec::new() }, machine());
-        folders.retain(|folder| is_alive(folder, &machine));
+        let mut folders = if parent.exists() { folders_in(parent)? } else { Vec::new() };
+        let prefix = prefix();
+        folders.retain(|folder| is_alive(folder, &prefix));
         Ok(folders)
     }
 }
 
-/// What scratch folders of this machine begin with: its name is as good as its number.
-fn machine() -> String {
-    let name = fs::read("/proc/sys/kernel/hostname").unwrap_or_default();
-    Hash::of(name.trim_ascii()).to_string()[..8].to_owned()
+/// The name of this machine; containers have one of their own.
+pub fn machine() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
+/// What the names of this machine's scratch folders begin with.
+fn prefix() -> String {
+    Hash::of(machine().as_bytes()).to_string()[..8].to_owned()
 }
 
 /// The gate is no folder.
@@ -195,11 +199,11 @@ fn folders_in(parent: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Whether a process has this scratch folder's lock. One without a lock was abandoned before it had one. A folder of another
 /// machine has to look abandoned as well: there are file systems that keep each machine's locks to itself.
-fn is_alive(folder: &Path, machine: &str) -> bool {
+fn is_alive(folder: &Path, prefix: &str) -> bool {
     match File::open(folder.join("lock")) {
         Ok(lock) => {
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
-            let is_own = name.strip_prefix(machine).is_some_and(|rest| rest.starts_with('-'));
+            let is_own = name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('-'));
             // The lease grows with each job that begins.
             let times =
                 [folder.join("lock"), folder.join("lease")].map(|path| fs::metadata(path)?.modified());
@@ -268,7 +272,7 @@ mod tests {
     fn scratch_of_the_living_stays_and_of_the_dead_goes() {
         let parent = tempfile::tempdir().unwrap();
         let [dead, elsewhere, quiet] =
-            [format!("{}-1-dead", machine()), "0123abcd-1-old".to_owned(), "0123abcd-2-old".to_owned()]
+            [format!("{}-1-dead", prefix()), "0123abcd-1-old".to_owned(), "0123abcd-2-old".to_owned()]
                 .map(|name| parent.path().join(name));
         for folder in [&dead, &elsewhere, &quiet] {
             fs::create_dir(folder).unwrap();

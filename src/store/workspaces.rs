@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::access::Access;
-use super::locks::random;
+use super::locks::{machine, random};
 use crate::hash::Hash;
 
 /// A workspace that is at work is noted anew after so long.
@@ -241,10 +241,6 @@ fn copy_beside(note: &Path) -> PathBuf {
     note.with_extension("lock")
 }
 
-fn machine() -> String {
-    fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,7 +287,10 @@ mod tests {
         assert_eq!(presence(), Presence::Here, "it may be another");
         fs::copy(id_beside(&noted.note), id_beside(&other)).unwrap();
         assert_eq!(presence(), Presence::Renamed);
-        fs::write(root.join(".ribbon/id"), "another").unwrap();
+        // A copy of it has its id, and is another.
+        fs::rename(root.join(".ribbon"), root.join("original")).unwrap();
+        fs::create_dir(root.join(".ribbon")).unwrap();
+        fs::copy(root.join("original/id"), root.join(".ribbon/id")).unwrap();
         assert_eq!(presence(), Presence::Here);
     }
 

@@ -115,44 +115,45 @@ fn a_machine_without_the_gpu_that_jobs_need_is_told_before_anything_runs() {
     assert_eq!((paper.run("").made().as_str(), paper.run("").code), ("prepare 1", Some(0)));
 }
 
-#[test]
-fn a_process_works_on_one_card_only() {
+/// Squares of these numbers, each on one of two cards for a while. A job tells `PROCESS CARD`.
+fn squares_on_cards(numbers: &str) -> Scratch {
     let mut squares = tiny::squares();
     squares.set("CUDA_VISIBLE_DEVICES", "0,1");
-    squares.edit("pipeline.yaml", "n: [1, 2, 3]", "n: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]");
+    squares.edit("pipeline.yaml", "n: [1, 2, 3]", &format!("n: [{numbers}]"));
     let needs = "    outputs: {square: square.txt}\n    needs: {gpu: require}\n";
     squares.edit("pipeline.yaml", "    outputs: {square: square.txt}\n", needs);
-    squares.edit(
-        "stages/square/src/main.rs",
-        "        tell(number);\n",
-        "        let device = if job.contains(\"cuda:1\") { 1 } else { 0 };\n        tell(device);\n        \
-         std::thread::sleep(std::time::Duration::from_millis(20));\n",
-    );
-    let run = squares.run("-j 3");
-    assert_eq!((run.code, run.made().as_str()), (Some(0), "square 12, total 1"), "{}", run.err);
-    let told = squares.told();
-    let pairs: BTreeSet<&String> = told.iter().collect();
-    let processes: BTreeSet<&str> = told.iter().map(|line| line.split(' ').next().unwrap()).collect();
-    assert_eq!((pairs.len(), processes.len()), (2, 2), "two processes, each on its card: {told:?}");
-}
-
-#[test]
-fn of_two_idle_processes_the_one_on_the_card_takes_the_job() {
-    let mut squares = tiny::squares();
-    squares.set("CUDA_VISIBLE_DEVICES", "0,1");
-    squares.edit("pipeline.yaml", "n: [1, 2, 3]", "n: [1, 2]");
-    // After these, both processes wait for what is made of them, and begin again on the first card that is free.
-    let needs = "    outputs: {square: square.txt}\n    needs: {gpu: require}\n";
-    squares.edit("pipeline.yaml", "    outputs: {square: square.txt}\n", needs);
-    let again = "  again:\n    crate: stages/square\n    each: number in numbers\n    params: {n: $number.n, again: true}\n    \
-                 inputs: {all: total.total}\n    outputs: {square: square.txt}\n    needs: {gpu: require}\n";
-    squares.write("pipeline.yaml", &(squares.read("pipeline.yaml") + again));
     squares.edit(
         "stages/square/src/main.rs",
         "        tell(number);\n",
         "        let device = if job.contains(\"cuda:1\") { 1 } else { 0 };\n        tell(device);\n        \
          std::thread::sleep(std::time::Duration::from_millis(50));\n",
     );
+    squares
+}
+
+/// How many pairs of processes and cards there were, and how many processes.
+fn pairs_and_processes(told: &[String]) -> (usize, usize) {
+    let pairs: BTreeSet<&String> = told.iter().collect();
+    let processes: BTreeSet<&str> = told.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    (pairs.len(), processes.len())
+}
+
+#[test]
+fn a_process_works_on_one_card_only() {
+    let squares = squares_on_cards("1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12");
+    let run = squares.run("-j 3");
+    assert_eq!((run.code, run.made().as_str()), (Some(0), "square 12, total 1"), "{}", run.err);
+    let told = squares.told();
+    assert_eq!(pairs_and_processes(&told), (2, 2), "two processes, each on its card: {told:?}");
+}
+
+#[test]
+fn of_two_idle_processes_the_one_on_the_card_takes_the_job() {
+    let squares = squares_on_cards("1, 2");
+    // After these, both processes wait for what is made of them, and begin again on the first card that is free.
+    let again = "  again:\n    crate: stages/square\n    each: number in numbers\n    params: {n: $number.n, again: true}\n    \
+                 inputs: {all: total.total}\n    outputs: {square: square.txt}\n    needs: {gpu: require}\n";
+    squares.write("pipeline.yaml", &(squares.read("pipeline.yaml") + again));
     let run = squares.run("-j 2");
     assert_eq!(
         (run.code, run.made().as_str()),
@@ -162,9 +163,7 @@ fn of_two_idle_processes_the_one_on_the_card_takes_the_job() {
         run.out
     );
     let told = squares.told();
-    let pairs: BTreeSet<&String> = told.iter().collect();
-    let processes: BTreeSet<&str> = told.iter().map(|line| line.split(' ').next().unwrap()).collect();
-    assert_eq!((told.len(), pairs.len(), processes.len()), (4, 2, 2), "each on its card: {told:?}");
+    assert_eq!((told.len(), pairs_and_processes(&told)), (4, (2, 2)), "each on its card: {told:?}");
 }
 
 #[test]

@@ -112,16 +112,21 @@ fn a_job_that_failed_is_not_called_one_that_never_ran() {
     assert!(why.starts_with(failed), "{why}");
 }
 
-#[test]
-fn a_job_whose_run_was_interrupted_is_not_called_one_that_failed() {
-    let slow = tiny::slow();
-    std::fs::write(slow.home("hold-1"), "").unwrap();
+/// Ends a run of the first of slow jobs, which is told as such.
+fn interrupt_the_first(slow: &Scratch) {
     let running = slow.start("run slow[n=1]");
     wait_until("it has begun", || slow.told_so_far().len() == 1);
     running.signal(Signal::SIGINT);
     assert_eq!(running.end().code, Some(130));
     let why = slow.ribbon("why slow[n=1]").out;
     assert!(why.starts_with("slow[n=1]: it was ended when it last ran (ribbon log "), "{why}");
+}
+
+#[test]
+fn a_job_whose_run_was_interrupted_is_not_called_one_that_failed() {
+    let slow = tiny::slow();
+    std::fs::write(slow.home("hold-1"), "").unwrap();
+    interrupt_the_first(&slow);
     assert!(!slow.ribbon("status").out.contains("failed"));
 }
 
@@ -131,12 +136,7 @@ fn a_job_that_ends_itself_with_its_run_did_not_fail() {
     std::fs::write(slow.home("hold-1"), "").unwrap();
     let script = slow.read("slow.sh");
     slow.write("slow.sh", &format!("trap 'echo failed: no time; exit 1' TERM\n{script}"));
-    let running = slow.start("run slow[n=1]");
-    wait_until("it has begun", || slow.told_so_far().len() == 1);
-    running.signal(Signal::SIGINT);
-    assert_eq!(running.end().code, Some(130));
-    let why = slow.ribbon("why slow[n=1]").out;
-    assert!(why.starts_with("slow[n=1]: it was ended when it last ran (ribbon log "), "{why}");
+    interrupt_the_first(&slow);
     let log = slow.ribbon("log slow[n=1]").out;
     assert!(log.ends_with("failed: no time\n[ribbon: interrupted] it ended with exit status 1\n"), "{log}");
 }
