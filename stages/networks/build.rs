@@ -1,8 +1,20 @@
-//! Passes the run path of libtorch from device to the linker.
+//! Passes the run path of libtorch from device to the linker, and compiles what tch has no call for.
+
+use std::env;
+use std::path::Path;
 
 fn main() {
-    if let Ok(folder) = std::env::var("DEP_HYPERRIBBON_DEVICE_RUN_PATH") {
-        println!("cargo::rustc-link-arg=-Wl,-rpath,{folder}");
-    }
+    const SOURCE: &str = "src/batch_norm/autograd.cpp";
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={SOURCE}");
+    let Ok(libraries) = env::var("DEP_HYPERRIBBON_DEVICE_RUN_PATH") else { return };
+    println!("cargo::rustc-link-arg=-Wl,--disable-new-dtags,-rpath,{libraries}");
+    // Libraries and headers of libtorch lie side by side. Its headers have warnings of their own.
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .warnings(false)
+        .include(Path::new(&libraries).with_file_name("include"))
+        .file(SOURCE)
+        .compile("batch_norm");
 }

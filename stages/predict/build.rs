@@ -2,7 +2,7 @@
 
 fn main() {
     if let Ok(folder) = std::env::var("DEP_HYPERRIBBON_DEVICE_RUN_PATH") {
-        println!("cargo::rustc-link-arg=-Wl,-rpath,{folder}");
+        println!("cargo::rustc-link-arg=-Wl,--disable-new-dtags,-rpath,{folder}");
     }
     println!("cargo::rerun-if-changed=build.rs");
 }

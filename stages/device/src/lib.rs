@@ -1,6 +1,6 @@
 //! Where a job computes, and with how many threads.
 
-use std::sync::Once;
+use std::sync::OnceLock;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Cuda, Device};
@@ -13,15 +13,21 @@ pub enum DeviceError {
     Name(String),
     /// CUDA is not there at all, or has fewer devices.
     #[error(
-        "device `{name}`: libtorch sees {count} CUDA devices; on a machine with an NVIDIA GPU, \
-         `make setup TORCH=cuda` installs the libtorch that can use it"
+        "device `{name}`: libtorch sees {count} CUDA devices{}; on a machine with an NVIDIA GPU, \
+         `make setup TORCH=cuda` installs the libtorch that can use it", in_brackets(.cause)
     )]
     Absent {
         /// The device that was asked for.
         name: String,
         /// How many there are.
         count: i64,
+        /// Why libtorch has no CUDA, where it has none.
+        cause: Option<String>,
     },
+}
+
+fn in_brackets(cause: &Option<String>) -> String {
+    cause.as_ref().map_or(String::new(), |cause| format!(" ({cause})"))
 }
 
 /// Readies libtorch for a job: the device, and the number of threads one operation may use.
@@ -29,13 +35,14 @@ pub enum DeviceError {
 /// # Errors
 /// When `name` is neither `cpu` nor a CUDA device that is there.
 pub fn prepare(name: &str, threads: usize) -> Result<Device, DeviceError> {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        load_cuda();
+    static WITHOUT_CUDA: OnceLock<Option<String>> = OnceLock::new();
+    let without_cuda = WITHOUT_CUDA.get_or_init(|| {
+        let cuda = load_cuda();
         compute_exactly();
         keep_memory();
         // One job computes one thing at a time; libtorch takes this setting only before its first parallel work.
         tch::set_num_interop_threads(1);
+        cuda.err().map(|error| error.to_string())
     });
     tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
     let index = match name {
@@ -47,21 +54,31 @@ pub fn prepare(name: &str, threads: usize) -> Result<Device, DeviceError> {
             .ok_or_else(|| DeviceError::Name(name.to_owned()))?,
     };
     let count = Cuda::device_count();
-    if i64::try_from(index).is_ok_and(|index| index < count) {
-        Ok(Device::Cuda(index))
-    } else {
-        Err(DeviceError::Absent { name: name.to_owned(), count })
+    if !i64::try_from(index).is_ok_and(|index| index < count) {
+        return Err(DeviceError::Absent { name: name.to_owned(), count, cause: without_cuda.clone() });
     }
+    release_memory();
+    Ok(Device::Cuda(index))
 }
 
 /// Loads libtorch's CUDA half where it is installed. The linker drops it, since no symbol of it is named; its
 /// constructors register CUDA with libtorch, so one program serves machines with and without a GPU.
-fn load_cuda() {
+fn load_cuda() -> Result<(), libloading::Error> {
     // SAFETY: the library's constructors only register kernels with libtorch_cpu, which this program has loaded. It is
     // never unloaded.
-    if let Ok(library) = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) } {
-        std::mem::forget(library);
+    let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) }?;
+    std::mem::forget(library);
+    Ok(())
+}
+
+/// Gives the GPU back what an earlier job of this process took of its memory: other processes compute there too.
+fn release_memory() {
+    unsafe extern "C" {
+        /// Of `arithmetic.cpp`.
+        fn hyperribbon_release_memory();
     }
+    // SAFETY: libtorch has a GPU, and no tensor's memory is among what it gives back.
+    unsafe { hyperribbon_release_memory() }
 }
 
 /// Whether a GPU fails where it has no way to compute the same bits each time, instead of warning. The gradient of attention
@@ -144,5 +161,8 @@ mod tests {
         assert_eq!(prepare("gpu", 1).unwrap_err().to_string(), "device `gpu`: expected `cpu` or `cuda:N`");
         let message = prepare("cuda:999", 1).unwrap_err().to_string();
         assert!(message.starts_with("device `cuda:999`: libtorch sees"), "{message}");
+        if !Cuda::is_available() {
+            assert!(message.contains(" 0 CUDA devices (libtorch_cuda.so: cannot open"), "{message}");
+        }
     }
 }

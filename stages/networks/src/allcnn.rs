@@ -2,7 +2,8 @@
 
 use tch::Tensor;
 
-use crate::layers::{BatchNorm, Conv, Pass, Window, average_pool};
+use crate::batch_norm::BatchNorm;
+use crate::layers::{Conv, Pass, Window, average_pool};
 use crate::network::Architecture;
 use crate::weights::Plan;
 
@@ -34,7 +35,7 @@ impl Architecture for AllCnn {
     fn forward(&self, pass: &Pass, images: &Tensor) -> Tensor {
         let mut x = images.shallow_clone();
         for (conv, norm) in &self.blocks {
-            x = norm.forward(pass, &conv.forward(pass, &x).relu_());
+            x = norm.of_relu(pass, conv.forward(pass, &x));
         }
         average_pool(&x)
     }

@@ -2,7 +2,8 @@
 
 use tch::Tensor;
 
-use crate::layers::{BatchNorm, Conv, Linear, Pass, Window, average_pool};
+use crate::batch_norm::BatchNorm;
+use crate::layers::{Conv, Linear, Pass, Window, average_pool};
 use crate::network::Architecture;
 use crate::weights::Plan;
 

@@ -2,7 +2,8 @@
 
 use tch::Tensor;
 
-use crate::layers::{BatchNorm, Linear, Pass};
+use crate::batch_norm::BatchNorm;
+use crate::layers::{Linear, Pass};
 use crate::network::Architecture;
 use crate::weights::Plan;
 
@@ -29,7 +30,7 @@ impl Architecture for Fc {
     fn forward(&self, pass: &Pass, images: &Tensor) -> Tensor {
         let mut x = images.reshape([images.size()[0], -1]);
         for (linear, norm) in &self.hidden {
-            x = norm.forward(pass, &linear.forward(pass, &x).relu_());
+            x = norm.of_relu(pass, linear.forward(pass, &x));
         }
         self.head.forward(pass, &x)
     }

@@ -6,7 +6,6 @@ use tch::{Kind, Tensor};
 use crate::weights::{Init, Plan, Slot, Weights};
 
 const EPSILON: f64 = 1e-5;
-const MOMENTUM: f64 = 0.1;
 
 /// What batch normalisation uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +35,7 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn get(&self, slot: Option<Slot>) -> Option<&Tensor> {
+    pub fn get(&self, slot: Option<Slot>) -> Option<&Tensor> {
         slot.map(|slot| self.weights.get(slot))
     }
 
@@ -138,44 +137,6 @@ impl Conv {
             Some(bias) if self.groups > 1 => conv(None).g_add_(&bias.view([1, -1, 1, 1])),
             bias => conv(bias),
         }
-    }
-}
-
-/// Batch normalisation of x [N, C, ..] over all axes but the second.
-#[derive(Debug)]
-pub(crate) struct BatchNorm {
-    weight: Option<Slot>,
-    bias: Option<Slot>,
-    mean: Slot,
-    variance: Slot,
-}
-
-impl BatchNorm {
-    /// With trained weight and bias.
-    pub fn affine(plan: &mut Plan, name: &str, channels: i64) -> BatchNorm {
-        let weight = plan.trained(format!("{name}.weight"), &[channels], Init::Constant(1.0));
-        let bias = plan.trained(format!("{name}.bias"), &[channels], Init::Constant(0.0));
-        BatchNorm { weight: Some(weight), bias: Some(bias), ..BatchNorm::plain(plan, name, channels) }
-    }
-
-    /// Without.
-    pub fn plain(plan: &mut Plan, name: &str, channels: i64) -> BatchNorm {
-        let mean = plan.statistic(format!("{name}.running_mean"), &[channels], Init::Constant(0.0));
-        let variance = plan.statistic(format!("{name}.running_var"), &[channels], Init::Constant(1.0));
-        BatchNorm { weight: None, bias: None, mean, variance }
-    }
-
-    pub fn forward(&self, pass: &Pass, x: &Tensor) -> Tensor {
-        x.batch_norm(
-            pass.get(self.weight),
-            pass.get(self.bias),
-            pass.get(Some(self.mean)),
-            pass.get(Some(self.variance)),
-            pass.mode == Mode::Train,
-            MOMENTUM,
-            EPSILON,
-            true,
-        )
     }
 }
 

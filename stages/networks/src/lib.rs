@@ -14,6 +14,7 @@
 //! ```
 
 mod allcnn;
+mod batch_norm;
 mod convmixer;
 mod data;
 mod fc;

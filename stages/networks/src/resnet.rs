@@ -4,7 +4,8 @@
 
 use tch::Tensor;
 
-use crate::layers::{BatchNorm, Conv, Linear, Pass, Window, average_pool};
+use crate::batch_norm::BatchNorm;
+use crate::layers::{Conv, Linear, Pass, Window, average_pool};
 use crate::network::Architecture;
 use crate::weights::Plan;
 
@@ -58,6 +59,10 @@ impl Step {
     fn forward(&self, pass: &Pass, x: &Tensor) -> Tensor {
         self.norm.forward(pass, &self.conv.forward(pass, x))
     }
+
+    fn then_relu(&self, pass: &Pass, x: &Tensor) -> Tensor {
+        self.norm.then_relu(pass, &self.conv.forward(pass, x))
+    }
 }
 
 struct Block {
@@ -88,11 +93,9 @@ impl Block {
     }
 
     fn forward(&self, pass: &Pass, x: &Tensor) -> Tensor {
-        let mut inner = x.shallow_clone();
-        for (index, step) in self.steps.iter().enumerate() {
-            inner = if index == 0 { inner } else { inner.relu_() };
-            inner = step.forward(pass, &inner);
-        }
+        let (last, steps) = self.steps.split_last().expect("a block has two steps at least");
+        let inner = steps.iter().fold(x.shallow_clone(), |x, step| step.then_relu(pass, &x));
+        let inner = last.forward(pass, &inner);
         match &self.shortcut {
             Some(shortcut) => (inner + shortcut.forward(pass, x)).relu_(),
             None => (inner + x).relu_(),
@@ -138,7 +141,7 @@ impl ResNet {
 
 impl Architecture for ResNet {
     fn forward(&self, pass: &Pass, images: &Tensor) -> Tensor {
-        let stem = self.stem.forward(pass, images).relu_();
+        let stem = self.stem.then_relu(pass, images);
         let mut x = stem.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
         for block in &self.blocks {
             x = block.forward(pass, &x);

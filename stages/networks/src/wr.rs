@@ -2,7 +2,8 @@
 
 use tch::Tensor;
 
-use crate::layers::{BatchNorm, Conv, Linear, Pass, Window, average_pool};
+use crate::batch_norm::BatchNorm;
+use crate::layers::{Conv, Linear, Pass, Window, average_pool};
 use crate::network::Architecture;
 use crate::weights::Plan;
 
@@ -29,8 +30,8 @@ impl Block {
     }
 
     fn forward(&self, pass: &Pass, x: &Tensor) -> Tensor {
-        let inner = self.conv1.forward(pass, &self.norm1.forward(pass, x).relu_());
-        let inner = self.conv2.forward(pass, &self.norm2.forward(pass, &inner).relu_());
+        let inner = self.conv1.forward(pass, &self.norm1.then_relu(pass, x));
+        let inner = self.conv2.forward(pass, &self.norm2.then_relu(pass, &inner));
         match &self.shortcut {
             Some(shortcut) => inner + shortcut.forward(pass, x),
             None => inner + x,
@@ -80,6 +81,6 @@ impl Architecture for WideResidual {
         for block in &self.blocks {
             x = block.forward(pass, &x);
         }
-        self.head.forward(pass, &average_pool(&self.norm.forward(pass, &x).relu_()))
+        self.head.forward(pass, &average_pool(&self.norm.then_relu(pass, &x)))
     }
 }

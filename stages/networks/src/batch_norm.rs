@@ -1,0 +1,265 @@
+//! Batch normalisation of x [N, C, ..] over all axes but the second, and a ReLU beside it.
+
+mod kernel;
+
+use std::ffi::c_int;
+use std::{ptr, slice};
+
+use tch::{Device, Kind, Tensor};
+use torch_sys::C_tensor;
+
+use self::kernel::{Kept, Relu};
+use crate::layers::{Mode, Pass};
+use crate::weights::{Init, Plan, Slot};
+
+const EPSILON: f64 = 1e-5;
+const MOMENTUM: f64 = 0.1;
+
+#[derive(Debug)]
+pub(crate) struct BatchNorm {
+    weight: Option<Slot>,
+    bias: Option<Slot>,
+    mean: Slot,
+    variance: Slot,
+}
+
+impl BatchNorm {
+    /// With trained weight and bias.
+    pub fn affine(plan: &mut Plan, name: &str, channels: i64) -> BatchNorm {
+        let weight = plan.trained(format!("{name}.weight"), &[channels], Init::Constant(1.0));
+        let bias = plan.trained(format!("{name}.bias"), &[channels], Init::Constant(0.0));
+        BatchNorm { weight: Some(weight), bias: Some(bias), ..BatchNorm::plain(plan, name, channels) }
+    }
+
+    /// Without.
+    pub fn plain(plan: &mut Plan, name: &str, channels: i64) -> BatchNorm {
+        let mean = plan.statistic(format!("{name}.running_mean"), &[channels], Init::Constant(0.0));
+        let variance = plan.statistic(format!("{name}.running_var"), &[channels], Init::Constant(1.0));
+        BatchNorm { weight: None, bias: None, mean, variance }
+    }
+
+    /// The norm of `x`.
+    pub fn forward(&self, pass: &Pass, x: &Tensor) -> Tensor {
+        if is_ours(pass, x) { self.ours(pass, x, Relu::None) } else { self.libtorch(pass, x) }
+    }
+
+    /// The norm of `x` after a ReLU.
+    pub fn of_relu(&self, pass: &Pass, mut x: Tensor) -> Tensor {
+        if is_ours(pass, &x) { self.ours(pass, &x, Relu::Before) } else { self.libtorch(pass, &x.relu_()) }
+    }
+
+    /// The norm of `x`, and then a ReLU.
+    pub fn then_relu(&self, pass: &Pass, x: &Tensor) -> Tensor {
+        if is_ours(pass, x) { self.ours(pass, x, Relu::After) } else { self.libtorch(pass, x).relu_() }
+    }
+
+    fn libtorch(&self, pass: &Pass, x: &Tensor) -> Tensor {
+        x.batch_norm(
+            pass.get(self.weight),
+            pass.get(self.bias),
+            pass.get(Some(self.mean)),
+            pass.get(Some(self.variance)),
+            pass.mode == Mode::Train,
+            MOMENTUM,
+            EPSILON,
+            true,
+        )
+    }
+
+    /// By the statistics of the batch, which the running ones then follow.
+    fn ours(&self, pass: &Pass, x: &Tensor, relu: Relu) -> Tensor {
+        unsafe extern "C" {
+            /// Of `autograd.cpp`.
+            fn hyperribbon_batch_norm(
+                x: *const C_tensor,
+                weight: *const C_tensor,
+                bias: *const C_tensor,
+                mean: *const C_tensor,
+                variance: *const C_tensor,
+                momentum: f64,
+                epsilon: f64,
+                relu: c_int,
+            ) -> *mut C_tensor;
+        }
+        let tensor = |slot| pass.get(slot).map_or(ptr::null(), |tensor| tensor.as_ptr());
+        // SAFETY: all are tensors that live until it returns, f32 and on the processor as x is; what it returns is a
+        // tensor that nobody else owns.
+        unsafe {
+            Tensor::from_ptr(hyperribbon_batch_norm(
+                x.as_ptr(),
+                tensor(self.weight),
+                tensor(self.bias),
+                tensor(Some(self.mean)),
+                tensor(Some(self.variance)),
+                MOMENTUM,
+                EPSILON,
+                relu as c_int,
+            ))
+        }
+    }
+}
+
+/// Whether the norm of `x` is computed here. With several threads libtorch's is faster, which gives each a part of the batch.
+fn is_ours(pass: &Pass, x: &Tensor) -> bool {
+    pass.mode == Mode::Train
+        && x.device() == Device::Cpu
+        && x.kind() == Kind::Float
+        && tch::get_num_threads() == 1
+}
+
+/// As many numbers as there are channels, or none.
+///
+/// # Safety
+/// `numbers` is null, or leads to so many f32 that nobody writes to for as long.
+unsafe fn optional<'a>(numbers: *const f32, channels: usize) -> Option<&'a [f32]> {
+    // SAFETY: it is not null then.
+    (!numbers.is_null()).then(|| unsafe { slice::from_raw_parts(numbers, channels) })
+}
+
+/// The way forward, for `autograd.cpp`.
+///
+/// # Safety
+/// Pointers lead to f32: `x` and `y` to `numbers`, `kept` to four times `channels`, all others to `channels`. Nothing else
+/// reads or writes to those that are written to. `weight` and `bias` may be null.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn hyperribbon_normalise(
+    x: *const f32,
+    numbers: usize,
+    channels: usize,
+    weight: *const f32,
+    bias: *const f32,
+    epsilon: f64,
+    relu: Relu,
+    y: *mut f32,
+    kept: *mut f32,
+    mean: *mut f32,
+    variance: *mut f32,
+    momentum: f64,
+) {
+    // SAFETY: as the caller says.
+    let (x, weight, bias, y, kept, running) = unsafe {
+        (
+            slice::from_raw_parts(x, numbers),
+            optional(weight, channels),
+            optional(bias, channels),
+            slice::from_raw_parts_mut(y, numbers),
+            slice::from_raw_parts_mut(kept, 4 * channels),
+            [mean, variance].map(|running| slice::from_raw_parts_mut(running, channels)),
+        )
+    };
+    let mut kept = Kept::of_mut(kept);
+    let variances = kernel::forward(x, weight, bias, epsilon, relu, y, &mut kept);
+    let count = (numbers / channels) as f64;
+    let [mean, variance] = running;
+    for channel in 0..channels {
+        let follow = |running: &mut f32, new: f64| {
+            *running = (f64::from(*running) * (1.0 - momentum) + new * momentum) as f32;
+        };
+        follow(&mut mean[channel], f64::from(kept.mean[channel]));
+        follow(&mut variance[channel], variances[channel] * count / (count - 1.0));
+    }
+}
+
+/// The way back, for `autograd.cpp`.
+///
+/// # Safety
+/// Pointers lead to f32: `x`, `gradient` and `of_x` to `numbers`, `kept` to four times `channels`, all others to `channels`.
+/// Nothing else reads or writes to those that are written to.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn hyperribbon_normalise_back(
+    x: *const f32,
+    gradient: *const f32,
+    numbers: usize,
+    channels: usize,
+    relu: Relu,
+    kept: *const f32,
+    of_x: *mut f32,
+    of_weight: *mut f32,
+    of_bias: *mut f32,
+) {
+    // SAFETY: as the caller says.
+    let ([x, gradient], kept, of_x, [of_weight, of_bias]) = unsafe {
+        (
+            [x, gradient].map(|all| slice::from_raw_parts(all, numbers)),
+            slice::from_raw_parts(kept, 4 * channels),
+            slice::from_raw_parts_mut(of_x, numbers),
+            [of_weight, of_bias].map(|of| slice::from_raw_parts_mut(of, channels)),
+        )
+    };
+    kernel::backward(x, gradient, relu, &Kept::of(kept), of_x, of_weight, of_bias);
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::layers::Precision;
+    use crate::random::{Stream, generator};
+    use crate::weights::Weights;
+
+    /// A norm of 6 channels with its tensors.
+    fn norm(affine: bool) -> (BatchNorm, Weights) {
+        device::prepare("cpu", 1).unwrap();
+        let mut plan = Plan::default();
+        // Trained numbers of its own, so that there is something to train.
+        let _ = plan.trained("other".to_owned(), &[1], Init::Constant(1.0));
+        let norm =
+            if affine { BatchNorm::affine(&mut plan, "n", 6) } else { BatchNorm::plain(&mut plan, "n", 6) };
+        (norm, Weights::new(plan, &mut generator(42, Stream::Weights), Device::Cpu))
+    }
+
+    /// What a norm gives: its results, the gradient of x, those of the weights, and the running statistics.
+    fn results(
+        affine: bool,
+        x: &Tensor,
+        forward: impl Fn(&BatchNorm, &Pass, &Tensor) -> Tensor,
+    ) -> Vec<Tensor> {
+        let (norm, weights) = norm(affine);
+        let x = x.detach().set_requires_grad(true);
+        let pass = Pass { weights: &weights, mode: Mode::Train, precision: Precision::F32 };
+        let y = forward(&norm, &pass, &x);
+        let trained: Vec<&Tensor> =
+            [norm.weight, norm.bias].into_iter().filter_map(|slot| pass.get(slot)).collect();
+        let wanted: Vec<&Tensor> = [&x].into_iter().chain(trained).collect();
+        let gradients = Tensor::run_backward(&[(&y * y.cos()).sum(Kind::Float)], &wanted, false, false);
+        let running = [norm.mean, norm.variance].map(|slot| weights.get(slot).shallow_clone());
+        [y].into_iter().chain(gradients).chain(running).collect()
+    }
+
+    #[test]
+    fn a_norm_is_libtorchs_with_its_gradients_and_running_statistics() {
+        tch::manual_seed(1);
+        let image = Tensor::randn([5, 6, 4, 4], (Kind::Float, Device::Cpu));
+        let inputs = [
+            Tensor::randn([40, 6], (Kind::Float, Device::Cpu)),
+            image.contiguous(),
+            // The channels last.
+            Tensor::randn([5, 4, 4, 6], (Kind::Float, Device::Cpu)).permute([0, 3, 1, 2]),
+        ];
+        for x in &inputs {
+            for affine in [true, false] {
+                let pairs: [[Vec<Tensor>; 2]; 3] = [
+                    [results(affine, x, BatchNorm::forward), results(affine, x, BatchNorm::libtorch)],
+                    [
+                        results(affine, x, |norm, pass, x| norm.of_relu(pass, x * 1.0)),
+                        results(affine, x, |norm, pass, x| norm.libtorch(pass, &x.relu())),
+                    ],
+                    [
+                        results(affine, x, BatchNorm::then_relu),
+                        results(affine, x, |norm, pass, x| norm.libtorch(pass, x).relu()),
+                    ],
+                ];
+                for (relu, [ours, libtorchs]) in pairs.iter().enumerate() {
+                    assert_eq!(ours.len(), libtorchs.len());
+                    assert_eq!(ours.len(), if affine { 6 } else { 4 });
+                    for (which, (ours, libtorchs)) in ours.iter().zip(libtorchs).enumerate() {
+                        let scale = libtorchs.abs().max().double_value(&[]);
+                        let error = (ours - libtorchs).abs().max().double_value(&[]) / scale;
+                        assert!(error < 1e-5, "{:?} {affine} {relu} {which}: {error:e}", x.size());
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! Batch normalisation of f32 numbers with the channels last, by their own statistics, and its gradient; with a ReLU
+//! before or after it. Each way goes through the numbers twice, in vectors whatever the number of channels: libtorch's,
+//! with a ReLU of its own, takes up to three times as long where channels are few. The bits are the same on all processors.
+
+/// Where a ReLU joins the norm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) enum Relu {
+    None,
+    Before,
+    After,
+}
+
+impl Relu {
+    /// The least that goes into the norm, and the least that comes out.
+    fn floors(self) -> Floors {
+        let floor = |here| if self == here { 0.0 } else { f32::NEG_INFINITY };
+        Floors { before: floor(Relu::Before), after: floor(Relu::After) }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Floors {
+    before: f32,
+    after: f32,
+}
+
+/// What the gradient needs of the way forward, a number a channel of each: y = scale x + shift.
+pub(crate) struct Kept<Numbers> {
+    /// Of x.
+    pub mean: Numbers,
+    /// One by the standard deviation of x.
+    pub inverse: Numbers,
+    pub scale: Numbers,
+    pub shift: Numbers,
+}
+
+impl<Numbers> Kept<Numbers> {
+    fn from(mut parts: impl Iterator<Item = Numbers>) -> Kept<Numbers> {
+        let mut part = || parts.next().expect("four parts");
+        Kept { mean: part(), inverse: part(), scale: part(), shift: part() }
+    }
+}
+
+impl<'a> Kept<&'a [f32]> {
+    /// From numbers [4, channels].
+    pub fn of(numbers: &'a [f32]) -> Kept<&'a [f32]> {
+        Kept::from(numbers.chunks(numbers.len() / 4))
+    }
+}
+
+impl<'a> Kept<&'a mut [f32]> {
+    /// In numbers [4, channels].
+    pub fn of_mut(numbers: &'a mut [f32]) -> Kept<&'a mut [f32]> {
+        Kept::from(numbers.chunks_mut(numbers.len() / 4))
+    }
+}
+
+/// Numbers are looked at in rows of at least so many, so that vectors are full whatever the number of channels.
+const ROW: usize = 256;
+
+/// Numbers that stay in the first cache while they are gone through twice.
+const BLOCK: usize = 4096;
+
+/// Of no more rows than these is a sum f32; sums of sums are f64.
+const MOST_ROWS: usize = 64;
+
+/// The numbers of a row: whole pixels, and as far as it goes whole vectors (of 16 numbers, or fewer).
+fn row_width(channels: usize) -> usize {
+    let pixels = 1 << 4u32.saturating_sub(channels.trailing_zeros());
+    let together = channels * pixels;
+    together * ROW.div_ceil(together)
+}
+
+/// Normalises the pixels of `x` into `y`. Returns the variance of each channel.
+pub(crate) fn forward(
+    x: &[f32],
+    weight: Option<&[f32]>,
+    bias: Option<&[f32]>,
+    epsilon: f64,
+    relu: Relu,
+    y: &mut [f32],
+    kept: &mut Kept<&mut [f32]>,
+) -> Vec<f64> {
+    let channels = kept.mean.len();
+    let width = row_width(channels);
+    let mut sums = Sums::new(width);
+    moments(x, relu.floors(), &mut sums);
+    let count = (x.len() / channels) as f64;
+    let mut variances = Vec::with_capacity(channels);
+    for (channel, [sum, square]) in sums.fold(channels).enumerate() {
+        let mean = sum / count;
+        let variance = (square / count - mean * mean).max(0.0);
+        let inverse = (variance + epsilon).sqrt().recip();
+        let scale = weight.map_or(1.0, |weight| f64::from(weight[channel])) * inverse;
+        let shift = bias.map_or(0.0, |bias| f64::from(bias[channel])) - mean * scale;
+        kept.mean[channel] = mean as f32;
+        kept.inverse[channel] = inverse as f32;
+        kept.scale[channel] = scale as f32;
+        kept.shift[channel] = shift as f32;
+        variances.push(variance);
+    }
+    let [scale, shift] = [&kept.scale, &kept.shift].map(|numbers| numbers.repeat(width / channels));
+    apply(x, &scale, &shift, relu.floors(), y);
+    variances
+}
+
+/// From the gradient of y, that of x into `of_x`; those of weight and bias, a number a channel, into the others.
+pub(crate) fn backward(
+    x: &[f32],
+    gradient: &[f32],
+    relu: Relu,
+    kept: &Kept<&[f32]>,
+    of_x: &mut [f32],
+    of_weight: &mut [f32],
+    of_bias: &mut [f32],
+) {
+    let channels = kept.mean.len();
+    let width = row_width(channels);
+    let columns = |numbers: &[f32]| numbers.repeat(width / channels);
+    let [mean, scale, shift] = [kept.mean, kept.scale, kept.shift].map(columns);
+    let mut sums = Sums::new(width);
+    slopes(x, gradient, [&mean, &scale, &shift], relu.floors(), &mut sums);
+    // x also moves its mean and its variance: its gradient is scale times y's, and tilt x + level.
+    let (mut tilt, mut level) = (vec![0.0; channels], vec![0.0; channels]);
+    let count = (x.len() / channels) as f64;
+    for (channel, [sum, product]) in sums.fold(channels).enumerate() {
+        let [mean, inverse, scale] =
+            [kept.mean, kept.inverse, kept.scale].map(|kept| f64::from(kept[channel]));
+        of_weight[channel] = (product * inverse) as f32;
+        of_bias[channel] = sum as f32;
+        let slope = -scale * inverse * inverse * product / count;
+        tilt[channel] = slope as f32;
+        level[channel] = (-scale * sum / count - mean * slope) as f32;
+    }
+    back(x, gradient, [&scale, &shift, &columns(&tilt), &columns(&level)], relu.floors(), of_x);
+}
+
+/// Two sums of each column.
+struct Sums {
+    first: Vec<f64>,
+    second: Vec<f64>,
+}
+
+impl Sums {
+    fn new(width: usize) -> Sums {
+        Sums { first: vec![0.0; width], second: vec![0.0; width] }
+    }
+
+    /// Those of each channel.
+    fn fold(&self, channels: usize) -> impl Iterator<Item = [f64; 2]> {
+        let sum = move |sums: &[f64], channel| sums.iter().skip(channel).step_by(channels).sum();
+        (0..channels).map(move |channel| [sum(&self.first, channel), sum(&self.second, channel)])
+    }
+}
+
+/// Defines a function that is compiled for each kind of processor and takes the kind that it runs on.
+macro_rules! for_each_processor {
+    ($(#[$documentation:meta])* fn $name:ident = $of:path, ($($argument:ident: $type:ty),+)) => {
+        $(#[$documentation])*
+        fn $name($($argument: $type),+) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f")]
+                fn avx512($($argument: $type),+) {
+                    $of($($argument),+);
+                }
+                #[target_feature(enable = "avx2")]
+                fn avx2($($argument: $type),+) {
+                    $of($($argument),+);
+                }
+                if is_x86_feature_detected!("avx512f") {
+                    // SAFETY: the processor has it.
+                    return unsafe { avx512($($argument),+) };
+                }
+                if is_x86_feature_detected!("avx2") {
+                    // SAFETY: the processor has it.
+                    return unsafe { avx2($($argument),+) };
+                }
+            }
+            $of($($argument),+);
+        }
+    };
+}
+
+for_each_processor! {
+    /// Adds each column's sum, and its sum of squares.
+    fn moments = portable::moments, (x: &[f32], floors: Floors, sums: &mut Sums)
+}
+
+for_each_processor! {
+    /// y = scale x + shift.
+    fn apply = portable::apply, (x: &[f32], scale: &[f32], shift: &[f32], floors: Floors, y: &mut [f32])
+}
+
+for_each_processor! {
+    /// Adds each column's sum of the gradient, and that of its products with x - mean.
+    fn slopes = portable::slopes, (
+        x: &[f32], gradient: &[f32], mean_scale_shift: [&[f32]; 3], floors: Floors, sums: &mut Sums
+    )
+}
+
+for_each_processor! {
+    /// The gradient of x.
+    fn back = portable::back, (
+        x: &[f32], gradient: &[f32], scale_shift_tilt_level: [&[f32]; 4], floors: Floors, of_x: &mut [f32]
+    )
+}
+
+/// In plain loops, of which the compiler makes vectors. It does not fuse products and sums: so y is above its floor in both
+/// ways or in none. What belongs to a column comes as a row; the last row of the numbers may be shorter.
+mod portable {
+    use super::{BLOCK, Floors, MOST_ROWS, Sums};
+
+    /// What is not a number stays so.
+    #[inline(always)]
+    fn at_least(floor: f32, x: f32) -> f32 {
+        if x < floor { floor } else { x }
+    }
+
+    #[inline(always)]
+    pub fn moments(x: &[f32], floors: Floors, sums: &mut Sums) {
+        let width = sums.first.len();
+        let (whole, last) = x.split_at(x.len() / width * width);
+        let (mut means, mut squares) = (vec![0.0; width], vec![0.0; width]);
+        for block in whole.chunks((BLOCK / width).clamp(4, MOST_ROWS) * width).chain([last]) {
+            means.fill(0.0);
+            squares.fill(0.0);
+            for row in block.chunks(width) {
+                for (mean, &x) in means.iter_mut().zip(row) {
+                    *mean += at_least(floors.before, x);
+                }
+            }
+            let rows = block.len().div_ceil(width);
+            for mean in &mut means {
+                *mean /= rows as f32;
+            }
+            for row in block.chunks(width) {
+                for ((square, mean), &x) in squares.iter_mut().zip(&means).zip(row) {
+                    let off = at_least(floors.before, x) - mean;
+                    *square += off * off;
+                }
+            }
+            let columns = sums.first.iter_mut().zip(&mut sums.second).zip(means.iter().zip(&squares));
+            for ((first, second), (&mean, &square)) in columns.take(block.len()) {
+                let mean = f64::from(mean);
+                *first += rows as f64 * mean;
+                *second += f64::from(square) + rows as f64 * mean * mean;
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub fn apply(x: &[f32], scale: &[f32], shift: &[f32], floors: Floors, y: &mut [f32]) {
+        for (x, y) in x.chunks(scale.len()).zip(y.chunks_mut(scale.len())) {
+            for (((y, &x), scale), shift) in y.iter_mut().zip(x).zip(scale).zip(shift) {
+                *y = at_least(floors.after, at_least(floors.before, x) * scale + shift);
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub fn slopes(
+        x: &[f32],
+        gradient: &[f32],
+        [mean, scale, shift]: [&[f32]; 3],
+        floors: Floors,
+        sums: &mut Sums,
+    ) {
+        let width = mean.len();
+        let (mut slopes, mut products) = (vec![0.0; width], vec![0.0; width]);
+        for (x, gradient) in x.chunks(MOST_ROWS * width).zip(gradient.chunks(MOST_ROWS * width)) {
+            slopes.fill(0.0);
+            products.fill(0.0);
+            for (x, gradient) in x.chunks(width).zip(gradient.chunks(width)) {
+                let columns = mean.iter().zip(scale).zip(shift).zip(slopes.iter_mut().zip(&mut products));
+                for ((&x, &gradient), (((mean, scale), shift), (sum, product))) in
+                    x.iter().zip(gradient).zip(columns)
+                {
+                    let x = at_least(floors.before, x);
+                    let slope = if x * scale + shift > floors.after { gradient } else { 0.0 };
+                    *sum += slope;
+                    *product += slope * (x - mean);
+                }
+            }
+            let columns = sums.first.iter_mut().zip(&mut sums.second).zip(slopes.iter().zip(&products));
+            for ((first, second), (&slope, &product)) in columns {
+                *first += f64::from(slope);
+                *second += f64::from(product);
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub fn back(
+        x: &[f32],
+        gradient: &[f32],
+        [scale, shift, tilt, level]: [&[f32]; 4],
+        floors: Floors,
+        of_x: &mut [f32],
+    ) {
+        let width = scale.len();
+        let rows = x.chunks(width).zip(gradient.chunks(width)).zip(of_x.chunks_mut(width));
+        for ((x, gradient), of_x) in rows {
+            let columns = scale.iter().zip(shift).zip(tilt.iter().zip(level));
+            for (((&x, &gradient), of_x), ((scale, shift), (tilt, level))) in
+                x.iter().zip(gradient).zip(of_x).zip(columns)
+            {
+                let slope = if x * scale + shift > floors.after { gradient } else { 0.0 };
+                let number = slope * scale + (x * tilt + level);
+                *of_x = if x > floors.before { number } else { 0.0 };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers that repeat nowhere soon, a channel's around its own mean.
+    fn numbers(count: usize, channels: usize, seed: usize) -> Vec<f32> {
+        let number = |at: usize| {
+            (((at * 7919 + seed) % 1009) as f32 / 600.0).powi(2) - 1.0 + (at % channels % 5) as f32 / 4.0
+        };
+        (0..count).map(number).collect()
+    }
+
+    /// One channel by the formulas, in f64.
+    struct Channel {
+        y: Vec<f64>,
+        of_x: Vec<f64>,
+        of_weight: f64,
+        of_bias: f64,
+        variance: f64,
+    }
+
+    fn channel(x: &[f64], gradient: &[f64], [weight, bias, epsilon]: [f64; 3], relu: Relu) -> Channel {
+        let count = x.len() as f64;
+        let mean_of = |numbers: &mut dyn Iterator<Item = f64>| numbers.sum::<f64>() / count;
+        let input: Vec<f64> = x.iter().map(|x| if relu == Relu::Before { x.max(0.0) } else { *x }).collect();
+        let mean = mean_of(&mut input.iter().copied());
+        let variance = mean_of(&mut input.iter().map(|x| (x - mean).powi(2)));
+        let deviation = (variance + epsilon).sqrt();
+        let standard: Vec<f64> = input.iter().map(|x| (x - mean) / deviation).collect();
+        let norm: Vec<f64> = standard.iter().map(|x| weight * x + bias).collect();
+        let passes = |norm: f64| relu != Relu::After || norm > 0.0;
+        let slopes: Vec<f64> =
+            gradient.iter().zip(&norm).map(|(g, norm)| if passes(*norm) { *g } else { 0.0 }).collect();
+        let of_bias: f64 = slopes.iter().sum();
+        let of_weight: f64 = slopes.iter().zip(&standard).map(|(slope, x)| slope * x).sum();
+        let of_x = (0..x.len()).map(|at| {
+            let slope = slopes[at] - of_bias / count - standard[at] * of_weight / count;
+            if relu == Relu::Before && x[at] <= 0.0 { 0.0 } else { weight / deviation * slope }
+        });
+        Channel {
+            of_x: of_x.collect(),
+            y: norm.iter().map(|norm| if passes(*norm) { *norm } else { 0.0 }).collect(),
+            of_weight,
+            of_bias,
+            variance,
+        }
+    }
+
+    fn assert_near(found: impl IntoIterator<Item = f32>, expected: &[f64], bound: f64, what: &str) {
+        let mut count = 0;
+        for (found, expected) in found.into_iter().zip(expected) {
+            assert!((f64::from(found) - expected).abs() <= bound, "{what}: {found} for {expected}");
+            count += 1;
+        }
+        assert_eq!(count, expected.len(), "{what}");
+    }
+
+    #[test]
+    fn both_ways_are_as_the_formulas_have_them() {
+        const EPSILON: f64 = 1e-5;
+        // A row of one pixel and of many, numbers that end within a row and within a block; a few and many blocks.
+        for (channels, pixels) in
+            [(1, 7), (3, 1000), (8, 1024), (10, 333), (16, 5000), (48, 100), (300, 50), (513, 9)]
+        {
+            for relu in [Relu::None, Relu::Before, Relu::After] {
+                for affine in [true, false] {
+                    let what = format!("{channels} channels, {relu:?}, affine: {affine}");
+                    let x = numbers(channels * pixels, channels, 1);
+                    let gradient = numbers(channels * pixels, channels, 501);
+                    let weight: Vec<f32> = (0..channels).map(|at| 0.5 + (at % 3) as f32).collect();
+                    let bias: Vec<f32> = (0..channels).map(|at| (at % 4) as f32 / 8.0 - 0.2).collect();
+                    let [weight, bias] = [&weight[..], &bias].map(|numbers| affine.then_some(numbers));
+                    let mut y = vec![f32::NAN; x.len()];
+                    let mut kept = vec![f32::NAN; 4 * channels];
+                    let variances =
+                        forward(&x, weight, bias, EPSILON, relu, &mut y, &mut Kept::of_mut(&mut kept));
+                    let mut of_x = vec![f32::NAN; x.len()];
+                    let (mut of_weight, mut of_bias) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
+                    let kept = Kept::of(&kept);
+                    backward(&x, &gradient, relu, &kept, &mut of_x, &mut of_weight, &mut of_bias);
+                    for at in 0..channels {
+                        let of = |numbers: &[f32]| -> Vec<f64> {
+                            numbers
+                                .iter()
+                                .skip(at)
+                                .step_by(channels)
+                                .map(|&number| f64::from(number))
+                                .collect()
+                        };
+                        let [weight, bias] = [(weight, 1.0), (bias, 0.0)].map(|(numbers, default)| {
+                            numbers.map_or(default, |numbers| f64::from(numbers[at]))
+                        });
+                        let expected = channel(&of(&x), &of(&gradient), [weight, bias, EPSILON], relu);
+                        let column = |numbers: &[f32]| {
+                            numbers.iter().copied().skip(at).step_by(channels).collect::<Vec<f32>>()
+                        };
+                        assert_near(column(&y), &expected.y, 1e-5, &what);
+                        assert_near(column(&of_x), &expected.of_x, 2e-5, &what);
+                        let bound = 1e-6 * pixels as f64;
+                        assert_near([of_weight[at]], &[expected.of_weight], bound, &what);
+                        assert_near([of_bias[at]], &[expected.of_bias], bound, &what);
+                        assert!(
+                            (variances[at] - expected.variance).abs() <= 1e-6 * expected.variance,
+                            "{what}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_mean_far_from_zero_costs_no_more_digits_than_the_numbers_have() {
+        let x: Vec<f32> = numbers(16 * 5000, 16, 1).into_iter().map(|x| x + 1000.0).collect();
+        let (mut y, mut kept) = (vec![0.0; x.len()], vec![0.0; 64]);
+        let variances = forward(&x, None, None, 0.0, Relu::None, &mut y, &mut Kept::of_mut(&mut kept));
+        for (at, variance) in variances.into_iter().enumerate() {
+            let numbers: Vec<f64> = x.iter().skip(at).step_by(16).map(|&x| f64::from(x)).collect();
+            let mean = numbers.iter().sum::<f64>() / 5000.0;
+            let expected = numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 5000.0;
+            assert!((variance / expected - 1.0).abs() < 1e-5, "{variance} for {expected}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_stays_visible() {
+        for relu in [Relu::None, Relu::Before, Relu::After] {
+            let mut x = numbers(8 * 100, 8, 1);
+            x[16] = f32::NAN;
+            let (mut y, mut kept) = (vec![0.0; x.len()], vec![0.0; 32]);
+            forward(&x, None, None, 1e-5, relu, &mut y, &mut Kept::of_mut(&mut kept));
+            let is_bad: Vec<bool> = (0..8).map(|channel| y[channel].is_nan()).collect();
+            assert_eq!(is_bad, [true, false, false, false, false, false, false, false], "{relu:?}");
+        }
+    }
+}
