@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 /// A program must start without LD_LIBRARY_PATH, wherever it is copied to: so its run path is the real folder, not the
-/// symbolic link in the checkout that LIBTORCH may name. With one that leads to another libtorch, as those of clusters and of
-/// conda may, it must take the one it was built with: so it is an RPATH, which comes first, not today's RUNPATH. Metadata reaches the build scripts of the crates that depend on
+/// symbolic link in the checkout that LIBTORCH may name. LD_LIBRARY_PATH may lead to another libtorch, conda's or a
+/// cluster's: so it is an RPATH, which is searched before that, and not the RUNPATH of today's linkers. Metadata reaches the build scripts of the crates that depend on
 /// this one, as DEP_HYPERRIBBON_DEVICE_RUN_PATH; link arguments do not.
 fn main() -> Result<(), Box<dyn Error>> {
     let named = env::var("DEP_TCH_LIBTORCH_LIB").map_err(|_| "torch-sys does not say where libtorch is")?;
@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         fs::canonicalize(&named).map_err(|error| format!("libtorch: {named}: {error}; run `make setup`"))?;
     println!("cargo::metadata=run_path={}", folder.display());
     println!("cargo::rustc-link-arg=-Wl,--disable-new-dtags,-rpath,{}", folder.display());
+    println!("cargo::rustc-env=HYPERRIBBON_LIBTORCH={}", folder.display());
     println!("cargo::rerun-if-changed=build.rs");
     compile(&folder);
     Ok(())

@@ -1,13 +1,15 @@
 //! Passes the run path of libtorch from device to the linker, and compiles what tch has no call for.
 
 use std::env;
+use std::error::Error;
 use std::path::Path;
 
-fn main() {
+fn main() -> Result<(), Box<dyn Error>> {
     const SOURCE: &str = "src/batch_norm/autograd.cpp";
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={SOURCE}");
-    let Ok(libraries) = env::var("DEP_HYPERRIBBON_DEVICE_RUN_PATH") else { return };
+    let libraries =
+        env::var("DEP_HYPERRIBBON_DEVICE_RUN_PATH").map_err(|_| "device does not say where libtorch is")?;
     println!("cargo::rustc-link-arg=-Wl,--disable-new-dtags,-rpath,{libraries}");
     // Libraries and headers of libtorch lie side by side. Its headers have warnings of their own.
     cc::Build::new()
@@ -17,4 +19,5 @@ fn main() {
         .include(Path::new(&libraries).with_file_name("include"))
         .file(SOURCE)
         .compile("batch_norm");
+    Ok(())
 }

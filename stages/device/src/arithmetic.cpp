@@ -1,10 +1,8 @@
 // How libtorch computes on GPUs, for which tch has no call.
 
 #include <ATen/Context.h>
-#include <ATen/DeviceAccelerator.h>
 
 #include <cstdlib>
-#include <exception>
 
 // From here on an operation that could give other bits each time takes the way that does not, and says so on standard
 // error where it has none; cuDNN chooses by rules and not by what was fastest when tried; and f32 is f32, which products
@@ -19,16 +17,6 @@ extern "C" void hyperribbon_compute_exactly() {
     context.setDeterministicCuDNN(true);
     context.setAllowTF32CuDNN(false);
     context.setAllowTF32CuBLAS(false);
-}
-
-// Gives the GPU back what libtorch keeps of its memory for later, if it does.
-extern "C" void hyperribbon_release_memory() {
-    try {
-        c10::DeviceAllocator *allocator = at::getDeviceAllocator(at::getAccelerator(/*checked=*/true).value());
-        if (allocator->initialized()) allocator->emptyCache();
-    } catch (const std::exception &) {
-        // A job that lacks this memory will say so.
-    }
 }
 
 // Whether an operation that has no such way fails, instead of saying so.

@@ -57,28 +57,20 @@ pub fn prepare(name: &str, threads: usize) -> Result<Device, DeviceError> {
     if !i64::try_from(index).is_ok_and(|index| index < count) {
         return Err(DeviceError::Absent { name: name.to_owned(), count, cause: without_cuda.clone() });
     }
-    release_memory();
     Ok(Device::Cuda(index))
 }
 
 /// Loads libtorch's CUDA half where it is installed. The linker drops it, since no symbol of it is named; its
-/// constructors register CUDA with libtorch, so one program serves machines with and without a GPU.
+/// constructors register CUDA with libtorch, so one program serves machines with and without a GPU. By its path: the other
+/// half of another libtorch, in LD_LIBRARY_PATH, does not fit.
 fn load_cuda() -> Result<(), libloading::Error> {
+    // Of build.rs.
+    let library = concat!(env!("HYPERRIBBON_LIBTORCH"), "/libtorch_cuda.so");
     // SAFETY: the library's constructors only register kernels with libtorch_cpu, which this program has loaded. It is
     // never unloaded.
-    let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) }?;
+    let library = unsafe { Library::open(Some(library), RTLD_NOW | RTLD_GLOBAL) }?;
     std::mem::forget(library);
     Ok(())
-}
-
-/// Gives the GPU back what an earlier job of this process took of its memory: other processes compute there too.
-fn release_memory() {
-    unsafe extern "C" {
-        /// Of `arithmetic.cpp`.
-        fn hyperribbon_release_memory();
-    }
-    // SAFETY: libtorch has a GPU, and no tensor's memory is among what it gives back.
-    unsafe { hyperribbon_release_memory() }
 }
 
 /// Whether a GPU fails where it has no way to compute the same bits each time, instead of warning. The gradient of attention
@@ -162,7 +154,7 @@ mod tests {
         let message = prepare("cuda:999", 1).unwrap_err().to_string();
         assert!(message.starts_with("device `cuda:999`: libtorch sees"), "{message}");
         if !Cuda::is_available() {
-            assert!(message.contains(" 0 CUDA devices (libtorch_cuda.so: cannot open"), "{message}");
+            assert!(message.contains("/libtorch_cuda.so: cannot open"), "{message}");
         }
     }
 }

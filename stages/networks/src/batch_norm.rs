@@ -9,10 +9,9 @@ use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
 use self::kernel::{Kept, Relu};
-use crate::layers::{Mode, Pass};
+use crate::layers::{EPSILON, Mode, Pass};
 use crate::weights::{Init, Plan, Slot};
 
-const EPSILON: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
 
 #[derive(Debug)]
@@ -82,8 +81,8 @@ impl BatchNorm {
             ) -> *mut C_tensor;
         }
         let tensor = |slot| pass.get(slot).map_or(ptr::null(), |tensor| tensor.as_ptr());
-        // SAFETY: all are tensors that live until it returns, f32 and on the processor as x is; what it returns is a
-        // tensor that nobody else owns.
+        // SAFETY: all are tensors that live until it returns, f32 and on the processor as x is; it asks for their shapes.
+        // What it returns is a tensor that nobody else owns.
         unsafe {
             Tensor::from_ptr(hyperribbon_batch_norm(
                 x.as_ptr(),
@@ -104,6 +103,8 @@ fn is_ours(pass: &Pass, x: &Tensor) -> bool {
     pass.mode == Mode::Train
         && x.device() == Device::Cpu
         && x.kind() == Kind::Float
+        && [2, 4].contains(&x.dim())
+        && x.numel() > 0
         && tch::get_num_threads() == 1
 }
 

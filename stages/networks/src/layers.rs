@@ -5,7 +5,8 @@ use tch::{Kind, Tensor};
 
 use crate::weights::{Init, Plan, Slot, Weights};
 
-const EPSILON: f64 = 1e-5;
+/// Of norms, beside the variance.
+pub(crate) const EPSILON: f64 = 1e-5;
 
 /// What batch normalisation uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

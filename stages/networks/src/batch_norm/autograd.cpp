@@ -18,21 +18,24 @@ void hyperribbon_normalise_back(const float *x, const float *gradient, size_t nu
 
 namespace {
 
+// Numbers in the order in which batch_norm.rs takes them: x has 2 or 4 axes.
 Tensor channels_last(const Tensor &x) {
     return x.contiguous(x.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
 }
 
 struct BatchNorm : torch::autograd::Function<BatchNorm> {
     static Tensor forward(torch::autograd::AutogradContext *context, const Tensor &x, const std::optional<Tensor> &weight,
-                          const std::optional<Tensor> &bias, Tensor mean, Tensor variance, double momentum,
+                          const std::optional<Tensor> &bias, const Tensor &mean, const Tensor &variance, double momentum,
                           double epsilon, int64_t relu) {
-        auto numbers = [](const std::optional<Tensor> &tensor) {
-            return tensor ? tensor->const_data_ptr<float>() : nullptr;
+        auto numbers = [&](const Tensor &tensor) {
+            TORCH_CHECK(tensor.is_contiguous() && tensor.numel() == x.size(1), "not a number a channel");
+            return tensor.data_ptr<float>();
         };
+        auto optional = [&](const std::optional<Tensor> &tensor) { return tensor ? numbers(*tensor) : nullptr; };
         Tensor y = at::empty_like(x), kept = at::empty({4, x.size(1)}, mean.options());
-        hyperribbon_normalise(x.const_data_ptr<float>(), x.numel(), x.size(1), numbers(weight), numbers(bias), epsilon,
-                              int(relu), y.mutable_data_ptr<float>(), kept.mutable_data_ptr<float>(),
-                              mean.mutable_data_ptr<float>(), variance.mutable_data_ptr<float>(), momentum);
+        hyperribbon_normalise(x.const_data_ptr<float>(), x.numel(), x.size(1), optional(weight), optional(bias),
+                              epsilon, int(relu), y.mutable_data_ptr<float>(), kept.mutable_data_ptr<float>(),
+                              numbers(mean), numbers(variance), momentum);
         context->save_for_backward({x, kept});
         context->saved_data["relu"] = relu;
         return y;
@@ -48,6 +51,7 @@ struct BatchNorm : torch::autograd::Function<BatchNorm> {
                                    int(context->saved_data["relu"].toInt()), kept.const_data_ptr<float>(),
                                    of_x.mutable_data_ptr<float>(), of_weight.mutable_data_ptr<float>(),
                                    of_bias.mutable_data_ptr<float>());
+        // Edges are of the tensors that there were: without weight and bias these are the statistics', which need none.
         auto needed = [&](size_t input, const Tensor &gradient) {
             return context->needs_input_grad(input) ? gradient : Tensor();
         };

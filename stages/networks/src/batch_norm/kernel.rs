@@ -27,9 +27,9 @@ struct Floors {
 
 /// What the gradient needs of the way forward, a number a channel of each: y = scale x + shift.
 pub(crate) struct Kept<Numbers> {
-    /// Of x.
+    /// Of x, after the ReLU that may come before.
     pub mean: Numbers,
-    /// One by the standard deviation of x.
+    /// One by the standard deviation of the same.
     pub inverse: Numbers,
     pub scale: Numbers,
     pub shift: Numbers,
@@ -59,7 +59,7 @@ impl<'a> Kept<&'a mut [f32]> {
 /// Numbers are looked at in rows of at least so many, so that vectors are full whatever the number of channels.
 const ROW: usize = 256;
 
-/// Numbers that stay in the first cache while they are gone through twice.
+/// Numbers that stay in the first cache while they are gone through twice, where rows are no longer than that.
 const BLOCK: usize = 4096;
 
 /// Of no more rows than these is a sum f32; sums of sums are f64.
@@ -90,7 +90,8 @@ pub(crate) fn forward(
     let mut variances = Vec::with_capacity(channels);
     for (channel, [sum, square]) in sums.fold(channels).enumerate() {
         let mean = sum / count;
-        let variance = (square / count - mean * mean).max(0.0);
+        let variance = square / count - mean * mean;
+        let variance = if variance < 0.0 { 0.0 } else { variance };
         let inverse = (variance + epsilon).sqrt().recip();
         let scale = weight.map_or(1.0, |weight| f64::from(weight[channel])) * inverse;
         let shift = bias.map_or(0.0, |bias| f64::from(bias[channel])) - mean * scale;
@@ -223,7 +224,7 @@ mod portable {
         let width = sums.first.len();
         let (whole, last) = x.split_at(x.len() / width * width);
         let (mut means, mut squares) = (vec![0.0; width], vec![0.0; width]);
-        for block in whole.chunks((BLOCK / width).clamp(4, MOST_ROWS) * width).chain([last]) {
+        for block in whole.chunks((BLOCK / width).max(4) * width).chain([last]) {
             means.fill(0.0);
             squares.fill(0.0);
             for row in block.chunks(width) {
@@ -278,7 +279,7 @@ mod portable {
                     x.iter().zip(gradient).zip(columns)
                 {
                     let x = at_least(floors.before, x);
-                    let slope = if x * scale + shift > floors.after { gradient } else { 0.0 };
+                    let slope = if x * scale + shift <= floors.after { 0.0 } else { gradient };
                     *sum += slope;
                     *product += slope * (x - mean);
                 }
@@ -306,9 +307,9 @@ mod portable {
             for (((&x, &gradient), of_x), ((scale, shift), (tilt, level))) in
                 x.iter().zip(gradient).zip(of_x).zip(columns)
             {
-                let slope = if x * scale + shift > floors.after { gradient } else { 0.0 };
+                let slope = if x * scale + shift <= floors.after { 0.0 } else { gradient };
                 let number = slope * scale + (x * tilt + level);
-                *of_x = if x > floors.before { number } else { 0.0 };
+                *of_x = if x <= floors.before { 0.0 } else { number };
             }
         }
     }
