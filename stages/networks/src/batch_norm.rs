@@ -210,57 +210,79 @@ mod tests {
         (norm, Weights::new(plan, &mut generator(42, Stream::Weights), Device::Cpu))
     }
 
-    /// What a norm gives: its results, the gradient of x, those of the weights, and the running statistics.
+    /// What becomes of a norm's result: a gradient like it, one in another order, and one number for all.
+    const USES: [fn(&Tensor) -> Tensor; 3] = [
+        |y| (y * y.cos()).sum(Kind::Float),
+        |y| (y.contiguous() * y.flip([0]).contiguous()).contiguous().view([-1]).cos().sum(Kind::Float),
+        |y| y.sum(Kind::Float),
+    ];
+
+    /// What two steps give: the last result, the gradient of x, those of the weights, and the running statistics.
     fn results(
         affine: bool,
         x: &Tensor,
+        used: fn(&Tensor) -> Tensor,
         forward: impl Fn(&BatchNorm, &Pass, &Tensor) -> Tensor,
     ) -> Vec<Tensor> {
         let (norm, weights) = norm(affine);
         let x = x.detach().set_requires_grad(true);
         let pass = Pass { weights: &weights, mode: Mode::Train, precision: Precision::F32 };
+        assert!(is_ours(&pass, &x));
+        let _ = forward(&norm, &pass, &(&x + 1.0));
         let y = forward(&norm, &pass, &x);
         let trained: Vec<&Tensor> =
             [norm.weight, norm.bias].into_iter().filter_map(|slot| pass.get(slot)).collect();
         let wanted: Vec<&Tensor> = [&x].into_iter().chain(trained).collect();
-        let gradients = Tensor::run_backward(&[(&y * y.cos()).sum(Kind::Float)], &wanted, false, false);
+        let gradients = Tensor::run_backward(&[used(&y)], &wanted, false, false);
         let running = [norm.mean, norm.variance].map(|slot| weights.get(slot).shallow_clone());
         [y].into_iter().chain(gradients).chain(running).collect()
+    }
+
+    fn assert_same(ours: &[Tensor], libtorchs: &[Tensor], what: &str) {
+        assert_eq!(ours.len(), libtorchs.len());
+        for (which, (ours, libtorchs)) in ours.iter().zip(libtorchs).enumerate() {
+            // Where all pixels weigh the same their mean takes the whole gradient of x: what is left is rounding.
+            let scale = libtorchs.abs().max().double_value(&[]).max(1.0);
+            let error = (ours - libtorchs).abs().max().double_value(&[]) / scale;
+            // Both round: how near the formulas ours is, kernel.rs tests.
+            assert!(error < 5e-5, "{what}, result {which}: {error:e}");
+        }
     }
 
     #[test]
     fn a_norm_is_libtorchs_with_its_gradients_and_running_statistics() {
         tch::manual_seed(1);
-        let image = Tensor::randn([5, 6, 4, 4], (Kind::Float, Device::Cpu));
-        let inputs = [
-            Tensor::randn([40, 6], (Kind::Float, Device::Cpu)),
-            image.contiguous(),
-            // The channels last.
-            Tensor::randn([5, 4, 4, 6], (Kind::Float, Device::Cpu)).permute([0, 3, 1, 2]),
-        ];
-        for x in &inputs {
-            for affine in [true, false] {
-                let pairs: [[Vec<Tensor>; 2]; 3] = [
-                    [results(affine, x, BatchNorm::forward), results(affine, x, BatchNorm::libtorch)],
-                    [
-                        results(affine, x, |norm, pass, x| norm.of_relu(pass, x * 1.0)),
-                        results(affine, x, |norm, pass, x| norm.libtorch(pass, &x.relu())),
-                    ],
-                    [
-                        results(affine, x, BatchNorm::then_relu),
-                        results(affine, x, |norm, pass, x| norm.libtorch(pass, x).relu()),
-                    ],
-                ];
-                for (relu, [ours, libtorchs]) in pairs.iter().enumerate() {
-                    assert_eq!(ours.len(), libtorchs.len());
-                    assert_eq!(ours.len(), if affine { 6 } else { 4 });
-                    for (which, (ours, libtorchs)) in ours.iter().zip(libtorchs).enumerate() {
-                        let scale = libtorchs.abs().max().double_value(&[]);
-                        let error = (ours - libtorchs).abs().max().double_value(&[]) / scale;
-                        assert!(error < 1e-5, "{:?} {affine} {relu} {which}: {error:e}", x.size());
-                    }
-                }
+        let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
+        // The last has its channels last.
+        let inputs = [random(&[40, 6]), random(&[5, 6, 4, 4]), random(&[5, 4, 4, 6]).permute([0, 3, 1, 2])];
+        for (which, x) in inputs.iter().enumerate() {
+            for (affine, used) in [true, false].into_iter().flat_map(|affine| USES.map(|used| (affine, used)))
+            {
+                let what = |relu| format!("input {which}, affine: {affine}, {relu}");
+                let of =
+                    |forward: fn(&BatchNorm, &Pass, &Tensor) -> Tensor| results(affine, x, used, forward);
+                assert_same(&of(BatchNorm::forward), &of(BatchNorm::libtorch), &what("no ReLU"));
+                let before = of(|norm, pass, x| norm.of_relu(pass, x * 1.0));
+                assert_same(
+                    &before,
+                    &of(|norm, pass, x| norm.libtorch(pass, &x.relu())),
+                    &what("after a ReLU"),
+                );
+                let after = of(BatchNorm::then_relu);
+                assert_same(&after, &of(|norm, pass, x| norm.libtorch(pass, x).relu()), &what("then a ReLU"));
             }
         }
+    }
+
+    #[test]
+    fn evaluation_and_other_shapes_are_libtorchs() {
+        let (norm, weights) = norm(true);
+        let pass = |mode| Pass { weights: &weights, mode, precision: Precision::F32 };
+        let x = Tensor::randn([5, 6, 4, 4], (Kind::Float, Device::Cpu));
+        assert!(is_ours(&pass(Mode::Train), &x));
+        assert!(!is_ours(&pass(Mode::Evaluate), &x));
+        let volumes = Tensor::randn([5, 6, 2, 2, 2], (Kind::Float, Device::Cpu));
+        assert_eq!(norm.forward(&pass(Mode::Train), &volumes).size(), volumes.size());
+        assert!(!is_ours(&pass(Mode::Train), &volumes));
     }
 }

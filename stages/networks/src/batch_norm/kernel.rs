@@ -363,91 +363,128 @@ mod tests {
         }
     }
 
-    fn assert_near(found: impl IntoIterator<Item = f32>, expected: &[f64], bound: f64, what: &str) {
-        let mut count = 0;
-        for (found, expected) in found.into_iter().zip(expected) {
-            assert!((f64::from(found) - expected).abs() <= bound, "{what}: {found} for {expected}");
-            count += 1;
-        }
-        assert_eq!(count, expected.len(), "{what}");
+    const EPSILON: f64 = 1e-5;
+
+    /// What both ways make of the numbers.
+    struct Ways {
+        y: Vec<f32>,
+        kept: Vec<f32>,
+        variances: Vec<f64>,
+        of_x: Vec<f32>,
+        of_weight: Vec<f32>,
+        of_bias: Vec<f32>,
     }
+
+    fn both_ways(
+        x: &[f32],
+        gradient: &[f32],
+        affine: Option<[&[f32]; 2]>,
+        channels: usize,
+        relu: Relu,
+    ) -> Ways {
+        let [weight, bias] = affine.map_or([None; 2], |both| both.map(Some));
+        let (mut y, mut of_x) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
+        let (mut of_weight, mut of_bias) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
+        let mut kept = vec![f32::NAN; 4 * channels];
+        let variances = forward(x, weight, bias, EPSILON, relu, &mut y, &mut Kept::of_mut(&mut kept));
+        backward(x, gradient, relu, &Kept::of(&kept), &mut of_x, &mut of_weight, &mut of_bias);
+        Ways { y, kept, variances, of_x, of_weight, of_bias }
+    }
+
+    fn column(numbers: &[f32], channel: usize, channels: usize) -> Vec<f64> {
+        numbers.iter().skip(channel).step_by(channels).map(|&number| f64::from(number)).collect()
+    }
+
+    fn assert_near(found: &[f64], expected: &[f64], bound: f64, what: &str) {
+        assert_eq!(found.len(), expected.len(), "{what}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() <= bound, "{what}: {found} for {expected}");
+        }
+    }
+
+    /// Rows of one pixel and of many, numbers that end within a row and within a block, few blocks and many.
+    const SHAPES: [[usize; 2]; 8] =
+        [[1, 7], [3, 1000], [8, 1024], [10, 333], [16, 5000], [48, 100], [300, 50], [513, 9]];
 
     #[test]
     fn both_ways_are_as_the_formulas_have_them() {
-        const EPSILON: f64 = 1e-5;
-        // A row of one pixel and of many, numbers that end within a row and within a block; a few and many blocks.
-        for (channels, pixels) in
-            [(1, 7), (3, 1000), (8, 1024), (10, 333), (16, 5000), (48, 100), (300, 50), (513, 9)]
-        {
-            for relu in [Relu::None, Relu::Before, Relu::After] {
-                for affine in [true, false] {
-                    let what = format!("{channels} channels, {relu:?}, affine: {affine}");
-                    let x = numbers(channels * pixels, channels, 1);
-                    let gradient = numbers(channels * pixels, channels, 501);
-                    let weight: Vec<f32> = (0..channels).map(|at| 0.5 + (at % 3) as f32).collect();
-                    let bias: Vec<f32> = (0..channels).map(|at| (at % 4) as f32 / 8.0 - 0.2).collect();
-                    let [weight, bias] = [&weight[..], &bias].map(|numbers| affine.then_some(numbers));
-                    let mut y = vec![f32::NAN; x.len()];
-                    let mut kept = vec![f32::NAN; 4 * channels];
-                    let variances =
-                        forward(&x, weight, bias, EPSILON, relu, &mut y, &mut Kept::of_mut(&mut kept));
-                    let mut of_x = vec![f32::NAN; x.len()];
-                    let (mut of_weight, mut of_bias) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
-                    let kept = Kept::of(&kept);
-                    backward(&x, &gradient, relu, &kept, &mut of_x, &mut of_weight, &mut of_bias);
-                    for at in 0..channels {
-                        let of = |numbers: &[f32]| -> Vec<f64> {
-                            numbers
-                                .iter()
-                                .skip(at)
-                                .step_by(channels)
-                                .map(|&number| f64::from(number))
-                                .collect()
-                        };
-                        let [weight, bias] = [(weight, 1.0), (bias, 0.0)].map(|(numbers, default)| {
-                            numbers.map_or(default, |numbers| f64::from(numbers[at]))
-                        });
-                        let expected = channel(&of(&x), &of(&gradient), [weight, bias, EPSILON], relu);
-                        let column = |numbers: &[f32]| {
-                            numbers.iter().copied().skip(at).step_by(channels).collect::<Vec<f32>>()
-                        };
-                        assert_near(column(&y), &expected.y, 1e-5, &what);
-                        assert_near(column(&of_x), &expected.of_x, 2e-5, &what);
-                        let bound = 1e-6 * pixels as f64;
-                        assert_near([of_weight[at]], &[expected.of_weight], bound, &what);
-                        assert_near([of_bias[at]], &[expected.of_bias], bound, &what);
-                        assert!(
-                            (variances[at] - expected.variance).abs() <= 1e-6 * expected.variance,
-                            "{what}"
-                        );
-                    }
+        for [channels, pixels] in SHAPES {
+            let x = numbers(channels * pixels, channels, 1);
+            let gradient = numbers(channels * pixels, channels, 501);
+            let weight: Vec<f32> = (0..channels).map(|at| 0.5 + (at % 3) as f32).collect();
+            let bias: Vec<f32> = (0..channels).map(|at| (at % 4) as f32 / 8.0 - 0.2).collect();
+            let relus = [Relu::None, Relu::Before, Relu::After];
+            for (relu, affine) in relus.into_iter().flat_map(|relu| [(relu, true), (relu, false)]) {
+                let what = format!("{channels} channels, {relu:?}, affine: {affine}");
+                let parameters = affine.then_some([&weight[..], &bias]);
+                let ways = both_ways(&x, &gradient, parameters, channels, relu);
+                for at in 0..channels {
+                    let [x, gradient, y, of_x] =
+                        [&x, &gradient, &ways.y, &ways.of_x].map(|numbers| column(numbers, at, channels));
+                    let [weight, bias] =
+                        parameters.map_or([1.0, 0.0], |both| both.map(|numbers| f64::from(numbers[at])));
+                    let expected = channel(&x, &gradient, [weight, bias, EPSILON], relu);
+                    assert_near(&y, &expected.y, 1e-5, &what);
+                    assert_near(&of_x, &expected.of_x, 2e-5, &what);
+                    let [of_weight, of_bias] = [&ways.of_weight, &ways.of_bias].map(|of| f64::from(of[at]));
+                    let bound = 1e-6 * pixels as f64;
+                    assert_near(&[of_weight, of_bias], &[expected.of_weight, expected.of_bias], bound, &what);
+                    assert_near(&[ways.variances[at]], &[expected.variance], 1e-6 * expected.variance, &what);
                 }
             }
         }
     }
 
     #[test]
-    fn a_mean_far_from_zero_costs_no_more_digits_than_the_numbers_have() {
-        let x: Vec<f32> = numbers(16 * 5000, 16, 1).into_iter().map(|x| x + 1000.0).collect();
-        let (mut y, mut kept) = (vec![0.0; x.len()], vec![0.0; 64]);
-        let variances = forward(&x, None, None, 0.0, Relu::None, &mut y, &mut Kept::of_mut(&mut kept));
-        for (at, variance) in variances.into_iter().enumerate() {
-            let numbers: Vec<f64> = x.iter().skip(at).step_by(16).map(|&x| f64::from(x)).collect();
-            let mean = numbers.iter().sum::<f64>() / 5000.0;
-            let expected = numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 5000.0;
-            assert!((variance / expected - 1.0).abs() < 1e-5, "{variance} for {expected}");
+    fn processors_with_wider_vectors_make_the_same_bits() {
+        let floors = Floors { before: 0.0, after: 0.1 };
+        for [channels, pixels] in SHAPES {
+            let width = row_width(channels);
+            let [x, gradient] = [1, 501].map(|seed| numbers(channels * pixels, channels, seed));
+            let columns = [11, 12, 13, 14].map(|seed| numbers(width, channels, seed));
+            let [mean, scale, shift, level] = columns.each_ref().map(|numbers| &numbers[..]);
+            let [mut ours, mut plain] = [(); 2].map(|()| Sums::new(width));
+            let [mut out, mut plain_out] = [(); 2].map(|()| vec![0.0; x.len()]);
+            moments(&x, floors, &mut ours);
+            portable::moments(&x, floors, &mut plain);
+            assert_eq!((&ours.first, &ours.second), (&plain.first, &plain.second), "{channels}");
+            slopes(&x, &gradient, [mean, scale, shift], floors, &mut ours);
+            portable::slopes(&x, &gradient, [mean, scale, shift], floors, &mut plain);
+            assert_eq!((ours.first, ours.second), (plain.first, plain.second), "{channels}");
+            apply(&x, scale, shift, floors, &mut out);
+            portable::apply(&x, scale, shift, floors, &mut plain_out);
+            assert_eq!(out, plain_out, "{channels}");
+            back(&x, &gradient, [scale, shift, mean, level], floors, &mut out);
+            portable::back(&x, &gradient, [scale, shift, mean, level], floors, &mut plain_out);
+            assert_eq!(out, plain_out, "{channels}");
         }
     }
 
     #[test]
-    fn what_is_not_a_number_stays_visible() {
+    fn a_mean_far_from_zero_costs_no_more_digits_than_the_numbers_have() {
+        let x: Vec<f32> = numbers(16 * 5000, 16, 1).into_iter().map(|x| x + 1000.0).collect();
+        let variances = both_ways(&x, &x, None, 16, Relu::None).variances;
+        for (at, variance) in variances.into_iter().enumerate() {
+            let x = column(&x, at, 16);
+            let expected = channel(&x, &x, [1.0, 0.0, EPSILON], Relu::None).variance;
+            assert_near(&[variance], &[expected], 1e-5 * expected, "far from zero");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_shows_in_all_that_its_channel_gives_and_nowhere_else() {
         for relu in [Relu::None, Relu::Before, Relu::After] {
             let mut x = numbers(8 * 100, 8, 1);
             x[16] = f32::NAN;
-            let (mut y, mut kept) = (vec![0.0; x.len()], vec![0.0; 32]);
-            forward(&x, None, None, 1e-5, relu, &mut y, &mut Kept::of_mut(&mut kept));
-            let is_bad: Vec<bool> = (0..8).map(|channel| y[channel].is_nan()).collect();
-            assert_eq!(is_bad, [true, false, false, false, false, false, false, false], "{relu:?}");
+            let ways = both_ways(&x, &numbers(8 * 100, 8, 501), None, 8, relu);
+            for at in 0..8 {
+                let each = [&ways.y, &ways.of_x, &ways.of_weight, &ways.kept];
+                for (which, numbers) in each.into_iter().enumerate() {
+                    let is_bad = column(numbers, at, 8).iter().any(|number| number.is_nan());
+                    assert_eq!(is_bad, at == 0, "{relu:?}, {which}, channel {at}");
+                }
+                assert_eq!(ways.variances[at].is_nan(), at == 0, "{relu:?}, variance of channel {at}");
+            }
         }
     }
 }
