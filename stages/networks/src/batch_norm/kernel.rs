@@ -1,6 +1,6 @@
 //! Batch normalisation of f32 numbers with the channels last, by their own statistics, and its gradient; with a ReLU
 //! before or after it. Each way goes through the numbers twice, in vectors whatever the number of channels: libtorch's,
-//! with a ReLU of its own, takes up to three times as long where channels are few. The bits are the same on all processors.
+//! with a ReLU of its own, takes more than twice as long where channels are few. The bits are the same on all processors.
 
 /// Where a ReLU joins the norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
