@@ -318,6 +318,7 @@ mod portable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layers::EPSILON;
 
     /// Numbers that repeat nowhere soon, a channel's around its own mean.
     fn numbers(count: usize, channels: usize, seed: usize) -> Vec<f32> {
@@ -362,8 +363,6 @@ mod tests {
             variance,
         }
     }
-
-    const EPSILON: f64 = 1e-5;
 
     /// What both ways make of the numbers.
     struct Ways {
