@@ -17,14 +17,22 @@ const PHONE: (u32, u32) = (360, 740);
 /// What the runner adds to a page, with a few jobs.
 const PIPELINE: &str = include_str!("browser/pipeline.html");
 
+/// The pixels of a picture, by rows.
+fn pixels(png: &[u8]) -> Vec<Vec<[u8; 3]>> {
+    let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
+    let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut bytes).unwrap();
+    let row = |row: &[u8]| {
+        row.chunks(info.color_type.samples()).map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect()
+    };
+    bytes[..info.buffer_size()].chunks(info.line_size).map(row).collect()
+}
+
 /// The colours of a picture, with how many pixels have each.
 fn colours(png: &[u8]) -> HashMap<[u8; 3], usize> {
-    let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
-    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-    let info = reader.next_frame(&mut pixels).unwrap();
     let mut colours = HashMap::new();
-    for pixel in pixels[..info.buffer_size()].chunks(info.color_type.samples()) {
-        *colours.entry([pixel[0], pixel[1], pixel[2]]).or_default() += 1;
+    for pixel in pixels(png).into_iter().flatten() {
+        *colours.entry(pixel).or_default() += 1;
     }
     colours
 }
@@ -377,6 +385,37 @@ fn the_report_sorts_and_filters_its_networks_and_tells_how_things_were_made() {
     assert_eq!(link, "../../outputs/quick/figures/embedding-train.svg");
     assert_eq!(browser.evaluate("document.querySelectorAll('.made:not([hidden])').length"), 1);
     check_silence(&mut browser);
+}
+
+#[test]
+fn what_goes_on_beyond_its_edge_says_so() {
+    let Some(mut browser) = Chromium::start(&[]) else { return };
+    browser.open(&Sample::new(2, 24).report());
+    for (width, scrolls) in [(PHONE.0, true), (660, true), (700, false), (DESKTOP.0, false)] {
+        browser.show((width, 800), false);
+        let figures = browser.evaluate(
+            "[...document.querySelectorAll('figure .scroll')].map((box) => [box.scrollWidth > box.clientWidth,
+               getComputedStyle(box.nextElementSibling, '::before').content.includes('Scroll')])",
+        );
+        let figures = figures.as_array().unwrap();
+        assert!(!figures.is_empty());
+        for figure in figures {
+            assert_eq!(figure, &json!([scrolls, scrolls]), "{width} pixels");
+        }
+    }
+    // The shade at the right edge of the first table, which scrolling to its end hides.
+    browser.show(PHONE, false);
+    let mut edge = |scrolled: &str| {
+        browser.evaluate(&format!(
+            "{{ const box = document.querySelector('.scroll:has(table)'); box.scrollIntoView(); box.scrollLeft = {scrolled}; }}"
+        ));
+        browser.settle();
+        let right = browser
+            .evaluate("document.querySelector('.scroll:has(table)').getBoundingClientRect().right - 1");
+        pixels(&browser.picture(false))[4][right.as_f64().unwrap() as usize]
+    };
+    assert!(edge("0") < [240; 3]);
+    assert_eq!(edge("1e6"), [255; 3]);
 }
 
 #[test]
