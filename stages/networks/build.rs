@@ -5,9 +5,11 @@ use std::error::Error;
 use std::path::Path;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    const SOURCE: &str = "src/batch_norm/autograd.cpp";
+    const SOURCES: [&str; 1] = ["src/batch_norm/autograd.cpp"];
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed={SOURCE}");
+    for source in SOURCES {
+        println!("cargo::rerun-if-changed={source}");
+    }
     let libraries =
         env::var("DEP_HYPERRIBBON_DEVICE_RUN_PATH").map_err(|_| "device does not say where libtorch is")?;
     println!("cargo::rustc-link-arg=-Wl,--disable-new-dtags,-rpath,{libraries}");
@@ -17,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .std("c++17")
         .warnings(false)
         .include(Path::new(&libraries).with_file_name("include"))
-        .file(SOURCE)
-        .compile("batch_norm");
+        .files(SOURCES)
+        .compile("autograd");
     Ok(())
 }

@@ -24,6 +24,7 @@ mod model;
 mod network;
 mod random;
 mod resnet;
+mod vectors;
 mod vit;
 mod weights;
 mod wr;

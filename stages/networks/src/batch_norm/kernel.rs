@@ -2,6 +2,8 @@
 //! before or after it. Each way goes through the numbers twice, in vectors whatever the number of channels: libtorch's,
 //! with a ReLU of its own, takes more than twice as long where channels are few. The bits are the same on all processors.
 
+use crate::vectors::for_each_processor;
+
 /// Where a ReLU joins the norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
@@ -153,35 +155,6 @@ impl Sums {
         let sum = move |sums: &[f64], channel| sums.iter().skip(channel).step_by(channels).sum();
         (0..channels).map(move |channel| [sum(&self.first, channel), sum(&self.second, channel)])
     }
-}
-
-/// Defines a function that is compiled for each kind of processor and takes the kind that it runs on.
-macro_rules! for_each_processor {
-    ($(#[$documentation:meta])* fn $name:ident = $of:path, ($($argument:ident: $type:ty),+)) => {
-        $(#[$documentation])*
-        fn $name($($argument: $type),+) {
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx512f")]
-                fn avx512($($argument: $type),+) {
-                    $of($($argument),+);
-                }
-                #[target_feature(enable = "avx2")]
-                fn avx2($($argument: $type),+) {
-                    $of($($argument),+);
-                }
-                if is_x86_feature_detected!("avx512f") {
-                    // SAFETY: the processor has it.
-                    return unsafe { avx512($($argument),+) };
-                }
-                if is_x86_feature_detected!("avx2") {
-                    // SAFETY: the processor has it.
-                    return unsafe { avx2($($argument),+) };
-                }
-            }
-            $of($($argument),+);
-        }
-    };
 }
 
 for_each_processor! {
