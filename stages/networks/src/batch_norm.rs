@@ -65,8 +65,15 @@ impl BatchNorm {
         )
     }
 
-    /// By the statistics of the batch, which the running ones then follow.
     fn ours(&self, pass: &Pass, x: &Tensor, relu: Relu) -> Tensor {
+        match pass.mode {
+            Mode::Train => self.by_the_batch(pass, x, relu),
+            Mode::Evaluate => self.by_running_statistics(pass, x, relu),
+        }
+    }
+
+    /// By the statistics of the batch, which the running ones then follow.
+    fn by_the_batch(&self, pass: &Pass, x: &Tensor, relu: Relu) -> Tensor {
         unsafe extern "C" {
             /// Of `autograd.cpp`.
             fn hyperribbon_batch_norm(
@@ -80,32 +87,66 @@ impl BatchNorm {
                 relu: c_int,
             ) -> *mut C_tensor;
         }
-        let tensor = |slot| pass.get(slot).map_or(ptr::null(), |tensor| tensor.as_ptr());
+        let [weight, bias, mean, variance] = self.pointers(pass);
         // SAFETY: all are tensors that live until it returns, f32 and on the processor as x is; it asks for their shapes.
         // What it returns is a tensor that nobody else owns.
         unsafe {
-            Tensor::from_ptr(hyperribbon_batch_norm(
+            let y = hyperribbon_batch_norm(
                 x.as_ptr(),
-                tensor(self.weight),
-                tensor(self.bias),
-                tensor(Some(self.mean)),
-                tensor(Some(self.variance)),
+                weight,
+                bias,
+                mean,
+                variance,
                 MOMENTUM,
                 EPSILON,
                 relu as c_int,
-            ))
+            );
+            Tensor::from_ptr(y)
         }
+    }
+
+    /// Without a gradient.
+    fn by_running_statistics(&self, pass: &Pass, x: &Tensor, relu: Relu) -> Tensor {
+        unsafe extern "C" {
+            /// Of `autograd.cpp`.
+            fn hyperribbon_running_norm(
+                x: *const C_tensor,
+                weight: *const C_tensor,
+                bias: *const C_tensor,
+                mean: *const C_tensor,
+                variance: *const C_tensor,
+                epsilon: f64,
+                relu: c_int,
+            ) -> *mut C_tensor;
+        }
+        let [weight, bias, mean, variance] = self.pointers(pass);
+        // SAFETY: as above.
+        unsafe {
+            let y =
+                hyperribbon_running_norm(x.as_ptr(), weight, bias, mean, variance, EPSILON, relu as c_int);
+            Tensor::from_ptr(y)
+        }
+    }
+
+    /// Weight and bias, or null; mean and variance.
+    fn pointers(&self, pass: &Pass) -> [*const C_tensor; 4] {
+        [self.weight, self.bias, Some(self.mean), Some(self.variance)]
+            .map(|slot| pass.get(slot).map_or(ptr::null(), |tensor| tensor.as_ptr()))
     }
 }
 
 /// Whether the norm of `x` is computed here. With several threads libtorch's is faster, which gives each a part of the batch.
 fn is_ours(pass: &Pass, x: &Tensor) -> bool {
-    pass.mode == Mode::Train
-        && x.device() == Device::Cpu
+    unsafe extern "C" {
+        /// Of `autograd.cpp`.
+        safe fn hyperribbon_keeps_gradients() -> bool;
+    }
+    x.device() == Device::Cpu
         && x.kind() == Kind::Float
         && [2, 4].contains(&x.dim())
         && x.numel() > 0
         && tch::get_num_threads() == 1
+        && (pass.mode == Mode::Train || !hyperribbon_keeps_gradients())
 }
 
 /// As many numbers as there are channels, or none.
@@ -159,6 +200,36 @@ unsafe extern "C" fn hyperribbon_normalise(
         follow(&mut mean[channel], f64::from(kept.mean[channel]));
         follow(&mut variance[channel], variances[channel] * count / (count - 1.0));
     }
+}
+
+/// The norm by running statistics, for `autograd.cpp`.
+///
+/// # Safety
+/// Pointers lead to f32: `x` and `y` to `numbers`, all others to `channels`. Nothing else reads or writes to `y`. `weight` and
+/// `bias` may be null.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn hyperribbon_normalise_by(
+    x: *const f32,
+    numbers: usize,
+    channels: usize,
+    weight: *const f32,
+    bias: *const f32,
+    mean: *const f32,
+    variance: *const f32,
+    epsilon: f64,
+    relu: Relu,
+    y: *mut f32,
+) {
+    // SAFETY: as the caller says.
+    let (x, affine, statistics, y) = unsafe {
+        (
+            slice::from_raw_parts(x, numbers),
+            [weight, bias].map(|numbers| optional(numbers, channels)),
+            [mean, variance].map(|numbers| slice::from_raw_parts(numbers, channels)),
+            slice::from_raw_parts_mut(y, numbers),
+        )
+    };
+    kernel::by_statistics(x, affine, statistics, epsilon, relu, y);
 }
 
 /// The way back, for `autograd.cpp`.
@@ -275,7 +346,30 @@ mod tests {
     }
 
     #[test]
-    fn evaluation_and_other_shapes_are_libtorchs() {
+    fn the_norm_by_running_statistics_is_libtorchs() {
+        for affine in [true, false] {
+            let (norm, weights) = norm(affine);
+            let pass = |mode| Pass { weights: &weights, mode, precision: Precision::F32 };
+            let (train, evaluate) = (pass(Mode::Train), pass(Mode::Evaluate));
+            let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
+            let _ = norm.forward(&train, &(random(&[50, 6]) * 3.0 + 1.0));
+            for x in [random(&[7, 6]), random(&[5, 6, 4, 4]), random(&[5, 4, 4, 6]).permute([0, 3, 1, 2])] {
+                let check = |ours: Tensor, libtorchs: Tensor, what| {
+                    assert_same(&[ours], &[libtorchs], &format!("{:?}, affine: {affine}, {what}", x.size()));
+                };
+                tch::no_grad(|| {
+                    assert!(is_ours(&evaluate, &x));
+                    check(norm.forward(&evaluate, &x), norm.libtorch(&evaluate, &x), "no ReLU");
+                    let before = norm.of_relu(&evaluate, x.copy());
+                    check(before, norm.libtorch(&evaluate, &x.relu()), "after a ReLU");
+                    check(norm.then_relu(&evaluate, &x), norm.libtorch(&evaluate, &x).relu(), "then a ReLU");
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn evaluation_with_gradients_and_other_shapes_are_libtorchs() {
         let (norm, weights) = norm(true);
         let pass = |mode| Pass { weights: &weights, mode, precision: Precision::F32 };
         let x = Tensor::randn([5, 6, 4, 4], (Kind::Float, Device::Cpu));

@@ -107,7 +107,8 @@ fn channels_last<T: Element>(tensor: &kit::Tensor<T>) -> Tensor {
     pixels
 }
 
-/// How pixels become what networks take: a pixel x of 0..=255 becomes x scale + shift, each f32 `[C]`.
+/// How pixels become what networks take: a pixel x of 0..=255 becomes x scale + shift. Each is f32 [H, W, C], the same for
+/// all places: so one loop goes over an image, where one over three colours would begin again at each place.
 #[derive(Debug)]
 struct Normalisation {
     scale: Tensor,
@@ -115,14 +116,16 @@ struct Normalisation {
 }
 
 impl Normalisation {
-    /// (x / 255 - mean) / std.
-    fn new(Colours { mean, std }: &Colours, channels: i64) -> Result<Normalisation, DataError> {
+    /// (x / 255 - mean) / std, for samples [H, W, C].
+    fn new(Colours { mean, std }: &Colours, sample: &[i64]) -> Result<Normalisation, DataError> {
+        let channels = sample[2];
         if [mean.len(), std.len()].iter().any(|&count| count as i64 != channels) {
             return Err(DataError::Content(format!("mean {mean:?}, std {std:?} for {channels} channels")));
         }
         let scale: Vec<f32> = std.iter().map(|std| 1.0 / (255.0 * std)).collect();
         let shift: Vec<f32> = mean.iter().zip(std).map(|(mean, std)| -mean / std).collect();
-        Ok(Normalisation { scale: Tensor::from_slice(&scale), shift: Tensor::from_slice(&shift) })
+        let each_place = |numbers: &[f32]| Tensor::from_slice(numbers).expand(sample, false).contiguous();
+        Ok(Normalisation { scale: each_place(&scale), shift: each_place(&shift) })
     }
 
     fn to(&self, device: Device) -> Normalisation {
@@ -158,7 +161,7 @@ impl Dataset {
             return Err(DataError::Content(format!("train samples are {sample:?}, test samples {other:?}")));
         }
         let normalisation =
-            if are_images { Some(Normalisation::new(&file.metadata()?, sample[2])?) } else { None };
+            if are_images { Some(Normalisation::new(&file.metadata()?, sample)?) } else { None };
         Ok(Dataset { train, test, classes: classes.len() as i64, normalisation })
     }
 

@@ -14,6 +14,7 @@
 //! ```
 
 mod allcnn;
+mod attention;
 mod batch_norm;
 mod convmixer;
 mod data;

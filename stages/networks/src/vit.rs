@@ -2,6 +2,7 @@
 
 use tch::Tensor;
 
+use crate::attention::attention;
 use crate::layers::{LayerNorm, Linear, Pass};
 use crate::network::Architecture;
 use crate::weights::{Init, Plan, Slot};
@@ -85,11 +86,8 @@ impl Vit {
         let Sizes { heads, head_dim, .. } = self.sizes;
         let [batch, tokens, _] = x.size()[..] else { unreachable!("tokens have three axes") };
         let qkv = block.qkv.forward(pass, &block.attention_norm.forward(pass, x));
-        let qkv = qkv.view([batch, tokens, 3, heads, head_dim]).permute([2, 0, 3, 1, 4]);
-        let [query, key, value] = &qkv.unbind(0)[..] else { unreachable!("the first axis has length 3") };
-        let mixed =
-            Tensor::scaled_dot_product_attention::<Tensor>(query, key, value, None, 0.0, false, None, false);
-        block.out.forward(pass, &mixed.transpose(1, 2).reshape([batch, tokens, heads * head_dim]))
+        let mixed = attention(&qkv.view([batch, tokens, 3, heads, head_dim]));
+        block.out.forward(pass, &mixed)
     }
 }
 

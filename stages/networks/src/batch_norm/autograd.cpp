@@ -12,6 +12,8 @@ extern "C" {
 void hyperribbon_normalise(const float *x, size_t numbers, size_t channels, const float *weight, const float *bias,
                            double epsilon, int relu, float *y, float *kept, float *mean, float *variance,
                            double momentum);
+void hyperribbon_normalise_by(const float *x, size_t numbers, size_t channels, const float *weight, const float *bias,
+                              const float *mean, const float *variance, double epsilon, int relu, float *y);
 void hyperribbon_normalise_back(const float *x, const float *gradient, size_t numbers, size_t channels, int relu,
                                 const float *kept, float *of_x, float *of_weight, float *of_bias);
 }
@@ -23,19 +25,22 @@ Tensor channels_last(const Tensor &x) {
     return x.contiguous(x.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
 }
 
+// Of a norm of x: as many as there are channels, or none.
+float *channels(const Tensor &x, const Tensor *tensor) {
+    if (!tensor) return nullptr;
+    TORCH_CHECK(tensor->is_contiguous() && tensor->numel() == x.size(1), "not a number a channel");
+    return tensor->data_ptr<float>();
+}
+
 struct BatchNorm : torch::autograd::Function<BatchNorm> {
     static Tensor forward(torch::autograd::AutogradContext *context, const Tensor &x, const std::optional<Tensor> &weight,
                           const std::optional<Tensor> &bias, const Tensor &mean, const Tensor &variance, double momentum,
                           double epsilon, int64_t relu) {
-        auto numbers = [&](const Tensor &tensor) {
-            TORCH_CHECK(tensor.is_contiguous() && tensor.numel() == x.size(1), "not a number a channel");
-            return tensor.data_ptr<float>();
-        };
-        auto optional = [&](const std::optional<Tensor> &tensor) { return tensor ? numbers(*tensor) : nullptr; };
+        auto optional = [&](const std::optional<Tensor> &tensor) { return channels(x, tensor ? &*tensor : nullptr); };
         Tensor y = at::empty_like(x), kept = at::empty({4, x.size(1)}, mean.options());
         hyperribbon_normalise(x.const_data_ptr<float>(), x.numel(), x.size(1), optional(weight), optional(bias),
                               epsilon, int(relu), y.mutable_data_ptr<float>(), kept.mutable_data_ptr<float>(),
-                              numbers(mean), numbers(variance), momentum);
+                              channels(x, &mean), channels(x, &variance), momentum);
         context->save_for_backward({x, kept});
         context->saved_data["relu"] = relu;
         return y;
@@ -68,3 +73,17 @@ extern "C" Tensor *hyperribbon_batch_norm(const Tensor *x, const Tensor *weight,
     return new Tensor(BatchNorm::apply(channels_last(*x), optional(weight), optional(bias), *mean, *variance, momentum,
                                        epsilon, int64_t(relu)));
 }
+
+// Without a gradient.
+extern "C" Tensor *hyperribbon_running_norm(const Tensor *any_order, const Tensor *weight, const Tensor *bias,
+                                            const Tensor *mean, const Tensor *variance, double epsilon,
+                                            int relu) noexcept {
+    const Tensor x = channels_last(*any_order);
+    Tensor y = at::empty_like(x);
+    hyperribbon_normalise_by(x.const_data_ptr<float>(), x.numel(), x.size(1), channels(x, weight), channels(x, bias),
+                             channels(x, mean), channels(x, variance), epsilon, relu, y.mutable_data_ptr<float>());
+    return new Tensor(y);
+}
+
+// Whether this thread's operations are to have gradients.
+extern "C" bool hyperribbon_keeps_gradients() noexcept { return at::GradMode::is_enabled(); }

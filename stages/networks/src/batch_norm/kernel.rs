@@ -95,8 +95,7 @@ pub(crate) fn forward(
         let variance = square / count - mean * mean;
         let variance = if variance < 0.0 { 0.0 } else { variance };
         let inverse = (variance + epsilon).sqrt().recip();
-        let scale = weight.map_or(1.0, |weight| f64::from(weight[channel])) * inverse;
-        let shift = bias.map_or(0.0, |bias| f64::from(bias[channel])) - mean * scale;
+        let (scale, shift) = line(weight, bias, channel, mean, inverse);
         kept.mean[channel] = mean as f32;
         kept.inverse[channel] = inverse as f32;
         kept.scale[channel] = scale as f32;
@@ -106,6 +105,33 @@ pub(crate) fn forward(
     let [scale, shift] = [&kept.scale, &kept.shift].map(|numbers| numbers.repeat(width / channels));
     apply(x, &scale, &shift, relu.floors(), y);
     variances
+}
+
+/// Normalises the pixels of `x` into `y` by the mean and the variance of each channel that are given.
+pub(crate) fn by_statistics(
+    x: &[f32],
+    [weight, bias]: [Option<&[f32]>; 2],
+    [mean, variance]: [&[f32]; 2],
+    epsilon: f64,
+    relu: Relu,
+    y: &mut [f32],
+) {
+    let channels = mean.len();
+    let of_channel = |channel| {
+        let inverse = (f64::from(variance[channel]) + epsilon).sqrt().recip();
+        let (scale, shift) = line(weight, bias, channel, f64::from(mean[channel]), inverse);
+        (scale as f32, shift as f32)
+    };
+    let (scale, shift): (Vec<f32>, Vec<f32>) = (0..channels).map(of_channel).unzip();
+    let [scale, shift] = [scale, shift].map(|numbers| numbers.repeat(row_width(channels) / channels));
+    apply(x, &scale, &shift, relu.floors(), y);
+}
+
+/// Scale and shift of a channel: those of its norm, by the mean and one by the deviation, and of what weight and bias make
+/// of it.
+fn line(weight: Option<&[f32]>, bias: Option<&[f32]>, channel: usize, mean: f64, inverse: f64) -> (f64, f64) {
+    let scale = weight.map_or(1.0, |weight| f64::from(weight[channel])) * inverse;
+    (scale, bias.map_or(0.0, |bias| f64::from(bias[channel])) - mean * scale)
 }
 
 /// From the gradient of y, that of x into `of_x`; those of weight and bias, a number a channel, into the others.
