@@ -2,11 +2,12 @@
 //!
 //! Of a crate these count, of the crates it depends on by path as well:
 //!
-//! * Rust files under `src/`, beside roots elsewhere, and wherever `mod` leads, in a condition or a macro too, parsed and printed again without comments, docs, lint levels and
-//!   test code (`strip.rs` says exactly how), so that none of these reruns a stage;
+//! * Rust files under `src/`, beside roots elsewhere, the build script, and wherever `mod` leads, in a condition or a macro
+//!   too, parsed and printed again without comments, docs, lint levels and test code (`strip.rs` says exactly how), so that
+//!   none of these reruns a stage;
 //! * as raw bytes: files reached by `include!`, `include_str!`, `include_bytes!` and the like, those that string literals of
-//!   attributes name, the build script and the files its string literals name, with a build script all files under `src/`,
-//!   C, C++ and CUDA sources; where a path is not known before the compiler runs, all of the crate's;
+//!   attributes and of the build script name, with a build script all other files under `src/`, C, C++ and CUDA sources;
+//!   where a path is not known before the compiler runs, all of the crate's;
 //! * of the manifest the package's name, edition, targets, features and dependencies; of the workspace's the release
 //!   profile, the resolver and patches;
 //! * each package of `Cargo.lock` that is reachable without dev-dependencies, on whatever platform and with whatever
@@ -41,7 +42,7 @@ pub use files::Files;
 pub use workspace::Workspace;
 
 /// Starts every code hash; another rule of what counts needs another number.
-const FORMAT: &[u8] = b"hyperribbon code 1\0";
+const FORMAT: &[u8] = b"hyperribbon code 2\0";
 
 /// The code of a stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -216,6 +216,14 @@ fn a_build_script_counts_with_what_it_names() {
         scratch.write("setup/pin.txt", "1").write(".deps/huge.so", "")
     });
     assert_eq!(added, ["setup/pin.txt", "stages/a/build.rs", "stages/a/shim/x.S"]);
+
+    let scratch = Scratch::new();
+    scratch.write("stages/a/build.rs", script);
+    let plain = scratch.code().hash;
+    scratch.replace("stages/a/build.rs", "fn main", "/// Says what it needs.\nfn main");
+    assert_eq!(scratch.code().hash, plain);
+    scratch.replace("stages/a/build.rs", "shim", "lint");
+    assert_ne!(scratch.code().hash, plain);
 }
 
 #[test]

@@ -214,7 +214,9 @@ struct Crate<'a, 'f> {
 #[derive(Default)]
 struct Scripts {
     is_there: bool,
-    /// Itself, and what it names.
+    /// Itself with its modules.
+    sources: BTreeMap<PathBuf, Hash>,
+    /// What they name.
     files: BTreeSet<PathBuf>,
     /// Variables that it names and that are set.
     variables: BTreeSet<String>,
@@ -247,6 +249,7 @@ impl Crate<'_, '_> {
         }
         let folder = self.folder();
         let scripts = self.build_script_files()?;
+        parts.extend(scripts.sources.into_iter().map(|(path, hash)| (self.name(&path), hash)));
         let mut raw = scripts.files;
         variables.extend(scripts.variables);
         while let Some((by, include)) = includes.pop() {
@@ -353,7 +356,7 @@ impl Crate<'_, '_> {
         }
         found.is_there = true;
         let modules = self.modules(&BTreeSet::from([script]), &[])?;
-        for path in modules.sources.into_keys() {
+        for (path, source) in modules.sources {
             let text = fs::read_to_string(&path).map_err(Error::read(&path))?;
             for literal in reach::strings(&text) {
                 let named = literal.rsplit('=').next().unwrap_or_default().trim();
@@ -384,7 +387,7 @@ impl Crate<'_, '_> {
                     found.files.insert(place);
                 }
             }
-            found.files.insert(path);
+            found.sources.insert(path, source.hash);
         }
         Ok(found)
     }

@@ -7,8 +7,8 @@ use std::path::Path;
 
 /// A program must start without LD_LIBRARY_PATH, wherever it is copied to: so its run path is the real folder, not the
 /// symbolic link in the checkout that LIBTORCH may name. LD_LIBRARY_PATH may lead to another libtorch, conda's or a
-/// cluster's: so it is an RPATH, which is searched before that, and not the RUNPATH of today's linkers. Metadata reaches the build scripts of the crates that depend on
-/// this one, as DEP_HYPERRIBBON_DEVICE_RUN_PATH; link arguments do not.
+/// cluster's: so it is an RPATH, which is searched before that, and not the RUNPATH of today's linkers. Metadata reaches the
+/// build scripts of the crates that depend on this one, as DEP_HYPERRIBBON_DEVICE_RUN_PATH; link arguments do not.
 fn main() -> Result<(), Box<dyn Error>> {
     let named = env::var("DEP_TCH_LIBTORCH_LIB").map_err(|_| "torch-sys does not say where libtorch is")?;
     let folder =

@@ -45,19 +45,22 @@ pub fn prepare(name: &str, threads: usize) -> Result<Device, DeviceError> {
         cuda.err().map(|error| error.to_string())
     });
     tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
+    if name == "cpu" { Ok(Device::Cpu) } else { card(name, without_cuda.as_deref()) }
+}
+
+/// The CUDA device of that name. Where libtorch has none at all, it may be known why.
+fn card(name: &str, without_cuda: Option<&str>) -> Result<Device, DeviceError> {
     let index = match name {
-        "cpu" => return Ok(Device::Cpu),
-        "cuda" => 0,
-        _ => name
-            .strip_prefix("cuda:")
-            .and_then(|index| index.parse().ok())
-            .ok_or_else(|| DeviceError::Name(name.to_owned()))?,
+        "cuda" => Some(0),
+        _ => name.strip_prefix("cuda:").and_then(|index| index.parse().ok()),
     };
+    let index = index.ok_or_else(|| DeviceError::Name(name.to_owned()))?;
     let count = Cuda::device_count();
-    if !i64::try_from(index).is_ok_and(|index| index < count) {
-        return Err(DeviceError::Absent { name: name.to_owned(), count, cause: without_cuda.clone() });
+    if i64::try_from(index).is_ok_and(|index| index < count) {
+        Ok(Device::Cuda(index))
+    } else {
+        Err(DeviceError::Absent { name: name.to_owned(), count, cause: without_cuda.map(str::to_owned) })
     }
-    Ok(Device::Cuda(index))
 }
 
 /// Loads libtorch's CUDA half where it is installed. The linker drops it, since no symbol of it is named; its
