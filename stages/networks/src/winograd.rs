@@ -13,7 +13,7 @@ use torch_sys::C_tensor;
 use self::kernel::{CHANNELS, Shape};
 use self::transforms::{FILTER, TILE};
 
-/// Of more channels the filters take more of the cache than there is.
+/// Of more channels the filters at all points are larger than the second cache, and ours is not measured.
 const MOST_CHANNELS: usize = 64;
 
 /// Whether the convolution of `x` with `weights`, of stride 1 and padding 1, is computed here: on one thread (libtorch's gives

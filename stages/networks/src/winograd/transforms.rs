@@ -9,7 +9,7 @@ pub(super) const TILE: usize = 4;
 pub(super) const FILTER: usize = 3;
 pub(super) const PATCH: usize = TILE + FILTER - 1;
 
-/// The points are 0, A, -A, B, -B and infinity.
+/// The points are 0, A, -A, B, -B and infinity. A is 1: for the bias and its gradient, kernel.rs counts on it.
 const A: f32 = 1.0;
 const B: f32 = 2.0;
 const A2: f32 = A * A;
