@@ -5,7 +5,8 @@ use std::error::Error;
 use std::path::Path;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    const SOURCES: [&str; 2] = ["src/attention/autograd.cpp", "src/batch_norm/autograd.cpp"];
+    const SOURCES: [&str; 3] =
+        ["src/attention/autograd.cpp", "src/batch_norm/autograd.cpp", "src/winograd/autograd.cpp"];
     println!("cargo::rerun-if-changed=build.rs");
     for source in SOURCES {
         println!("cargo::rerun-if-changed={source}");

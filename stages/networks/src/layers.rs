@@ -4,6 +4,7 @@ use serde::Deserialize;
 use tch::{Kind, Tensor};
 
 use crate::weights::{Init, Plan, Slot, Weights};
+use crate::winograd;
 
 /// Of norms, beside the variance.
 pub(crate) const EPSILON: f64 = 1e-5;
@@ -124,6 +125,9 @@ impl Conv {
         let weight = pass.lower(pass.weights.get(self.weight));
         let bias = pass.get(self.bias).map(|bias| pass.lower(bias));
         let mut x = pass.lower(x);
+        if [size, stride, padding, self.groups] == [3, 1, 1, 1] && winograd::is_ours(&x, &weight) {
+            return winograd::conv(&x, &weight, bias.as_ref());
+        }
         // The pixels that it looks at, alone: on processors without AVX-512, libtorch 2.13's gradient of the other way to say
         // it writes beyond its memory when channels are no multiple of 8.
         if size == 1 && padding == 0 && stride > 1 {

@@ -28,6 +28,7 @@ mod resnet;
 mod vectors;
 mod vit;
 mod weights;
+mod winograd;
 mod wr;
 
 pub use data::{DataError, Dataset, Split};
