@@ -6,9 +6,14 @@
 
 using at::Tensor;
 
+namespace {
+
+// As in kernel.rs.
 struct Shape {
     size_t samples, tokens, heads, width;
 };
+
+}  // namespace
 
 // In attention.rs.
 extern "C" {
