@@ -389,6 +389,8 @@ impl Crate<'_, '_> {
             }
             found.sources.insert(path, source.hash);
         }
+        // A script names itself for cargo to watch.
+        found.files.retain(|file| !found.sources.contains_key(file));
         Ok(found)
     }
 

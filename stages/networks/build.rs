@@ -8,7 +8,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     const SOURCES: [&str; 3] =
         ["src/attention/autograd.cpp", "src/batch_norm/autograd.cpp", "src/winograd/autograd.cpp"];
     println!("cargo::rerun-if-changed=build.rs");
-    for source in SOURCES {
+    for source in SOURCES.into_iter().chain(["src/autograd.hpp"]) {
         println!("cargo::rerun-if-changed={source}");
     }
     let libraries =

@@ -4,10 +4,11 @@ mod kernel;
 
 use std::slice;
 
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 use torch_sys::C_tensor;
 
 use self::kernel::{LANES, Shape};
+use crate::{own, vectors};
 
 /// Of longer sequences libtorch's is as fast.
 const MOST_TOKENS: i64 = 65;
@@ -21,13 +22,8 @@ pub(crate) fn attention(qkv: &Tensor) -> Tensor {
     found.reshape([batch, tokens, heads * width])
 }
 
-/// With several threads libtorch's is faster, which gives each a part of the heads.
 fn is_ours(qkv: &Tensor, tokens: i64, width: i64) -> bool {
-    qkv.device() == Device::Cpu
-        && qkv.kind() == Kind::Float
-        && tokens <= MOST_TOKENS
-        && width % LANES as i64 == 0
-        && tch::get_num_threads() == 1
+    own::may_be(qkv) && tokens <= MOST_TOKENS && width % LANES as i64 == 0 && vectors::fuse()
 }
 
 /// [N, tokens, heads, width].
@@ -48,10 +44,10 @@ fn ours(qkv: &Tensor) -> Tensor {
     unsafe { Tensor::from_ptr(hyperribbon_attention(qkv.as_ptr())) }
 }
 
-/// Weights that the gradient needs, for `autograd.cpp`.
+/// How many weights there are, for `autograd.cpp`.
 #[unsafe(no_mangle)]
-extern "C" fn hyperribbon_attention_weights(shape: Shape) -> usize {
-    shape.weights()
+extern "C" fn hyperribbon_attention_weights(shape: Shape, kept: bool) -> usize {
+    shape.weights(kept)
 }
 
 /// The way forward, for `autograd.cpp`.
@@ -59,12 +55,18 @@ extern "C" fn hyperribbon_attention_weights(shape: Shape) -> usize {
 /// # Safety
 /// Pointers lead to f32, as many as the shape says. Nothing else reads or writes to those that are written to.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn hyperribbon_attend(qkv: *const f32, shape: Shape, weights: *mut f32, out: *mut f32) {
+unsafe extern "C" fn hyperribbon_attend(
+    qkv: *const f32,
+    shape: Shape,
+    kept: bool,
+    weights: *mut f32,
+    out: *mut f32,
+) {
     // SAFETY: as the caller says.
     let (qkv, weights, out) = unsafe {
         (
             slice::from_raw_parts(qkv, 3 * shape.numbers()),
-            slice::from_raw_parts_mut(weights, shape.weights()),
+            slice::from_raw_parts_mut(weights, shape.weights(kept)),
             slice::from_raw_parts_mut(out, shape.numbers()),
         )
     };
@@ -87,7 +89,7 @@ unsafe extern "C" fn hyperribbon_attend_back(
     let (qkv, weights, gradient, of_qkv) = unsafe {
         (
             slice::from_raw_parts(qkv, 3 * shape.numbers()),
-            slice::from_raw_parts(weights, shape.weights()),
+            slice::from_raw_parts(weights, shape.weights(true)),
             slice::from_raw_parts(gradient, shape.numbers()),
             slice::from_raw_parts_mut(of_qkv, 3 * shape.numbers()),
         )
@@ -97,15 +99,16 @@ unsafe extern "C" fn hyperribbon_attend_back(
 
 #[cfg(test)]
 mod tests {
+    use tch::{Device, Kind};
+
     use super::*;
+    use crate::own::tests::{USES, random};
 
     /// What a function makes of queries, keys and values, and their gradient.
-    fn results(attend: fn(&Tensor) -> Tensor, qkv: &Tensor) -> [Tensor; 2] {
+    fn results(attend: fn(&Tensor) -> Tensor, qkv: &Tensor, used: fn(&Tensor) -> Tensor) -> [Tensor; 2] {
         let qkv = qkv.detach().set_requires_grad(true);
         let found = attend(&qkv);
-        // A gradient in another order than the result has.
-        let used = (found.cos() * found.flip([1])).transpose(1, 2).contiguous().sum(Kind::Float);
-        let gradient = Tensor::run_backward(&[used], &[&qkv], false, false).remove(0);
+        let gradient = Tensor::run_backward(&[used(&found)], &[&qkv], false, false).remove(0);
         [found.detach(), gradient]
     }
 
@@ -114,15 +117,20 @@ mod tests {
         device::prepare("cpu", 1).unwrap();
         tch::manual_seed(1);
         for [batch, tokens, heads, width] in [[5, 17, 4, 16], [2, 1, 1, 8], [3, 65, 2, 24], [1, 20, 3, 64]] {
-            let qkv = Tensor::randn([batch, tokens, 3, heads, width], (Kind::Float, Device::Cpu));
+            let qkv = random(&[batch, tokens, 3, heads, width]);
             // As it is in memory, and in another order.
             for qkv in [qkv.shallow_clone(), qkv.transpose(0, 1).contiguous().transpose(0, 1)] {
                 assert!(is_ours(&qkv, tokens, width));
-                for (ours, libtorchs) in results(ours, &qkv).iter().zip(results(libtorchs, &qkv)) {
-                    assert_eq!(ours.size(), libtorchs.size());
-                    let error = (ours - &libtorchs).abs().max().double_value(&[]);
-                    assert!(error < 2e-6, "{tokens} tokens, heads of {width}: {error:e}");
+                for used in USES {
+                    let both = results(ours, &qkv, used).into_iter().zip(results(libtorchs, &qkv, used));
+                    for (ours, libtorchs) in both {
+                        assert_eq!(ours.size(), libtorchs.size());
+                        let error = (ours - libtorchs).abs().max().double_value(&[]);
+                        assert!(error < 5e-6, "{tokens} tokens, heads of {width}: {error:e}");
+                    }
                 }
+                let without = tch::no_grad(|| ours(&qkv));
+                assert_eq!(without, results(ours, &qkv, USES[0])[0], "what is kept changes nothing");
             }
         }
     }
@@ -131,10 +139,20 @@ mod tests {
     fn what_ours_does_not_take_is_libtorchs() {
         device::prepare("cpu", 1).unwrap();
         for (kind, tokens, width) in [(Kind::Float, 66, 8), (Kind::Float, 4, 12), (Kind::BFloat16, 4, 8)] {
-            let qkv = Tensor::ones([2, tokens, 3, 2, width], (kind, Device::Cpu));
+            let qkv = random(&[2, tokens, 3, 2, width]).to_kind(kind);
             assert!(!is_ours(&qkv, tokens, width));
-            let found = attention(&qkv).to_kind(Kind::Float);
-            assert_eq!((found.size(), found.min().double_value(&[])), (vec![2, tokens, 2 * width], 1.0));
+            let found = attention(&qkv);
+            assert_eq!(found.size(), [2, tokens, 2 * width]);
+            // By the definition.
+            let [query, key, value] =
+                [0, 1, 2].map(|part| qkv.select(2, part).transpose(1, 2).to_kind(Kind::Float));
+            let weights = (query.matmul(&key.transpose(2, 3)) / (width as f64).sqrt()).softmax(-1, None);
+            let expected = weights.matmul(&value).transpose(1, 2).reshape(found.size());
+            let error = (found - expected).abs().max().double_value(&[]);
+            assert!(error < if kind == Kind::Float { 5e-6 } else { 0.05 }, "{kind:?}, {tokens}: {error:e}");
+        }
+        for empty in [[0, 4, 3, 2, 8], [2, 0, 3, 2, 8], [2, 4, 3, 2, 0]] {
+            assert!(!is_ours(&Tensor::zeros(empty, (Kind::Float, Device::Cpu)), empty[1], empty[4]));
         }
     }
 }

@@ -5,11 +5,12 @@ mod kernel;
 use std::ffi::c_int;
 use std::{ptr, slice};
 
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 use torch_sys::C_tensor;
 
 use self::kernel::{Kept, Relu};
 use crate::layers::{EPSILON, Mode, Pass};
+use crate::own;
 use crate::weights::{Init, Plan, Slot};
 
 const MOMENTUM: f64 = 0.1;
@@ -141,21 +142,9 @@ fn is_ours(pass: &Pass, x: &Tensor) -> bool {
         /// Of `autograd.cpp`.
         safe fn hyperribbon_keeps_gradients() -> bool;
     }
-    x.device() == Device::Cpu
-        && x.kind() == Kind::Float
+    own::may_be(x)
         && [2, 4].contains(&x.dim())
-        && x.numel() > 0
-        && tch::get_num_threads() == 1
         && (pass.mode == Mode::Train || !hyperribbon_keeps_gradients())
-}
-
-/// As many numbers as there are channels, or none.
-///
-/// # Safety
-/// `numbers` is null, or leads to so many f32 that nobody writes to for as long.
-unsafe fn optional<'a>(numbers: *const f32, channels: usize) -> Option<&'a [f32]> {
-    // SAFETY: it is not null then.
-    (!numbers.is_null()).then(|| unsafe { slice::from_raw_parts(numbers, channels) })
 }
 
 /// The way forward, for `autograd.cpp`.
@@ -182,8 +171,8 @@ unsafe extern "C" fn hyperribbon_normalise(
     let (x, weight, bias, y, kept, running) = unsafe {
         (
             slice::from_raw_parts(x, numbers),
-            optional(weight, channels),
-            optional(bias, channels),
+            own::optional(weight, channels),
+            own::optional(bias, channels),
             slice::from_raw_parts_mut(y, numbers),
             slice::from_raw_parts_mut(kept, 4 * channels),
             [mean, variance].map(|running| slice::from_raw_parts_mut(running, channels)),
@@ -224,7 +213,7 @@ unsafe extern "C" fn hyperribbon_normalise_by(
     let (x, affine, statistics, y) = unsafe {
         (
             slice::from_raw_parts(x, numbers),
-            [weight, bias].map(|numbers| optional(numbers, channels)),
+            [weight, bias].map(|numbers| own::optional(numbers, channels)),
             [mean, variance].map(|numbers| slice::from_raw_parts(numbers, channels)),
             slice::from_raw_parts_mut(y, numbers),
         )
@@ -267,6 +256,7 @@ mod tests {
 
     use super::*;
     use crate::layers::Precision;
+    use crate::own::tests::{USES, random};
     use crate::random::{Stream, generator};
     use crate::weights::Weights;
 
@@ -280,13 +270,6 @@ mod tests {
             if affine { BatchNorm::affine(&mut plan, "n", 6) } else { BatchNorm::plain(&mut plan, "n", 6) };
         (norm, Weights::new(plan, &mut generator(42, Stream::Weights), Device::Cpu))
     }
-
-    /// What becomes of a norm's result: a gradient like it, one in another order, and one number for all.
-    const USES: [fn(&Tensor) -> Tensor; 3] = [
-        |y| (y * y.cos()).sum(Kind::Float),
-        |y| (y.contiguous() * y.flip([0]).contiguous()).contiguous().view([-1]).cos().sum(Kind::Float),
-        |y| y.sum(Kind::Float),
-    ];
 
     /// What two steps give: the last result, the gradient of x, those of the weights, and the running statistics.
     fn results(
@@ -323,7 +306,6 @@ mod tests {
     #[test]
     fn a_norm_is_libtorchs_with_its_gradients_and_running_statistics() {
         tch::manual_seed(1);
-        let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
         // The last has its channels last.
         let inputs = [random(&[40, 6]), random(&[5, 6, 4, 4]), random(&[5, 4, 4, 6]).permute([0, 3, 1, 2])];
         for (which, x) in inputs.iter().enumerate() {
@@ -351,7 +333,6 @@ mod tests {
             let (norm, weights) = norm(affine);
             let pass = |mode| Pass { weights: &weights, mode, precision: Precision::F32 };
             let (train, evaluate) = (pass(Mode::Train), pass(Mode::Evaluate));
-            let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
             let _ = norm.forward(&train, &(random(&[50, 6]) * 3.0 + 1.0));
             for x in [random(&[7, 6]), random(&[5, 6, 4, 4]), random(&[5, 4, 4, 6]).permute([0, 3, 1, 2])] {
                 let check = |ours: Tensor, libtorchs: Tensor, what| {
@@ -372,10 +353,10 @@ mod tests {
     fn evaluation_with_gradients_and_other_shapes_are_libtorchs() {
         let (norm, weights) = norm(true);
         let pass = |mode| Pass { weights: &weights, mode, precision: Precision::F32 };
-        let x = Tensor::randn([5, 6, 4, 4], (Kind::Float, Device::Cpu));
+        let x = random(&[5, 6, 4, 4]);
         assert!(is_ours(&pass(Mode::Train), &x));
         assert!(!is_ours(&pass(Mode::Evaluate), &x));
-        let volumes = Tensor::randn([5, 6, 2, 2, 2], (Kind::Float, Device::Cpu));
+        let volumes = random(&[5, 6, 2, 2, 2]);
         assert_eq!(norm.forward(&pass(Mode::Train), &volumes).size(), volumes.size());
         assert!(!is_ours(&pass(Mode::Train), &volumes));
     }

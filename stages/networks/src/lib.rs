@@ -23,6 +23,7 @@ mod layers;
 mod logits;
 mod model;
 mod network;
+mod own;
 mod random;
 mod resnet;
 mod vectors;

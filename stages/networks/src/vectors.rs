@@ -1,11 +1,19 @@
 //! Plain loops as vectors, as wide as the processor has them. Products and sums are fused only where the loops say so
 //! (`mul_add`): so the bits are the same on all processors.
 
+/// Whether this processor has an instruction for a product and a sum. Without, each is a call.
+pub(crate) fn fuse() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    true
+}
+
 /// Defines a function that is compiled for each kind of processor and takes the kind that it runs on.
 macro_rules! for_each_processor {
-    ($(#[$documentation:meta])* fn $name:ident = $of:path, ($($argument:ident: $type:ty),+)) => {
+    ($(#[$documentation:meta])* $visible:vis fn $name:ident = $of:path, ($($argument:ident: $type:ty),+)) => {
         $(#[$documentation])*
-        fn $name($($argument: $type),+) {
+        $visible fn $name($($argument: $type),+) {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f")]
@@ -20,7 +28,7 @@ macro_rules! for_each_processor {
                     // SAFETY: the processor has it.
                     return unsafe { avx512($($argument),+) };
                 }
-                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                if $crate::vectors::fuse() {
                     // SAFETY: the processor has it.
                     return unsafe { avx2($($argument),+) };
                 }

@@ -7,35 +7,36 @@ mod transforms;
 
 use std::{ptr, slice};
 
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 use torch_sys::C_tensor;
 
 use self::kernel::{CHANNELS, Shape};
 use self::transforms::{FILTER, TILE};
+use crate::own;
 
 /// Of more channels the filters at all points are larger than the second cache, and ours is not measured.
 const MOST_CHANNELS: usize = 64;
 
-/// Whether the convolution of `x` with `weights`, of stride 1 and padding 1, is computed here: on one thread (libtorch's gives
-/// each a part of the batch) of a processor with the vectors for it, where channels fill these and tiles the images.
+/// Whether the convolution of `x` with `weights`, of stride 1 and padding 1, is computed here: on a processor with the vectors
+/// for it.
 pub(crate) fn is_ours(x: &Tensor, weights: &Tensor) -> bool {
+    lanes::are_wide() && fits(x, weights)
+}
+
+/// Whether channels fill vectors, and tiles the images.
+fn fits(x: &Tensor, weights: &Tensor) -> bool {
     let multiple = |sizes: [i64; 2], of: usize| sizes.iter().all(|size| *size > 0 && size % of as i64 == 0);
-    let is_ours = |tensor: &Tensor| tensor.device() == Device::Cpu && tensor.kind() == Kind::Float;
-    let ([images, inputs, height, width], [outputs, of, rows, columns]) =
-        (&x.size()[..], &weights.size()[..])
+    let ([_, inputs, height, width], [outputs, of, rows, columns]) = (&x.size()[..], &weights.size()[..])
     else {
         return false;
     };
-    is_ours(x)
-        && is_ours(weights)
-        && *images > 0
+    own::may_be(x)
+        && own::may_be(weights)
         && of == inputs
         && [*rows, *columns] == [FILTER as i64; 2]
         && multiple([*height, *width], TILE)
         && multiple([*inputs, *outputs], CHANNELS)
         && (*inputs).max(*outputs) <= MOST_CHANNELS as i64
-        && tch::get_num_threads() == 1
-        && lanes::are_wide()
 }
 
 /// The convolution of x [N, in, H, W] with weights [out, in, 3, 3], of stride 1 and padding 1, where `is_ours`.
@@ -71,7 +72,7 @@ impl Shape {
 /// The way forward, for `autograd.cpp`.
 ///
 /// # Safety
-/// Pointers lead to f32: as many as x, weights [outputs, inputs, 3, 3], bias and y of the shape have. Nothing else reads or
+/// Pointers lead to f32: as many as x, weights [outputs, 3, 3, inputs], bias and y of the shape have. Nothing else reads or
 /// writes to `y`. `bias` may be null.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn hyperribbon_convolve(
@@ -86,7 +87,7 @@ unsafe extern "C" fn hyperribbon_convolve(
         (
             slice::from_raw_parts(x, shape.x()),
             slice::from_raw_parts(weights, shape.weights()),
-            (!bias.is_null()).then(|| slice::from_raw_parts(bias, shape.outputs)),
+            own::optional(bias, shape.outputs),
             slice::from_raw_parts_mut(y, shape.y()),
         )
     };
@@ -96,7 +97,7 @@ unsafe extern "C" fn hyperribbon_convolve(
 /// The way back to x, for `autograd.cpp`.
 ///
 /// # Safety
-/// Pointers lead to f32: as many as y, weights [outputs, inputs, 3, 3] and x of the shape have. Nothing else reads or writes to
+/// Pointers lead to f32: as many as y, weights [outputs, 3, 3, inputs] and x of the shape have. Nothing else reads or writes to
 /// `of_x`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn hyperribbon_convolve_back_to_x(
@@ -119,7 +120,7 @@ unsafe extern "C" fn hyperribbon_convolve_back_to_x(
 /// The way back to weights and bias, for `autograd.cpp`.
 ///
 /// # Safety
-/// Pointers lead to f32: as many as x, y, weights [outputs, inputs, 3, 3] and bias of the shape have. Nothing else reads or
+/// Pointers lead to f32: as many as x, y, weights [outputs, 3, 3, inputs] and bias of the shape have. Nothing else reads or
 /// writes to `of_weights` and `of_bias`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn hyperribbon_convolve_back_to_weights(
@@ -143,22 +144,14 @@ unsafe extern "C" fn hyperribbon_convolve_back_to_weights(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tch::Kind;
 
-    fn random(shape: &[i64]) -> Tensor {
-        Tensor::randn(shape, (Kind::Float, Device::Cpu))
-    }
+    use super::*;
+    use crate::own::tests::{USES, random};
 
     fn libtorchs(x: &Tensor, weights: &Tensor, bias: Option<&Tensor>) -> Tensor {
         x.conv2d(weights, bias, [1, 1], [1, 1], [1, 1], 1)
     }
-
-    /// What becomes of the result: a gradient like it, one in another order, and one number for all.
-    const USES: [fn(&Tensor) -> Tensor; 3] = [
-        |y| (y * y.cos()).sum(Kind::Float),
-        |y| (y.contiguous() * y.flip([0]).contiguous()).contiguous().view([-1]).cos().sum(Kind::Float),
-        |y| y.sum(Kind::Float),
-    ];
 
     /// The result, and the gradients of all that is given.
     fn results(
@@ -197,25 +190,31 @@ mod tests {
     }
 
     #[test]
-    fn gradients_are_those_that_are_asked_for() {
+    fn a_gradient_alone_is_the_one_beside_the_others() {
         device::prepare("cpu", 1).unwrap();
-        let given = [random(&[2, 8, 4, 4]), random(&[8, 8, 3, 3]), random(&[8])];
-        for asked in 0..3 {
-            let given: Vec<Tensor> =
-                (0..3).map(|at| given[at].detach().set_requires_grad(at == asked)).collect();
-            conv(&given[0], &given[1], Some(&given[2])).sum(Kind::Float).backward();
-            for (at, tensor) in given.iter().enumerate() {
-                assert_eq!(tensor.grad().defined(), at == asked);
-            }
+        let given = [random(&[2, 8, 4, 4]), random(&[8, 8, 3, 3]), random(&[8])]
+            .map(|tensor| tensor.set_requires_grad(true));
+        let gradients = |of: &[&Tensor]| {
+            let y = conv(&given[0], &given[1], Some(&given[2]));
+            Tensor::run_backward(&[USES[0](&y)], of, false, false)
+        };
+        let together = gradients(&given.each_ref());
+        for (tensor, expected) in given.iter().zip(&together) {
+            assert_eq!(gradients(&[tensor])[0], *expected);
         }
+        let [x, weights, bias] = given.each_ref().map(Tensor::detach);
+        let weights = weights.set_requires_grad(true);
+        let y = conv(&x, &weights, Some(&bias));
+        assert_eq!(Tensor::run_backward(&[USES[0](&y)], &[&weights], false, false)[0], together[1]);
     }
 
     #[test]
     fn other_shapes_and_numbers_are_libtorchs() {
         device::prepare("cpu", 1).unwrap();
         let (x, weights) = (random(&[2, 16, 8, 8]), random(&[8, 16, 3, 3]));
+        assert!(fits(&x, &weights));
         assert_eq!(is_ours(&x, &weights), lanes::are_wide());
-        assert!(!is_ours(&x.to_kind(Kind::BFloat16), &weights.to_kind(Kind::BFloat16)));
+        assert!(!fits(&x.to_kind(Kind::BFloat16), &weights.to_kind(Kind::BFloat16)));
         for (x, weights) in [
             (&x, random(&[8, 16, 1, 1])),
             (&x, random(&[8, 8, 3, 3])),
@@ -225,7 +224,7 @@ mod tests {
             (&random(&[0, 16, 8, 8]), weights.copy()),
             (&random(&[16, 8, 8]), weights.copy()),
         ] {
-            assert!(!is_ours(x, &weights), "{x:?} {weights:?}");
+            assert!(!fits(x, &weights), "{x:?} {weights:?}");
         }
     }
 }

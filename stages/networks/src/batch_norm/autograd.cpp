@@ -1,9 +1,6 @@
 // Batch normalisation as an operation of libtorch's with a gradient, for which tch has no call. batch_norm.rs computes.
 
-#include <torch/csrc/autograd/custom_function.h>
-
-#include <cstddef>
-#include <optional>
+#include "../autograd.hpp"
 
 using at::Tensor;
 
@@ -20,27 +17,16 @@ void hyperribbon_normalise_back(const float *x, const float *gradient, size_t nu
 
 namespace {
 
-// Numbers in the order in which batch_norm.rs takes them: x has 2 or 4 axes.
-Tensor channels_last(const Tensor &x) {
-    return x.contiguous(x.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
-}
-
-// Of a norm of x: as many as there are channels, or none.
-float *channels(const Tensor &x, const Tensor *tensor) {
-    if (!tensor) return nullptr;
-    TORCH_CHECK(tensor->is_contiguous() && tensor->numel() == x.size(1), "not a number a channel");
-    return tensor->data_ptr<float>();
-}
-
 struct BatchNorm : torch::autograd::Function<BatchNorm> {
     static Tensor forward(torch::autograd::AutogradContext *context, const Tensor &x, const std::optional<Tensor> &weight,
                           const std::optional<Tensor> &bias, const Tensor &mean, const Tensor &variance, double momentum,
                           double epsilon, int64_t relu) {
-        auto optional = [&](const std::optional<Tensor> &tensor) { return channels(x, tensor ? &*tensor : nullptr); };
-        Tensor y = at::empty_like(x), kept = at::empty({4, x.size(1)}, mean.options());
-        hyperribbon_normalise(x.const_data_ptr<float>(), x.numel(), x.size(1), optional(weight), optional(bias),
-                              epsilon, int(relu), y.mutable_data_ptr<float>(), kept.mutable_data_ptr<float>(),
-                              channels(x, &mean), channels(x, &variance), momentum);
+        const int64_t channels = x.size(1);
+        Tensor y = at::empty_like(x), kept = at::empty({4, channels}, mean.options());
+        hyperribbon_normalise(x.const_data_ptr<float>(), x.numel(), channels, of_channels(channels, pointer(weight)),
+                              of_channels(channels, pointer(bias)), epsilon, int(relu), y.mutable_data_ptr<float>(),
+                              kept.mutable_data_ptr<float>(), of_channels(channels, &mean),
+                              of_channels(channels, &variance), momentum);
         context->save_for_backward({x, kept});
         context->saved_data["relu"] = relu;
         return y;
@@ -48,6 +34,7 @@ struct BatchNorm : torch::autograd::Function<BatchNorm> {
 
     static torch::autograd::tensor_list backward(torch::autograd::AutogradContext *context,
                                                  torch::autograd::tensor_list gradients) {
+        refuse_second_derivatives();
         const torch::autograd::variable_list saved = context->get_saved_variables();
         const Tensor &x = saved[0], &kept = saved[1], gradient = channels_last(gradients[0]);
         Tensor of_x = at::empty_like(x), of_weight = at::empty({x.size(1)}, kept.options());
@@ -69,7 +56,6 @@ struct BatchNorm : torch::autograd::Function<BatchNorm> {
 // An exception ends the program, with its message on standard error.
 extern "C" Tensor *hyperribbon_batch_norm(const Tensor *x, const Tensor *weight, const Tensor *bias, const Tensor *mean,
                                           const Tensor *variance, double momentum, double epsilon, int relu) noexcept {
-    auto optional = [](const Tensor *tensor) { return tensor ? std::optional<Tensor>(*tensor) : std::nullopt; };
     return new Tensor(BatchNorm::apply(channels_last(*x), optional(weight), optional(bias), *mean, *variance, momentum,
                                        epsilon, int64_t(relu)));
 }
@@ -80,8 +66,9 @@ extern "C" Tensor *hyperribbon_running_norm(const Tensor *any_order, const Tenso
                                             int relu) noexcept {
     const Tensor x = channels_last(*any_order);
     Tensor y = at::empty_like(x);
-    hyperribbon_normalise_by(x.const_data_ptr<float>(), x.numel(), x.size(1), channels(x, weight), channels(x, bias),
-                             channels(x, mean), channels(x, variance), epsilon, relu, y.mutable_data_ptr<float>());
+    auto numbers = [&](const Tensor *tensor) { return of_channels(x.size(1), tensor); };
+    hyperribbon_normalise_by(x.const_data_ptr<float>(), x.numel(), x.size(1), numbers(weight), numbers(bias),
+                             numbers(mean), numbers(variance), epsilon, relu, y.mutable_data_ptr<float>());
     return new Tensor(y);
 }
 

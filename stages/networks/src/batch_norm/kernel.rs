@@ -1,6 +1,7 @@
-//! Batch normalisation of f32 numbers with the channels last, by their own statistics, and its gradient; with a ReLU
-//! before or after it. Each way goes through the numbers twice, in vectors whatever the number of channels: libtorch's,
-//! with a ReLU of its own, takes more than twice as long where channels are few. The bits are the same on all processors.
+//! Batch normalisation of f32 numbers with the channels last, by their own statistics or by given ones, and the gradient of
+//! the former; with a ReLU before or after it. Each way goes through the numbers once for statistics and once for results,
+//! in vectors whatever the number of channels: libtorch's, with a ReLU of its own, takes more than twice as long where
+//! channels are few. The bits are the same on all processors.
 
 use crate::vectors::for_each_processor;
 

@@ -1,9 +1,6 @@
 // Winograd's convolution as an operation of libtorch's with a gradient, for which tch has no call. winograd.rs computes.
 
-#include <torch/csrc/autograd/custom_function.h>
-
-#include <cstddef>
-#include <optional>
+#include "../autograd.hpp"
 
 using at::Tensor;
 
@@ -26,8 +23,6 @@ void hyperribbon_convolve_back_to_weights(Shape shape, const float *x, const flo
 
 namespace {
 
-Tensor channels_last(const Tensor &x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
-
 Shape shape_of(const Tensor &x, const Tensor &weights) {
     TORCH_CHECK(weights.sizes() == at::IntArrayRef({weights.size(0), x.size(1), 3, 3}), "no filters 3x3 of x");
     return {size_t(x.size(0)), size_t(x.size(2)), size_t(x.size(3)), size_t(x.size(1)), size_t(weights.size(0))};
@@ -37,12 +32,11 @@ struct Winograd : torch::autograd::Function<Winograd> {
     static Tensor forward(torch::autograd::AutogradContext *context, const Tensor &x, const Tensor &weights,
                           const std::optional<Tensor> &bias) {
         const Shape shape = shape_of(x, weights);
-        TORCH_CHECK(!bias || (bias->is_contiguous() && bias->numel() == weights.size(0)), "not a number a channel");
         Tensor y = at::empty({x.size(0), weights.size(0), x.size(2), x.size(3)}, x.options(),
                              at::MemoryFormat::ChannelsLast);
-        const Tensor plain = weights.contiguous();
-        hyperribbon_convolve(shape, x.const_data_ptr<float>(), plain.const_data_ptr<float>(),
-                             bias ? bias->const_data_ptr<float>() : nullptr, y.mutable_data_ptr<float>());
+        const Tensor filters = channels_last(weights);
+        hyperribbon_convolve(shape, x.const_data_ptr<float>(), filters.const_data_ptr<float>(),
+                             of_channels(weights.size(0), pointer(bias)), y.mutable_data_ptr<float>());
         context->save_for_backward({x, weights});
         context->saved_data["bias"] = bias.has_value();
         return y;
@@ -50,8 +44,9 @@ struct Winograd : torch::autograd::Function<Winograd> {
 
     static torch::autograd::tensor_list backward(torch::autograd::AutogradContext *context,
                                                  torch::autograd::tensor_list gradients) {
+        refuse_second_derivatives();
         const torch::autograd::variable_list saved = context->get_saved_variables();
-        const Tensor &x = saved[0], weights = saved[1].contiguous(), gradient = channels_last(gradients[0]);
+        const Tensor &x = saved[0], weights = channels_last(saved[1]), gradient = channels_last(gradients[0]);
         const Shape shape = shape_of(x, weights);
         Tensor of_x, of_weights, of_bias;
         if (context->needs_input_grad(0)) {
@@ -68,7 +63,7 @@ struct Winograd : torch::autograd::Function<Winograd> {
                                                  of_weights.mutable_data_ptr<float>(),
                                                  of_bias.mutable_data_ptr<float>());
         }
-        return {of_x, of_weights, bias ? of_bias : Tensor()};
+        return {of_x, context->needs_input_grad(1) ? of_weights : Tensor(), bias ? of_bias : Tensor()};
     }
 };
 
@@ -76,6 +71,5 @@ struct Winograd : torch::autograd::Function<Winograd> {
 
 // An exception ends the program, with its message on standard error.
 extern "C" Tensor *hyperribbon_winograd(const Tensor *x, const Tensor *weights, const Tensor *bias) noexcept {
-    return new Tensor(
-        Winograd::apply(channels_last(*x), *weights, bias ? std::optional<Tensor>(*bias) : std::nullopt));
+    return new Tensor(Winograd::apply(channels_last(*x), *weights, optional(bias)));
 }

@@ -1,6 +1,6 @@
 //! Convolutions 3x3 of f32 numbers with the channels last, stride 1 and padding 1, and their gradients, by Winograd's
 //! F(4x4, 3x3): a quarter of the multiplications. A few tiles go through at a time, so that what lies between stays in the
-//! cache. The bits are the same on all processors.
+//! cache. What is not a number, or infinite, makes all results of each tile that sees it no numbers.
 
 use std::ops::Range;
 
@@ -34,11 +34,11 @@ const ALL: usize = PATCH + 1;
 /// Tiles that go through at a time.
 const TILES: usize = 2 * ROWS;
 
-/// y = the convolution of x with weights [outputs, inputs, 3, 3], and the bias.
+/// y = the convolution of x with weights [outputs, 3, 3, inputs], and the bias.
 pub(crate) fn forward(shape: Shape, x: &[f32], weights: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
     let mut filters = vec![0.0; weights.len()];
     for (at, &weight) in weights.iter().enumerate() {
-        filters[pair_first(shape, at)] = weight;
+        filters[outputs_last(shape, at)] = weight;
     }
     convolve(shape, x, &filters, bias, y);
 }
@@ -47,10 +47,9 @@ pub(crate) fn forward(shape: Shape, x: &[f32], weights: &[f32], bias: Option<&[f
 pub(crate) fn of_x(shape: Shape, gradient: &[f32], weights: &[f32], of_x: &mut [f32]) {
     let Shape { inputs, outputs, .. } = shape;
     let mut filters = vec![0.0; weights.len()];
-    for (pair, filter) in weights.chunks_exact(TAPS).enumerate() {
-        for (tap, &weight) in filter.iter().rev().enumerate() {
-            filters[tap * inputs * outputs + pair] = weight;
-        }
+    for (at, weights) in weights.chunks_exact(inputs).enumerate() {
+        let (output, tap) = (at / TAPS, TAPS - 1 - at % TAPS);
+        filters[(tap * outputs + output) * inputs..][..inputs].copy_from_slice(weights);
     }
     convolve(Shape { inputs: outputs, outputs: inputs, ..shape }, gradient, &filters, None, of_x);
 }
@@ -67,17 +66,18 @@ pub(crate) fn of_weights(
     of_bias.fill(0.0);
     correlate(shape, x, gradient, &mut of_filters, of_bias);
     for (at, of_weight) in of_weights.iter_mut().enumerate() {
-        *of_weight = of_filters[pair_first(shape, at)];
+        *of_weight = of_filters[outputs_last(shape, at)];
     }
 }
 
-/// Where number `at` of weights [outputs, inputs, 3, 3] lies in filters [3, 3, inputs, outputs].
-fn pair_first(Shape { inputs, outputs, .. }: Shape, at: usize) -> usize {
-    let (pair, tap) = (at / TAPS, at % TAPS);
-    (tap * inputs + pair % inputs) * outputs + pair / inputs
+/// Where number `at` of weights [outputs, 3, 3, inputs] lies in filters [3, 3, inputs, outputs].
+fn outputs_last(Shape { inputs, outputs, .. }: Shape, at: usize) -> usize {
+    let of_one = TAPS * inputs;
+    at % of_one * outputs + at / of_one
 }
 
-/// Defines a function that is compiled for the vectors of the processor that it runs on.
+/// Defines a function that is compiled for the vectors of the processor that it runs on. Without them, libtorch's convolution
+/// is taken (`is_ours`), and this one by tests.
 macro_rules! on_this_processor {
     ($(#[$documentation:meta])* fn $name:ident = $of:path, ($($argument:ident: $type:ty),+)) => {
         $(#[$documentation])*
@@ -172,6 +172,8 @@ fn correlate_on<P: Lanes<8> + Lanes<16>>(
     let pairs = inputs * outputs;
     let mut buffers = Buffers::new(shape);
     let [u, v, m] = buffers.parts(shape);
+    // Of the bias: sums of sums lose fewer digits.
+    let mut of_block = vec![0.0; outputs];
     for first in (0..shape.tiles()).step_by(TILES) {
         let count = TILES.min(shape.tiles() - first);
         let parts = v.chunks_exact_mut(POINTS * inputs).zip(m.chunks_exact_mut(POINTS * outputs));
@@ -187,8 +189,10 @@ fn correlate_on<P: Lanes<8> + Lanes<16>>(
                 m,
                 &Square::dense(PATCH, outputs),
             );
-            add(of_bias, &m[ALL * outputs..][..outputs]);
+            add(&mut of_block, &m[ALL * outputs..][..outputs]);
         }
+        add(of_bias, &of_block);
+        of_block.fill(0.0);
         for (point, u) in u.chunks_exact_mut(pairs).enumerate() {
             let v = Matrix { numbers: &v[point * inputs..], row: 1, column: POINTS * inputs };
             let m = Matrix { numbers: &m[point * outputs..], row: POINTS * outputs, column: 1 };
@@ -449,7 +453,7 @@ mod tests {
                 for (output, input) in
                     (0..outputs).flat_map(|output| (0..inputs).map(move |input| (output, input)))
                 {
-                    let at = (output * inputs + input) * TAPS + tap;
+                    let at = (output * TAPS + tap) * inputs + input;
                     let [x, weight, gradient] =
                         [given.x[from + input], given.weights[at], given.gradient[to + output]]
                             .map(f64::from);
@@ -462,10 +466,12 @@ mod tests {
         found
     }
 
-    /// Images, height and width, inputs and outputs: blocks that are full and not, tiles that are cut, all widths of products.
-    const SHAPES: [[usize; 5]; 8] = [
+    /// Images, height and width, inputs and outputs: blocks that are full and not, also one after the other, many of them,
+    /// tiles that are cut, all widths of products.
+    const SHAPES: [[usize; 5]; 9] = [
         [2, 16, 16, 16, 64],
-        [3, 8, 8, 8, 32],
+        [5, 8, 8, 8, 32],
+        [20, 32, 32, 8, 8],
         [1, 4, 4, 8, 8],
         [3, 5, 7, 16, 8],
         [2, 1, 1, 8, 16],

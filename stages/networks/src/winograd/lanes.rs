@@ -1,5 +1,5 @@
-//! Vectors of f32 numbers, a lane a channel. Products and sums are fused only where code says so (`mul_add`): so the bits
-//! are the same on all processors.
+//! Vectors of f32 numbers, a lane a channel. Products and sums are fused only where code says so (`mul_add`): so both kinds
+//! have the same bits.
 
 /// A kind of processor, and its vectors of `L` numbers.
 pub(super) trait Lanes<const L: usize>: Copy {
@@ -23,7 +23,7 @@ pub(super) fn are_wide() -> bool {
     false
 }
 
-/// Any processor: by the definitions, and slow where it cannot fuse products and sums.
+/// Any processor: by the definitions. For tests to compare with.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 

@@ -13,7 +13,7 @@ pub(super) struct Matrix<'a> {
 /// Rows of a block: what is multiplied has a multiple of these.
 pub(super) const ROWS: usize = 8;
 
-/// out [rows, width] = a [rows, depth] b [depth, width], or that beside what is there: rows of `out` are `out_row` apart, those
+/// out [rows, width] = a [rows, depth] b [depth, width], or adds that to what is there: rows of `out` are `out_row` apart, those
 /// of `b` its `row`, and their numbers side by side.
 #[inline(always)]
 pub(super) fn product<P: Lanes<8> + Lanes<16>>(
