@@ -41,3 +41,24 @@ fn on_the_processor_every_check_passes() {
     }
     assert!(said.contains("--set 'train-image={fc: "), "{said}");
 }
+
+#[test]
+fn numbers_that_differ_too_much_or_are_none_fail() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, numbers: [f32; 2]| {
+        let header = br#"{"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}"#;
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header);
+        bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let one = write("one", [1.0, 2.0]);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/gpu/compare.py");
+    for (numbers, status) in [([1.0, 2.0625], 0), ([1.0, 2.25], 1), ([f32::NAN, 2.0], 1)] {
+        let other = write("other", numbers);
+        let compared = Command::new("python3").arg(&script).args([&one, &other]).args(["x", "0.1"]).output();
+        assert_eq!(compared.unwrap().status.code(), Some(status), "{numbers:?}");
+    }
+}

@@ -254,6 +254,7 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
         assert_eq!(blas, ["embed", "tangents"].contains(&name), "{name} and OpenBLAS");
     }
 
+    the_full_sweep_is_foretold(&workspace);
     pages::open_without_complaint_and_tell_where_they_came_from(&workspace);
     tables::have_the_columns_that_their_page_tells_of(&workspace);
     own::networks_trained_elsewhere_get_the_same_figures(&workspace);
@@ -347,6 +348,28 @@ fn the_paper_is_made_and_only_what_changed_is_made_again() {
         added.stages().into_iter().partition(|(stage, _)| stage.starts_with("figure-"));
     assert_eq!(others, counts(&expected));
     assert!(!figures.is_empty());
+}
+
+/// What the profile `paper` takes, by its costs: of each stage, and otherwise where a reader's machine trains otherwise.
+fn the_full_sweep_is_foretold(workspace: &Workspace) {
+    let told = |sets: &[&str]| {
+        let output = workspace.ribbon("", &[&["run", "--profile", "paper", "--dry-run"], sets].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let row = |told: &str, stage: &str| -> Vec<String> {
+        let row = told.lines().find(|line| line.split_whitespace().next() == Some(stage));
+        row.unwrap_or_else(|| panic!("no {stage}: {told}")).split_whitespace().map(str::to_owned).collect()
+    };
+    let first = told(&[]);
+    assert!(!first.contains('?'), "what a stage takes is unknown: {first}");
+    for (stage, jobs) in [("train", "2,160"), ("predict", "2,160"), ("distance", "342"), ("report", "1")] {
+        assert_eq!(row(&first, stage)[1], jobs, "{first}");
+    }
+    let seconds = "{allcnn: 1, convmixer: 1, fc: 1, vit: 1, wr-10-4-8: 1, wr-16-4-64: 1}";
+    let other = told(&["--set", &format!("train-image={seconds}")]);
+    assert_ne!(row(&first, "train"), row(&other, "train"));
+    assert_eq!(row(&first, "predict"), row(&other, "predict"));
 }
 
 #[test]

@@ -200,6 +200,8 @@ fn imagenet_is_three_architectures_at_full_size() {
     let data = &params(&pipeline, "prepare")["data"];
     assert_eq!(data["subset"], json!({"train": 50_000, "test": 50_000}));
     assert_eq!(data["size"], json!({"resize": 256, "crop": 224}));
+    assert_eq!((&data["mean"], &data["std"]), (&json!([0.485, 0.456, 0.406]), &json!([0.229, 0.224, 0.225])));
+    assert_eq!(params(&pipeline, "train")["precision"], "mixed");
     assert_eq!(schedule::checkpoints(200, 250, None).len(), 67);
 }
 

@@ -32,6 +32,14 @@ pub fn open_without_complaint_and_tell_where_they_came_from(workspace: &Workspac
 
     browser.open(&workspace.path("outputs/tiny/report.html"));
     assert_eq!(browser.evaluate("document.querySelectorAll('#sweep tbody tr').length"), 6);
+    // Each claim has a figure, each figure words for who does not see it.
+    let claims = browser.evaluate(
+        "['manifold', 'factors', 'speed', 'starts', 'scale'].filter((id) => !document.querySelector(`#${id} figure`)).join()",
+    );
+    assert_eq!(claims, "", "claims without a figure");
+    assert_eq!(browser.evaluate("[...document.images].filter((image) => !image.alt).length"), 0);
+    // Both splits have the ordinary networks and two other starts.
+    assert_eq!(browser.evaluate("document.querySelectorAll('#starts tbody tr').length"), 2 * 3);
     // Each figure and table tells the job that made it, and both embeddings can be turned where they are published.
     let told =
         browser.evaluate("[...document.querySelectorAll('.made')].map((it) => !it.hidden && it.textContent)");

@@ -26,15 +26,6 @@ const COLUMNS: [(&str, &str, f64); 6] = [
 const WIDTH: f64 = 1180.0;
 /// Rows this high, in pixels, hold text; lower ones are colours only, with a legend.
 const READABLE: f64 = 14.0;
-/// Colours of values that have no order.
-const CATEGORIES: [RGBColor; 5] = [
-    RGBColor(0xD3, 0xBF, 0xDF),
-    RGBColor(0xB2, 0xD8, 0xAB),
-    RGBColor(0xF5, 0xD6, 0x9A),
-    RGBColor(0xA9, 0xCC, 0xE8),
-    RGBColor(0xEE, 0xB4, 0xAC),
-];
-
 /// One column beside the leaves.
 struct Column {
     words: &'static str,
@@ -126,7 +117,7 @@ fn columns(configurations: &Table, runs: &Table) -> Result<Vec<Column>> {
                 let colour = match name {
                     "arch" => palette.colour(value),
                     _ if ordered || name == "augment" => style::shade(place, values.len()),
-                    _ => CATEGORIES[place % CATEGORIES.len()],
+                    _ => style::NAMED[place % style::NAMED.len()],
                 };
                 ((*value).to_owned(), colour)
             })
@@ -235,6 +226,14 @@ mod tests {
         for name in ["net-000", "net-133", "adam", "0.1"] {
             assert_eq!(svg.matches(&format!(">\n{name}\n</text>")).count(), 1, "{name}");
         }
+    }
+
+    #[test]
+    fn an_architecture_has_the_colour_that_it_has_among_all() {
+        let mut tables = tables(sample::configurations(&["fc-256"]), 3);
+        let all = sample::configurations(&["fc-128", "fc-256"]);
+        tables.runs = Table::new(vec![all.columns()[0].clone()]).unwrap();
+        sample::check_larger_of_two(&draw(&tables, "train").unwrap(), ["fc-128", "fc-256"]);
     }
 
     #[test]

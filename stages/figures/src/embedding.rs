@@ -74,12 +74,15 @@ pub fn frame_entries(runs: &Runs, spectra: &[&Spectrum], dimensions: usize) -> V
             entries.push((Sample::Mark(mark, radius, fill, outline), words.to_owned()));
         }
     }
-    let mut drawn = spectra.iter().flat_map(|spectrum| spectrum.eigenvalues.iter().take(dimensions));
-    if drawn.any(|value| *value < 0.0) {
-        let words = "time-like dimension (negative eigenvalue)".to_owned();
-        entries.push((Sample::Line(style::TIME_LIKE, 1.6), words));
-    }
+    entries.extend(time_like_entry(spectra, dimensions));
     entries
+}
+
+/// What red axes are, where one of the first `dimensions` is.
+pub fn time_like_entry(spectra: &[&Spectrum], dimensions: usize) -> Option<Entry> {
+    let mut drawn = spectra.iter().flat_map(|spectrum| spectrum.eigenvalues.iter().take(dimensions));
+    let words = "time-like dimension (negative eigenvalue)".to_owned();
+    drawn.any(|value| *value < 0.0).then_some((Sample::Line(style::TIME_LIKE, 1.6), words))
 }
 
 /// The mark of P0: shape, radius, fill, outline.

@@ -4,6 +4,7 @@ use resvg::tiny_skia::Pixmap;
 use tables::{Column, Table};
 
 use crate::page;
+use crate::style::Palette;
 
 /// Points of the geodesic in `models` and `points`.
 pub const GEODESIC_POINTS: usize = 20;
@@ -308,6 +309,15 @@ pub fn linkage(leaves: i64) -> Table {
         Column::new("height".into(), merges.map(|j| j as f64 * 0.1).collect::<Vec<_>>()),
     ])
     .unwrap()
+}
+
+/// Checks that a figure of the larger of two sizes alone shows it in the colour that it has beside the smaller one.
+pub fn check_larger_of_two(svg: &str, sizes: [&str; 2]) {
+    let has = |palette: Palette| {
+        let colour = palette.colour(sizes[1]);
+        svg.contains(&format!("#{:02X}{:02X}{:02X}", colour.0, colour.1, colour.2))
+    };
+    assert!(has(Palette::of(sizes)) && !has(Palette::of([sizes[1]])), "{}", sizes[1]);
 }
 
 /// Checks what holds for every figure: the texts are there, nothing lies outside the page, and its PNG shows it.

@@ -28,7 +28,7 @@ pub const SERIES: [RGBColor; palette::SERIES.len()] = {
     colours
 };
 
-/// Those of [`SERIES`] for what has names of its own: starts, data sets. In this order.
+/// Those of [`SERIES`] for what has names of its own: starts, data sets, optimizers. In this order.
 pub const NAMED: [RGBColor; 5] = [SERIES[4], SERIES[1], SERIES[2], SERIES[3], SERIES[5]];
 
 /// Text sizes in pixels: of titles, of a panel's axis names and direct labels, of tick labels, of captions.

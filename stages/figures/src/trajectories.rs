@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use tables::Table;
 
+use crate::embedding::time_like_entry;
 use crate::ink::Mark;
 use crate::inpca::{Spectrum, coordinates};
 use crate::legend::{Entry, ROW, Sample, legend, rows};
@@ -48,6 +49,7 @@ pub fn draw(points: &Table, spectrum: &Table, runs: &Table, split: &str) -> Resu
     entries.extend(batches.iter().map(|name| {
         (Sample::Mark(Mark::Disc, radius(name), style::MUTED, style::MUTED), (*name).to_owned())
     }));
+    entries.extend(time_like_entry(&[&spectrum], DIMENSIONS));
 
     let width = 2.0 * MARGIN + PAIRS.len() as f64 * PANEL.0;
     let below = HEAD - 10.0 + PANEL.1;
@@ -86,12 +88,16 @@ mod tests {
 
     #[test]
     fn the_figure_says_what_it_shows() {
-        let (points, spectrum) = (sample::trajectories(&["fc", "vit"]), sample::spectrum(&[3.0, 2.0, 1.0]));
+        let (points, spectrum) = (sample::trajectories(&["fc", "vit"]), sample::spectrum(&[3.0, -2.0, 1.0]));
         let svg = draw(&points, &spectrum, &points, "train").unwrap();
         sample::check(
             &svg,
             &[
                 "InPCA of whole trajectories, train set",
+                "6 configurations, the runs of a configuration averaged; distances at equal progress; N = 1,000 samples, M = 152 \
+                 trajectories",
+                "PC2 (√nats), +33.0 % of stress, time-like",
+                "time-like dimension (negative eigenvalue)",
                 "Architecture",
                 "fc",
                 "vit",
@@ -105,6 +111,14 @@ mod tests {
             ],
         );
         assert_eq!(svg, draw(&points, &spectrum, &points, "train").unwrap());
+    }
+
+    #[test]
+    fn an_architecture_has_the_colour_that_it_has_among_all() {
+        let points = sample::trajectories(&["fc-256"]);
+        let runs = sample::trajectories(&["fc-128", "fc-256"]);
+        let svg = draw(&points, &sample::spectrum(&[1.0]), &runs, "train").unwrap();
+        sample::check_larger_of_two(&svg, ["fc-128", "fc-256"]);
     }
 
     #[test]

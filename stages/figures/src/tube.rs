@@ -122,6 +122,13 @@ mod tests {
     }
 
     #[test]
+    fn an_architecture_has_the_colour_that_it_has_among_all() {
+        let (tube, runs) = (sample::tube(&["fc-256"]), sample::tube(&["fc-128", "fc-256"]));
+        let svg = draw(&tube, &sample::spectrum(&[1.0]), &runs, "test").unwrap();
+        sample::check_larger_of_two(&svg, ["fc-128", "fc-256"]);
+    }
+
+    #[test]
     fn tenths_of_progress_hold_their_upper_ends() {
         assert_eq!([0.01, 0.1, 0.11, 0.3, 0.31, 1.0].map(bin), [0, 0, 1, 2, 3, 9]);
     }

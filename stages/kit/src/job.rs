@@ -209,6 +209,8 @@ mod tests {
         assert_eq!(job.inputs("tiles").unwrap()[0].labels["seed"], "42");
         assert!(job.input("tiles").is_err());
         assert_eq!(job.resume(), None);
+        let resumed = JOB.replace("\"threads\"", "\"resume\": \"again/0\", \"threads\"");
+        assert_eq!(self::job(&resumed).resume(), Some(Path::new("again/0")));
     }
 
     #[test]

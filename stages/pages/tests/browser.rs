@@ -126,6 +126,10 @@ fn axes_say_what_they_add_and_time_like_ones_are_red() {
             "[...document.querySelectorAll('#labels .{kind}')].filter((it) => !it.hidden).map((it) => it.textContent).join('; ')"
         ))
     };
+    assert_eq!(
+        text(&mut browser, "header p"),
+        "36 networks of 6 architectures, 360 checkpoints; N = 1,000 samples, M = 460 models"
+    );
     let names = labels(&mut browser, "name");
     assert_eq!(
         names,
@@ -136,7 +140,15 @@ fn axes_say_what_they_add_and_time_like_ones_are_red() {
     let colour =
         browser.evaluate("getComputedStyle(document.querySelector('#labels .name.time-like')).color");
     assert_eq!(colour, "rgb(200, 16, 46)");
+    // Without its name and the legend, which are of that colour too.
+    let show = |browser: &mut Chromium, how: &str| {
+        browser.evaluate(&format!(
+            "['labels', 'controls'].forEach((id) => document.getElementById(id).style.visibility = '{how}')"
+        ));
+    };
+    show(&mut browser, "hidden");
     assert!(colours(&browser.picture(false)).contains_key(&[200, 16, 46]), "the axis is red too");
+    show(&mut browser, "");
     select(&mut browser, "#axes label:nth-of-type(2) select", "9");
     assert!(labels(&mut browser, "name").as_str().unwrap().contains("PC10"), "another axis");
     assert_eq!(browser.evaluate("document.getElementById('time-like').hidden"), true);

@@ -348,6 +348,13 @@ fn scale(inputs: &Inputs, models: &Table, networks: &Networks) -> Result<Section
     }
     let mut body = table("Sizes and distances", &["what", "published, CIFAR-10", "here"], &rows);
     body += &inputs.made(&["models-train", "models-test"])?;
+    for split in SPLITS {
+        body += &inputs.figure(
+            &format!("figure-outliers-{split}"),
+            &format!("Scatter plot of all models with those far from the truth marked, and when they occur, {split} set"),
+            &format!("Where and when models leave the manifold, far from the truth, {split} set."),
+        )?;
+    }
     Ok(claim(
         "scale",
         "Scale",
@@ -380,11 +387,6 @@ fn beside(inputs: &Inputs) -> Result<Section> {
             "tangents",
             "The embedding that four points span beside the full one, and directions at both ends",
             "The embedding that four points span beside the full one, and the directions at both ends",
-        ),
-        (
-            "outliers",
-            "Scatter plot of all models with those far from the truth marked, and when they occur",
-            "Where and when models leave the manifold, far from the truth",
         ),
     ] {
         for split in SPLITS {
