@@ -210,7 +210,8 @@ fn whatever_changes_the_program_changes_the_code_and_names_itself() {
 #[test]
 fn a_build_script_counts_with_what_it_names() {
     let script = "fn main() { println!(\"cargo:rerun-if-changed=shim\"); \
-                  println!(\"cargo::rerun-if-changed=build.rs\"); for f in [\"../../setup/pin.txt\", \"../../.deps\"] { go(f) } }";
+                  println!(\"cargo::rerun-if-changed=build.rs\"); \
+                  for f in [\"../../setup/pin.txt\", \"../../.deps\"] { go(f) } }";
     let added = changed(|scratch| {
         scratch.write("stages/a/build.rs", script).write("stages/a/shim/x.S", "");
         scratch.write("setup/pin.txt", "1").write(".deps/huge.so", "")

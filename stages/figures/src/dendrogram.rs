@@ -26,6 +26,7 @@ const COLUMNS: [(&str, &str, f64); 6] = [
 const WIDTH: f64 = 1180.0;
 /// Rows this high, in pixels, hold text; lower ones are colours only, with a legend.
 const READABLE: f64 = 14.0;
+
 /// One column beside the leaves.
 struct Column {
     words: &'static str,

@@ -1,5 +1,6 @@
 //! Plain loops as vectors, as wide as the processor has them. Products and sums are fused only where the loops say so
-//! (`mul_add`): so the bits are the same on all processors.
+//! (`mul_add`): so the bits are the same on all processors. Where loops are too short to be sure of the compiler, as those of
+//! small blocks that stay in registers, vectors are written out: `winograd/lanes.rs`.
 
 /// Whether this processor has an instruction for a product and a sum. Without, each is a call.
 pub(crate) fn fuse() -> bool {
